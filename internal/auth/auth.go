@@ -1,0 +1,104 @@
+// Package auth says who is calling: organisations, projects, keys and roles, and the check of a presented key against a
+// snapshot of all keys in memory.
+//
+// It does not decide how much a caller may use (limit, later), and holds no HTTP; admin and gateway call it.
+package auth
+
+import (
+	"context"
+	"path"
+	"time"
+
+	"github.com/penstock/penstock/internal/pipeline"
+)
+
+// A Project owns keys, records and settings. Names are unique within an organisation.
+type Project struct {
+	ID        string            `json:"id"`
+	Org       string            `json:"org"` // an organisation's name; "default" if none was given
+	Name      string            `json:"name"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Bodies    string            `json:"bodies"` // "none" or "keep"
+	Retention time.Duration     `json:"-"`      // of bodies; 0 without bodies
+	Strict    bool              `json:"strict"` // intents are synced to disk before dispatch
+	Created   time.Time         `json:"created"`
+}
+
+// A Key is a virtual API key. The key itself is shown once, at creation; only its hash is kept.
+type Key struct {
+	ID      string
+	Project string // id
+	Name    string
+	Prefix  string // the first characters, safe to show: "psk_7f3a"
+	Hash    Hash
+	Role    Role
+	Models  []string // globs on the asked-for model name; none means all
+	Created time.Time
+	Expires time.Time // zero: never
+	Revoked time.Time // zero: not revoked. May lie in the future: a rotated key overlaps
+	// Replaces is the id of the key that this one was rotated from, "" if none.
+	Replaces string
+	LastUsed time.Time // zero: never. Written back in batches, so it may lag by seconds
+}
+
+// Hash is HMAC-SHA-256(pepper, SHA-256(key)).
+type Hash [32]byte
+
+// Live reports whether the key works at the instant.
+func (k *Key) Live(now time.Time) bool {
+	return (k.Expires.IsZero() || now.Before(k.Expires)) && (k.Revoked.IsZero() || now.Before(k.Revoked))
+}
+
+// MayUse reports whether the key's globs allow the asked-for model name.
+func (k *Key) MayUse(model string) bool {
+	if len(k.Models) == 0 {
+		return true
+	}
+	for _, glob := range k.Models {
+		if glob == "*" || glob == model {
+			return true
+		}
+		if ok, err := path.Match(glob, model); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Store is what auth needs to have kept. Each method is one transaction; a write is durable when it returns. Errors are
+// faults AlreadyThere and NotThere where those are meant.
+type Store interface {
+	// CreateProject makes a project, and its organisation if that is new.
+	CreateProject(ctx context.Context, p Project) error
+	UpdateProject(ctx context.Context, p Project) error
+	// Projects lists projects by name after the given id, at most limit.
+	Projects(ctx context.Context, after string, limit int) ([]Project, error)
+	// FindProject finds a project by id, or by name in the organisation ("" is any, if the name is in only one).
+	FindProject(ctx context.Context, org, nameOrID string) (Project, error)
+
+	CreateKey(ctx context.Context, k Key) error
+	// RevokeKey sets when the key stops working, if it is not revoked earlier already.
+	RevokeKey(ctx context.Context, id string, at time.Time) (Key, error)
+	// RotateKey makes next and revokes the old key at the instant given, both or neither.
+	RotateKey(ctx context.Context, oldID string, at time.Time, next Key) error
+	// Keys lists keys by id after the given one, at most limit; project "" is all.
+	Keys(ctx context.Context, project, after string, limit int) ([]Key, error)
+	FindKey(ctx context.Context, id string) (Key, error)
+	TouchKeys(ctx context.Context, lastUsed map[string]time.Time) error
+
+	// KeyVersion grows with every change of a key or project.
+	KeyVersion(ctx context.Context) (int64, error)
+	// AllKeys reads everything that a snapshot needs, of one version.
+	AllKeys(ctx context.Context) (version int64, projects []Project, keys []Key, err error)
+
+	// AdminKeyHash gives the hash of the first admin key, set to fresh if there is none yet. created says that it was.
+	AdminKeyHash(ctx context.Context, fresh Hash) (kept Hash, created bool, err error)
+	// RingID gives the id of the key ring that the store belongs to, set to fresh if there is none yet.
+	RingID(ctx context.Context, fresh string) (kept string, err error)
+}
+
+// A Grant is what a checked key stands for. It is shared and immutable.
+type Grant struct {
+	Caller *pipeline.Caller
+	Key    *Key
+}

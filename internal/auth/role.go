@@ -1,0 +1,55 @@
+package auth
+
+import "slices"
+
+// A Role is a fixed set of permissions. One key has one role.
+type Role string
+
+// The roles.
+const (
+	RoleCaller   Role = "caller"   // calls models, sees its own exchanges
+	RoleViewer   Role = "viewer"   // reads projects, keys, usage, records (no bodies), routes, prices
+	RoleOperator Role = "operator" // viewer, and sets prices, routes, projects and keys of callers
+	RoleAuditor  Role = "auditor"  // viewer, and reads the audit chain and bodies
+	RoleMetrics  Role = "metrics"  // reads /metrics
+	RoleAdmin    Role = "admin"    // everything on the control plane, including keys of any role
+)
+
+// A Permission is one thing that a role may do.
+type Permission string
+
+// The permissions.
+const (
+	Call          Permission = "call"
+	ReadTenants   Permission = "tenants.read"
+	WriteTenants  Permission = "tenants.write"
+	WriteRoles    Permission = "roles.write" // make keys with another role than caller
+	ReadExchanges Permission = "exchanges.read"
+	ReadUsage     Permission = "usage.read"
+	ReadPrices    Permission = "prices.read"
+	WritePrices   Permission = "prices.write"
+	ReadRoutes    Permission = "routes.read"
+	ReadMetrics   Permission = "metrics.read"
+)
+
+var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, ReadRoutes, ReadMetrics}
+
+var may = map[Role][]Permission{
+	RoleCaller:   {Call},
+	RoleViewer:   reading,
+	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices),
+	RoleAuditor:  reading,
+	RoleMetrics:  {ReadMetrics},
+	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices),
+}
+
+// Can reports whether the role has the permission. An unknown role has none.
+func (r Role) Can(p Permission) bool { return slices.Contains(may[r], p) }
+
+// Known reports whether there is such a role.
+func (r Role) Known() bool { _, ok := may[r]; return ok }
+
+// Roles lists the roles in alphabetical order.
+func Roles() []Role {
+	return []Role{RoleAdmin, RoleAuditor, RoleCaller, RoleMetrics, RoleOperator, RoleViewer}
+}

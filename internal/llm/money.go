@@ -1,0 +1,111 @@
+package llm
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// Money is an amount in integer nano-dollars (1e-9 US dollars). No amount is ever held in floating point.
+type Money int64
+
+// Dollar is one US dollar.
+const Dollar Money = 1_000_000_000
+
+// Rate is a price in integer pico-dollars (1e-12 US dollars) for one token. One US dollar per million tokens is
+// 1,000,000.
+type Rate int64
+
+// perMillion is how many pico-dollars a token make one dollar a million tokens.
+const perMillion Rate = 1_000_000
+
+// A Price says what a model's tokens cost. Rates are never negative. A model without a Price is unpriced, which is not
+// the same as a Price of zero.
+type Price struct {
+	Input       Rate // a prompt token that the provider read anew
+	CachedInput Rate // a prompt token that the provider had in its own cache
+	CacheWrite  Rate // a prompt token that the provider wrote to its cache
+	Output      Rate // a generated token, reasoning included
+}
+
+// Cost is what usage costs at this price: the parts are summed in pico-dollars and rounded up once to nano-dollars. It
+// saturates at the largest Money instead of wrapping around.
+func (p Price) Cost(u Usage) Money {
+	fresh := max(u.Input-u.CachedInput-u.CacheWrite, 0)
+	var hi, lo uint64
+	for _, part := range [...]struct {
+		n int64
+		r Rate
+	}{{fresh, p.Input}, {u.CachedInput, p.CachedInput}, {u.CacheWrite, p.CacheWrite}, {u.Output, p.Output}} {
+		if part.n <= 0 || part.r <= 0 {
+			continue
+		}
+		h, l := bits.Mul64(uint64(part.n), uint64(part.r))
+		var carry uint64
+		lo, carry = bits.Add64(lo, l, 0)
+		hi, _ = bits.Add64(hi, h, carry)
+	}
+	lo, carry := bits.Add64(lo, 999, 0)
+	hi += carry
+	if hi >= 1000 {
+		return math.MaxInt64
+	}
+	q, _ := bits.Div64(hi, lo, 1000)
+	return Money(min(q, math.MaxInt64))
+}
+
+// String is the exact amount in dollars, without trailing zeros: "0.00314", "12", "-0.5".
+func (m Money) String() string { return decimal(int64(m), 9) }
+
+// PerMillion is the exact rate in dollars per million tokens: "0.15".
+func (r Rate) PerMillion() string { return decimal(int64(r), 6) }
+
+// ParseRate reads dollars per million tokens as decimal text, for example "0.15". It refuses negative, non-decimal and
+// out-of-range numbers, and more than six decimals, of which the last could not be kept.
+func ParseRate(s string) (Rate, error) {
+	n, err := parseDecimal(s, 6)
+	return Rate(n), err
+}
+
+// ParseMoney reads dollars as decimal text, for example "1.00". It refuses negative numbers and more than nine decimals.
+func ParseMoney(s string) (Money, error) {
+	n, err := parseDecimal(s, 9)
+	return Money(n), err
+}
+
+func decimal(n int64, places int) string {
+	sign := ""
+	u := uint64(n)
+	if n < 0 {
+		sign, u = "-", -u
+	}
+	s := strconv.FormatUint(u, 10)
+	if len(s) <= places {
+		s = strings.Repeat("0", places-len(s)+1) + s
+	}
+	whole, frac := s[:len(s)-places], strings.TrimRight(s[len(s)-places:], "0")
+	if frac == "" {
+		return sign + whole
+	}
+	return sign + whole + "." + frac
+}
+
+func parseDecimal(s string, places int) (int64, error) {
+	whole, frac, _ := strings.Cut(s, ".")
+	if whole == "" || len(frac) > places || strings.HasSuffix(s, ".") {
+		return 0, fmt.Errorf("%q is not an amount (write a decimal number with at most %d decimals, such as 0.15)", s, places)
+	}
+	for _, c := range whole + frac {
+		if c < '0' || c > '9' {
+			return 0, fmt.Errorf("%q is not an amount (write a decimal number, such as 0.15)", s)
+		}
+	}
+	n, err := strconv.ParseInt(whole+frac+strings.Repeat("0", places-len(frac)), 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		return 0, fmt.Errorf("%q is too large", s)
+	}
+	return n, err
+}

@@ -1,0 +1,52 @@
+package llm
+
+import "iter"
+
+// A Response is a target's answer. A plain answer is a sequence of one event; so are embeddings.
+type Response struct {
+	Target Target
+	Stream bool
+	// UpstreamID is the provider's own id of the call, from its headers, "" if it gave none.
+	UpstreamID string
+	// Events yields the answer in order. It can be walked once. Breaking off or an error ends the upstream call. An error
+	// is the last thing that it yields. A sequence that ends without an error and without an event that is [End] never
+	// happens: a broken stream is an error.
+	Events iter.Seq2[Event, error]
+}
+
+// Has says what an event carries; one event may carry several things.
+type Has uint8
+
+// What an event may carry.
+const (
+	Content Has = 1 << iota // something generated: text, reasoning, a refusal, a piece of a tool call, audio, an embedding
+	Finish                  // a finish reason
+	UsageIn                 // Usage is set
+	End                     // the proof that the answer is whole: [DONE], or a plain answer's body
+	Hidden                  // asked for by Penstock and not by the client: must not be passed on
+)
+
+// An Event is one unit of an answer. The slices in it are valid until the next event is asked for.
+type Event struct {
+	Has Has
+	// Dialect is that of Raw.
+	Dialect Dialect
+	// Raw is the data of the event as the provider sent it, without stream framing; nil if only the canonical form exists.
+	Raw []byte
+	// Name is the event's name in dialects that name events, else "".
+	Name string
+	// ModelAt is where in Raw the JSON string with the model's name lies, absent if nowhere.
+	ModelAt Span
+	// More says that the next event has been received already: whoever writes to a network may wait with flushing.
+	More bool
+	// Text is what the event adds to the answer, decoded, over all choices, reasoning and tool arguments included: for
+	// counting tokens where the provider does not. Only events of a stream have it.
+	Text []byte
+	// Usage is what the provider reported so far, set if Has holds UsageIn. The last one of an answer counts.
+	Usage Usage
+	// Deltas is the canonical form, for dialects that are translated; nil on the raw path.
+	Deltas []Delta
+}
+
+// Is reports whether the event carries all of what.
+func (e *Event) Is(what Has) bool { return e.Has&what == what }

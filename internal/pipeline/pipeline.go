@@ -1,0 +1,103 @@
+// Package pipeline is the frame of the request path: an exchange goes through wrapping stages to the handler that has
+// it answered, and the answer comes back through them as a sequence of events.
+//
+// It holds no feature. The order of the stages is not here either but in server/pipeline.go.
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// A Handler answers an exchange. An error means that no event was produced, so the caller may still choose another
+// target or status code. Whoever gets a Response must walk its Events, or end ctx.
+type Handler func(ctx context.Context, x *Exchange) (*llm.Response, error)
+
+// A Stage wraps a handler. What must survive from before the call to after it is a local variable; cleanup is defer;
+// not calling next is how a stage answers by itself. A stage that looks at the answer wraps Response.Events.
+type Stage func(next Handler) Handler
+
+// Chain puts stages around a handler, the first outermost.
+func Chain(h Handler, stages ...Stage) Handler {
+	for _, s := range slices.Backward(stages) {
+		h = s(h)
+	}
+	return h
+}
+
+// A Caller is who an exchange is for: the owner of the key that was checked. It is shared and immutable.
+type Caller struct {
+	Org, Project, Key string // ids
+	ProjectName       string
+	KeyName           string
+	KeyPrefix         string // the key's first characters, safe to show
+	Strict            bool   // records are synced to the disk before dispatch
+}
+
+// An Exchange is one request's passage. Each field has one writer, named beside it; business data never travels in ctx.
+type Exchange struct {
+	ID       string    // gateway: time-ordered
+	Received time.Time // gateway: when its head had been read, with the monotonic clock
+	Caller   *Caller   // gateway, from auth
+	// Request is nil if the body could not be understood; Refused says why.
+	Request *llm.Request // gateway
+	// Refused is why the exchange ends before any stage has its say; it is recorded like every other.
+	Refused  error         // gateway
+	Dialect  llm.Dialect   // gateway: the client's
+	Op       llm.Operation // gateway
+	ClientID string        // gateway: the client's own request id, as sent
+	Tags     []string      // gateway: from X-Penstock-Tags
+	Deadline time.Time     // gateway: the client's, zero if none
+
+	Tries     []Try      // route
+	Decisions []Decision // every stage, through Note
+}
+
+// Note adds a stage's decision to the record: what it decided and why, in words for a person. Took is the stage's own
+// time, 0 if it was not measured.
+func (x *Exchange) Note(stage, decision string, took time.Duration) {
+	x.Decisions = append(x.Decisions, Decision{Stage: stage, Decision: decision, TookNS: int64(took)})
+}
+
+// A Decision is what one stage decided.
+type Decision struct {
+	Stage    string `json:"stage"`
+	Decision string `json:"decision"`
+	TookNS   int64  `json:"took_ns,omitzero"`
+}
+
+// An Outcome says how a try ended. Every try ends in exactly one.
+type Outcome string
+
+// The outcomes of a try.
+const (
+	// SettledActual: the provider reported what it billed.
+	SettledActual Outcome = "settled_actual"
+	// SettledEstimated: something was generated and Penstock counted it itself.
+	SettledEstimated Outcome = "settled_estimated"
+	// Released: there is evidence that nothing was billed, such as a refused connection.
+	Released Outcome = "released"
+	// Unknown: what the provider billed cannot be known.
+	Unknown Outcome = "unknown"
+)
+
+// A Try is one upstream attempt, as the record shows it. Times are nanoseconds from Exchange.Received.
+type Try struct {
+	ID       string `json:"id"`
+	Target   string `json:"target"`
+	StartNS  int64  `json:"start_ns"`
+	TookNS   int64  `json:"took_ns"`
+	FirstNS  int64  `json:"first_token_ns,omitzero"` // 0: there was none
+	Status   int    `json:"status,omitzero"`         // the provider's, 0 if there was none
+	Reason   string `json:"reason"`                  // why it ended: "ok", or what went wrong
+	Detail   string `json:"detail,omitzero"`         // for the operator, redacted
+	Upstream string `json:"upstream_id,omitzero"`
+
+	Outcome  Outcome   `json:"outcome"`
+	Usage    llm.Usage `json:"usage"`
+	CostNano llm.Money `json:"cost_nano"`
+	Unpriced bool      `json:"unpriced,omitzero"`
+}

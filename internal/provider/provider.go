@@ -1,0 +1,113 @@
+// Package provider calls upstream APIs: one Client per configured provider, with its connections, credential, timers and
+// limits, over a pure codec that knows the vendor's JSON.
+//
+// It makes one attempt for each call and never retries: the one retry loop is in route. It does not choose targets and
+// knows no prices.
+package provider
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/secret"
+)
+
+// A Codec translates between llm and one vendor's HTTP API. Codecs are pure: they start nothing, keep nothing and retry
+// nothing. What differs by provider of one dialect comes in Settings.
+type Codec interface {
+	// Encode makes the request, body and all, without credential. Its GetBody is set.
+	Encode(ctx context.Context, s Settings, t llm.Target, r *llm.Request) (*http.Request, error)
+	// Authorize puts the credential where the vendor wants it. It is not called without a credential.
+	Authorize(h http.Header, credential secret.String)
+	// Decode reads a 2xx answer. A plain answer is read whole before Decode returns; of a stream nothing need have been
+	// read. Errors, here and in the events, are *Failure, or what reading the body gave.
+	Decode(resp *http.Response, s Settings, t llm.Target, r *llm.Request) (*llm.Response, error)
+	// DecodeError reads any other answer; it always returns a *Failure.
+	DecodeError(resp *http.Response, s Settings) error
+}
+
+// Settings are what a codec must know of its provider.
+type Settings struct {
+	BaseURL *url.URL
+	// StreamUsage is false for servers that refuse stream_options.
+	StreamUsage bool
+	// ServiceTiers says that service_tier is passed on.
+	ServiceTiers bool
+	// MaxBody caps a plain answer and MaxEvent one event of a stream, in decoded bytes.
+	MaxBody, MaxEvent int64
+}
+
+// Timeouts are the four timers of a try. Each that fires is named in the error.
+type Timeouts struct {
+	Connect    time.Duration `yaml:"connect"`     // dialing and TLS
+	FirstToken time.Duration `yaml:"first_token"` // from dispatch to the first content, headers included
+	Gap        time.Duration `yaml:"gap"`         // between two events after that
+	Total      time.Duration `yaml:"total"`       // the whole try
+}
+
+// A Reason says in one word why a try failed.
+type Reason string
+
+// The reasons.
+const (
+	ReasonConnect      Reason = "connect_error"
+	ReasonConnectTimer Reason = "connect_timeout"
+	ReasonFirstToken   Reason = "first_token_timeout"
+	ReasonGap          Reason = "gap_timeout"
+	ReasonTotal        Reason = "total_timeout"
+	ReasonStatus       Reason = "status" // the provider answered with an error status
+	ReasonCut          Reason = "cut"    // the connection broke, or the answer ended before its end
+	ReasonGarbage      Reason = "garbage"
+	ReasonEmpty        Reason = "empty"   // whole, and nothing in it
+	ReasonInBand       Reason = "in_band" // an error object inside a 200
+	ReasonTooLarge     Reason = "too_large"
+	ReasonCredential   Reason = "credential" // Penstock's own credential is missing, unreadable or refused
+	ReasonCanceled     Reason = "canceled"
+)
+
+// A Failure is how a try failed.
+type Failure struct {
+	Reason Reason
+	Status int // the provider's, 0 if it gave none
+	// Message is one line for the caller: no host names, no credentials. "sent no first token in 120 s".
+	Message string
+	// Timer is the timer that fired, as in the configuration: "first_token"; "" for other failures.
+	Timer string
+	// Code, Param and Body are the provider's own error, redacted; Body is the error object in the OpenAI dialect.
+	Code, Param string
+	Body        []byte
+	RetryAfter  time.Duration
+	// NothingBilled says that there is evidence that the provider billed nothing.
+	NothingBilled bool
+	Err           error // for the operator
+}
+
+// Error gives the reason and the cause.
+func (f *Failure) Error() string {
+	s := string(f.Reason) + ": " + f.Message
+	if f.Err != nil {
+		s += ": " + f.Err.Error()
+	}
+	return s
+}
+
+// Unwrap gives the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Fallback reports whether another target may still answer: not if the request itself was refused, or the caller left.
+func (f *Failure) Fallback() bool {
+	switch f.Reason {
+	case ReasonCanceled, ReasonCredential:
+		return false
+	case ReasonStatus:
+		switch f.Status {
+		case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
+			return true
+		}
+		return f.Status >= 500
+	}
+	return true
+}

@@ -1,0 +1,99 @@
+// Package usage keeps the record of every exchange: what was asked, what each stage decided, each try, tokens and money.
+//
+// Its stage is the outermost of the pipeline. A record leaves the request's goroutine as one journal entry; a worker
+// reads the journal and writes rows in batches, so the journal is the queue: it is bounded by the disk and not by
+// memory, it outlives kill -9, and a slow store only makes the worker lag. If the journal cannot be written, the
+// exchange is refused with 503 before anything is sent to a provider.
+//
+// It does not decide who may call or how much, and does not keep bodies.
+package usage
+
+import (
+	"context"
+	"time"
+
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+)
+
+// A Record is one exchange for good. Its JSON is a contract (explain --json, /exchanges/{id}).
+type Record struct {
+	ID      string        `json:"id"`
+	Time    time.Time     `json:"time"`
+	Org     string        `json:"org"`
+	Project string        `json:"project"`
+	Key     string        `json:"key"`
+	User    string        `json:"user,omitempty"`
+	Model   string        `json:"model"`  // as asked for
+	Target  string        `json:"target"` // "provider/model" that answered, "" if none did
+	Op      llm.Operation `json:"op"`
+	Dialect llm.Dialect   `json:"dialect"`
+	Stream  bool          `json:"stream"`
+	Status  int           `json:"status"` // the HTTP status that the client was sent; 499 if it left before
+	Error   *Error        `json:"error"`  // null if the answer was whole
+	Usage   llm.Usage     `json:"usage"`  // over all tries
+	// CostNano is the sum over all priced tries, in nano-dollars. Unpriced says that a try had no price, so that the sum
+	// is not the whole.
+	CostNano llm.Money           `json:"cost_nano"`
+	Unpriced bool                `json:"unpriced"`
+	Timings  Timings             `json:"timings"`
+	Tags     []string            `json:"tags"`
+	ClientID string              `json:"client_request_id,omitempty"`
+	Tries    []pipeline.Try      `json:"tries"`
+	Stages   []pipeline.Decision `json:"stages"`
+	// Replayed says that the record was settled after a restart, from the journal.
+	Replayed bool `json:"replayed,omitempty"`
+}
+
+// An Error is what the caller was told, and the cause for the operator.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Detail  string `json:"detail,omitempty"` // redacted; shown on the control plane only
+}
+
+// Timings are nanoseconds.
+type Timings struct {
+	TotalNS    int64 `json:"total_ns"`                 // from the request's head to the answer's last event
+	FirstNS    int64 `json:"first_token_ns,omitempty"` // to the first content, 0 if there was none
+	OverheadNS int64 `json:"overhead_ns"`              // total less the time spent waiting for providers
+}
+
+// A Filter selects records; zero values select all. Results are newest first.
+type Filter struct {
+	Project, Key, Model, Target, User, Tag string
+	Status                                 string // "200", "4xx", "5xx", "ok", "error"
+	From, To                               time.Time
+	After                                  string // id; continue behind it
+	Limit                                  int
+}
+
+// A Query asks for sums over records. By are group columns, in order: org, project, key, user, model, target, tag, day.
+type Query struct {
+	From, To time.Time
+	By       []string
+	Project  string
+}
+
+// A Sum is one group of a Query.
+type Sum struct {
+	Group    map[string]string `json:"group"`
+	Requests int64             `json:"requests"`
+	Errors   int64             `json:"errors"`
+	Usage    llm.Usage         `json:"usage"`
+	CostNano llm.Money         `json:"cost_nano"`
+	Unpriced int64             `json:"unpriced"` // requests that are not, or not wholly, in the sum
+}
+
+// Store is what usage needs to have kept.
+type Store interface {
+	// AddRecords writes records in one transaction together with how far the journal has been read. A record whose id is
+	// there already is left as it is.
+	AddRecords(ctx context.Context, journal string, upTo int64, records []*Record) error
+	// ReadUpTo says how far the journal has been read, 0 if it was never.
+	ReadUpTo(ctx context.Context, journal string) (int64, error)
+	// Record finds one; project "" is any. A fault RecordNotFound if there is none.
+	Record(ctx context.Context, project, id string) (*Record, error)
+	Records(ctx context.Context, f Filter) ([]*Record, error)
+	Sums(ctx context.Context, q Query) ([]Sum, error)
+}
