@@ -6,7 +6,6 @@ package auth
 
 import (
 	"context"
-	"path"
 	"time"
 
 	"github.com/penstock/penstock/internal/pipeline"
@@ -32,7 +31,7 @@ type Key struct {
 	Prefix  string // the first characters, safe to show: "psk_7f3a"
 	Hash    Hash
 	Role    Role
-	Models  []string // globs on the asked-for model name; none means all
+	Models  []string // globs on the asked-for model name, where * stands for anything; none means all
 	Created time.Time
 	Expires time.Time // zero: never
 	Revoked time.Time // zero: not revoked. May lie in the future: a rotated key overlaps
@@ -55,10 +54,7 @@ func (k *Key) MayUse(model string) bool {
 		return true
 	}
 	for _, glob := range k.Models {
-		if glob == "*" || glob == model {
-			return true
-		}
-		if ok, err := path.Match(glob, model); ok && err == nil {
+		if match(glob, model) {
 			return true
 		}
 	}
@@ -70,20 +66,24 @@ func (k *Key) MayUse(model string) bool {
 type Store interface {
 	// CreateProject makes a project, and its organisation if that is new.
 	CreateProject(ctx context.Context, p Project) error
+	// UpdateProject sets all that can change of a project: everything but id, organisation and the time of its making.
 	UpdateProject(ctx context.Context, p Project) error
-	// Projects lists projects by name after the given id, at most limit.
+	// Projects lists projects by name behind the one with the given id ("" is from the start), at most limit.
 	Projects(ctx context.Context, after string, limit int) ([]Project, error)
 	// FindProject finds a project by id, or by name in the organisation ("" is any, if the name is in only one).
 	FindProject(ctx context.Context, org, nameOrID string) (Project, error)
 
+	// CreateKey makes a key. Of a project's keys that are not revoked, no two have the same name.
 	CreateKey(ctx context.Context, k Key) error
 	// RevokeKey sets when the key stops working, if it is not revoked earlier already.
 	RevokeKey(ctx context.Context, id string, at time.Time) (Key, error)
-	// RotateKey makes next and revokes the old key at the instant given, both or neither.
+	// RotateKey makes next and revokes the old key at the instant given, both or neither. A key is rotated once, and not
+	// after it was revoked: a fault AlreadyThere.
 	RotateKey(ctx context.Context, oldID string, at time.Time, next Key) error
 	// Keys lists keys by id after the given one, at most limit; project "" is all.
 	Keys(ctx context.Context, project, after string, limit int) ([]Key, error)
 	FindKey(ctx context.Context, id string) (Key, error)
+	// TouchKeys moves keys' times of last use forward. It does not raise the version.
 	TouchKeys(ctx context.Context, lastUsed map[string]time.Time) error
 
 	// KeyVersion grows with every change of a key or project.
@@ -91,13 +91,14 @@ type Store interface {
 	// AllKeys reads everything that a snapshot needs, of one version.
 	AllKeys(ctx context.Context) (version int64, projects []Project, keys []Key, err error)
 
-	// AdminKeyHash gives the hash of the first admin key, set to fresh if there is none yet. created says that it was.
+	// AdminKeyHash gives the hash of the first admin key, set to fresh if there is none yet; created says that it was. With
+	// a zero fresh it only reads, and a zero kept means that there is none.
 	AdminKeyHash(ctx context.Context, fresh Hash) (kept Hash, created bool, err error)
 	// RingID gives the id of the key ring that the store belongs to, set to fresh if there is none yet.
 	RingID(ctx context.Context, fresh string) (kept string, err error)
 }
 
-// A Grant is what a checked key stands for. It is shared and immutable.
+// A Grant is what a checked key stands for. It is shared and immutable; the key's LastUsed is not kept up to date in it.
 type Grant struct {
 	Caller *pipeline.Caller
 	Key    *Key

@@ -23,6 +23,8 @@ const (
 	SlowBody        Code = "body_timeout"
 	KeysUnavailable Code = "keys_unavailable"
 	StoreDown       Code = "records_unavailable"
+	RecordsBehind   Code = "records_behind"
+	NotReady        Code = "not_ready"
 	ShuttingDown    Code = "shutting_down"
 	Overloaded      Code = "overloaded"
 	ProviderRefused Code = "provider_refused"
@@ -33,6 +35,7 @@ const (
 	TimerExpired    Code = "timeout"
 	DeadlinePassed  Code = "deadline_exceeded"
 	ClientGone      Code = "client_closed_request"
+	OutcomeUnknown  Code = "outcome_unknown"
 )
 
 // An Entry is what the registry knows of a code.
@@ -42,35 +45,40 @@ type Entry struct {
 	Meaning string
 	// Hint is what to do, where the error itself says nothing better. "" where no general advice holds.
 	Hint string
+	// Status is the code's own HTTP status, where the kind's would say less; else 0.
+	Status int
 }
 
 var registry = map[Code]Entry{
-	InternalError:   {Internal, "Penstock met an error of its own.", "Retry; if it stays, give the request id to whoever runs Penstock."},
-	InvalidJSON:     {BadRequest, "The body is not strict JSON.", ""},
-	InvalidRequest:  {BadRequest, "A member of the body is missing, of the wrong type or out of range.", ""},
-	UnknownRoute:    {NotFound, "No such route on this listener.", "The routes are listed in docs/reference/api.md."},
-	MethodNotAllow:  {BadRequest, "The route exists, with another method.", ""},
-	InvalidAPIKey:   {Unauthenticated, "No key, or one that is unknown, revoked or expired.", "Check which Penstock it was made for; an operator makes one with: penstock key create --project NAME"},
-	NotAllowed:      {Forbidden, "The key's role does not allow this.", ""},
-	ModelNotFound:   {NotFound, "No such model for this key.", "All: GET /v1/models"},
-	RecordNotFound:  {NotFound, "No such exchange for this key.", "Records appear within a second of the answer."},
-	NotThere:        {NotFound, "What was named does not exist.", ""},
-	AlreadyThere:    {Conflict, "The name is taken.", ""},
-	BodyTooLarge:    {TooLarge, "The body is over the size limit.", ""},
-	BadEncoding:     {BadRequest, "The body's Content-Encoding is not one that is read here.", "Send it plain, or with gzip."},
-	SlowBody:        {Timeout, "The body did not arrive in time.", ""},
-	KeysUnavailable: {Unavailable, "Keys cannot be checked at the moment.", "Your key is probably fine; retry."},
-	StoreDown:       {Unavailable, "The record of the call could not be written, so the call was not made.", "Nothing was sent to a provider; retry."},
-	ShuttingDown:    {Unavailable, "This Penstock is stopping.", "Retry; another one, or the next, will answer."},
-	Overloaded:      {Unavailable, "As much as this Penstock may hold is in flight.", "Retry after the time given."},
-	ProviderRefused: {BadRequest, "The provider refused the request as it stands.", ""},
-	ProviderFailed:  {Upstream, "No provider gave a usable answer.", ""},
-	ProviderAuth:    {Upstream, "The provider refused Penstock's own credential.", "An operator has to renew the credential; your key is fine."},
-	ProviderLimited: {RateLimited, "Every provider that was tried is at its rate limit.", "Retry after the time given."},
-	StreamCut:       {Upstream, "The provider ended the stream before its end.", "The text so far is incomplete."},
-	TimerExpired:    {Timeout, "One of the four timers ran out: connect, first_token, gap, total.", ""},
-	DeadlinePassed:  {Timeout, "The caller's own deadline passed.", ""},
-	ClientGone:      {Canceled, "The client closed the connection before the answer was whole.", ""},
+	InternalError:   {Kind: Internal, Meaning: "Penstock met an error of its own.", Hint: "Retry; if it stays, give the request id to whoever runs Penstock."},
+	InvalidJSON:     {Kind: BadRequest, Meaning: "The body is not strict JSON."},
+	InvalidRequest:  {Kind: BadRequest, Meaning: "A member of the body is missing, of the wrong type or out of range."},
+	UnknownRoute:    {Kind: NotFound, Meaning: "No such route on this listener.", Hint: "The routes are listed in docs/reference/api.md."},
+	MethodNotAllow:  {Kind: BadRequest, Meaning: "The route exists, with another method.", Status: 405},
+	InvalidAPIKey:   {Kind: Unauthenticated, Meaning: "No key, or one that is unknown, revoked or expired.", Hint: "Check which Penstock it was made for; an operator makes one with: penstock key create --project NAME"},
+	NotAllowed:      {Kind: Forbidden, Meaning: "The key's role does not allow this."},
+	ModelNotFound:   {Kind: NotFound, Meaning: "No such model for this key.", Hint: "All: GET /v1/models"},
+	RecordNotFound:  {Kind: NotFound, Meaning: "No such exchange for this key.", Hint: "Records appear within a second of the answer."},
+	NotThere:        {Kind: NotFound, Meaning: "What was named does not exist."},
+	AlreadyThere:    {Kind: Conflict, Meaning: "The name is taken."},
+	BodyTooLarge:    {Kind: TooLarge, Meaning: "The body is over the size limit."},
+	BadEncoding:     {Kind: BadRequest, Meaning: "The body's Content-Encoding is not one that is read here.", Hint: "Send it plain, or with gzip."},
+	SlowBody:        {Kind: Timeout, Meaning: "The body did not arrive in time.", Status: 408},
+	KeysUnavailable: {Kind: Unavailable, Meaning: "Keys cannot be checked at the moment.", Hint: "Your key is probably fine; retry."},
+	StoreDown:       {Kind: Unavailable, Meaning: "The record of the call could not be written, so the call was not made.", Hint: "Nothing was sent to a provider; retry."},
+	RecordsBehind:   {Kind: Unavailable, Meaning: "Records cannot be read at the moment: they wait in the journal for the store.", Hint: "Traffic is not affected; retry."},
+	NotReady:        {Kind: Unavailable, Meaning: "This Penstock cannot take traffic at the moment.", Hint: "It becomes ready by itself; retry."},
+	ShuttingDown:    {Kind: Unavailable, Meaning: "This Penstock is stopping.", Hint: "Retry; another one, or the next, will answer."},
+	Overloaded:      {Kind: Unavailable, Meaning: "As much as this Penstock may hold is in flight.", Hint: "Retry after the time given."},
+	ProviderRefused: {Kind: BadRequest, Meaning: "The provider refused the request as it stands."},
+	ProviderFailed:  {Kind: Upstream, Meaning: "No provider gave a usable answer."},
+	ProviderAuth:    {Kind: Upstream, Meaning: "The provider refused Penstock's own credential.", Hint: "An operator has to renew the credential; your key is fine."},
+	ProviderLimited: {Kind: RateLimited, Meaning: "Every provider that was tried is at its rate limit.", Hint: "Retry after the time given."},
+	StreamCut:       {Kind: Upstream, Meaning: "The provider ended the stream before its end.", Hint: "The text so far is incomplete."},
+	TimerExpired:    {Kind: Timeout, Meaning: "One of the four timers ran out: connect, first_token, gap, total."},
+	DeadlinePassed:  {Kind: Timeout, Meaning: "The caller's own deadline passed."},
+	ClientGone:      {Kind: Canceled, Meaning: "The client closed the connection before the answer was whole."},
+	OutcomeUnknown:  {Kind: Internal, Meaning: "Penstock stopped before the exchange had ended. Only records have this code; no caller is sent it.", Hint: "What was billed is in the provider's own report."},
 }
 
 // Lookup gives the registry's entry of a code.

@@ -42,7 +42,7 @@ type Error struct {
 	RetryAfter time.Duration
 	// Spent says that Penstock has used up its own tries, so that clients' libraries should not add theirs.
 	Spent bool
-	// Status is a provider's own status where that is what the caller shall see, else 0 and Kind decides.
+	// Status is the code's own, or a provider's where that is what the caller shall see; 0 lets Kind decide.
 	Status int
 	// Body is a provider's own error object in the client's dialect (redacted), passed on as it is; nil otherwise.
 	Body []byte
@@ -76,9 +76,10 @@ func (e *Error) Text() string {
 	return e.Message
 }
 
-// New makes an error of a code; its kind is the registry's.
+// New makes an error of a code, with the kind and the status that the registry gives it.
 func New(code Code, format string, args ...any) *Error {
-	return &Error{Kind: registry[code].Kind, Code: code, Message: fmt.Sprintf(format, args...)}
+	entry := registry[code]
+	return &Error{Kind: entry.Kind, Status: entry.Status, Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // Wrap is New with a cause.

@@ -29,11 +29,18 @@ type Price struct {
 	CachedInput Rate // a prompt token that the provider had in its own cache
 	CacheWrite  Rate // a prompt token that the provider wrote to its cache
 	Output      Rate // a generated token, reasoning included
+
+	// Long holds instead of the rates above for a call with more prompt tokens than LongOver; nil if length changes nothing.
+	Long     *Price
+	LongOver int64
 }
 
 // Cost is what usage costs at this price: the parts are summed in pico-dollars and rounded up once to nano-dollars. It
 // saturates at the largest Money instead of wrapping around.
 func (p Price) Cost(u Usage) Money {
+	for p.Long != nil && u.Input > p.LongOver {
+		p = *p.Long
+	}
 	fresh := max(u.Input-u.CachedInput-u.CacheWrite, 0)
 	var hi, lo uint64
 	for _, part := range [...]struct {

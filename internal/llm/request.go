@@ -111,12 +111,12 @@ func (r *Request) Chat() (*Chat, error) {
 // that no edit touches are copied as they are, white space included.
 func (r *Request) AppendBody(dst []byte, try ...Edit) []byte {
 	edits := append(slices.Clip(r.edits), try...)
-	pos := 0
+	start, pos := len(dst), 0
 	sep := len(r.Fields) > 0
 	for _, f := range r.Fields {
 		value, edited := latest(edits, f.Name)
 		if edited && value == nil {
-			return r.appendJoined(dst, edits)
+			return r.appendJoined(dst[:start], edits)
 		}
 		if edited {
 			dst = append(dst, r.Raw[pos:f.Value.Start]...)

@@ -100,4 +100,6 @@ type Try struct {
 	Usage    llm.Usage `json:"usage"`
 	CostNano llm.Money `json:"cost_nano"`
 	Unpriced bool      `json:"unpriced,omitzero"`
+	// Price is the target's at dispatch, nil if it has none; what changes later does not change this try.
+	Price *llm.Price `json:"-"`
 }

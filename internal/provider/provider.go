@@ -23,10 +23,22 @@ type Codec interface {
 	// Authorize puts the credential where the vendor wants it. It is not called without a credential.
 	Authorize(h http.Header, credential secret.String)
 	// Decode reads a 2xx answer. A plain answer is read whole before Decode returns; of a stream nothing need have been
-	// read. Errors, here and in the events, are *Failure, or what reading the body gave.
-	Decode(resp *http.Response, s Settings, t llm.Target, r *llm.Request) (*llm.Response, error)
+	// read. Errors, here and of the Answer, are *Failure, or what reading the body gave.
+	Decode(resp *http.Response, s Settings, t llm.Target, r *llm.Request) (Answer, error)
 	// DecodeError reads any other answer; it always returns a *Failure.
 	DecodeError(resp *http.Response, s Settings) error
+}
+
+// An Answer gives the events of one 2xx answer, one at each call. It is a pull, unlike llm.Response.Events, because the
+// Client looks at the head of a stream before it hands the answer on: Client.Do returns when the first event with
+// content is there (or the answer has ended), so that whatever went wrong until then is an error of Do, which another
+// target may mend. The events before it are copied, held, and yielded first.
+type Answer interface {
+	// Next gives the next event; its slices are valid until the next call. The event with llm.End is the last: after it,
+	// io.EOF. Any other end is an error.
+	Next() (llm.Event, error)
+	// Close ends the answer; the upstream is cancelled if it has not ended.
+	Close() error
 }
 
 // Settings are what a codec must know of its provider.
@@ -42,10 +54,10 @@ type Settings struct {
 
 // Timeouts are the four timers of a try. Each that fires is named in the error.
 type Timeouts struct {
-	Connect    time.Duration `yaml:"connect"`     // dialing and TLS
-	FirstToken time.Duration `yaml:"first_token"` // from dispatch to the first content, headers included
-	Gap        time.Duration `yaml:"gap"`         // between two events after that
-	Total      time.Duration `yaml:"total"`       // the whole try
+	Connect    time.Duration `yaml:"connect" doc:"dialing and TLS"`
+	FirstToken time.Duration `yaml:"first_token" doc:"from dispatch to the first content, headers included"`
+	Gap        time.Duration `yaml:"gap" doc:"between two events after that"`
+	Total      time.Duration `yaml:"total" doc:"the whole try"`
 }
 
 // A Reason says in one word why a try failed.
@@ -79,7 +91,9 @@ type Failure struct {
 	// Code, Param and Body are the provider's own error, redacted; Body is the error object in the OpenAI dialect.
 	Code, Param string
 	Body        []byte
-	RetryAfter  time.Duration
+	// UpstreamID is the provider's own id of the call, "" if it gave none.
+	UpstreamID string
+	RetryAfter time.Duration
 	// NothingBilled says that there is evidence that the provider billed nothing.
 	NothingBilled bool
 	Err           error // for the operator

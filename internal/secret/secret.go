@@ -16,16 +16,23 @@ const shown = "[redacted]"
 
 // A String is a secret. Every formatting, logging and encoding of it yields "[redacted]"; only [String.Reveal] gives the
 // value, so that a search for that word finds every use.
-type String struct{ value string }
+//
+// The value lies behind a pointer: fmt calls no methods on unexported fields of other types, and then prints an address.
+type String struct{ value *string }
 
 // New wraps a value.
-func New(value string) String { return String{value} }
+func New(value string) String { return String{&value} }
 
 // Reveal gives the value. Hand it only to what must send or compare it.
-func (s String) Reveal() string { return s.value }
+func (s String) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // IsZero reports whether there is no secret.
-func (s String) IsZero() bool { return s.value == "" }
+func (s String) IsZero() bool { return s.Reveal() == "" }
 
 // String implements [fmt.Stringer].
 func (s String) String() string { return shown }
@@ -45,16 +52,18 @@ func (s String) MarshalText() ([]byte, error) { return []byte(shown), nil }
 // Redact replaces every occurrence of the secret in text, by value. A secret shorter than eight bytes is not looked for:
 // it would blot out innocent text.
 func (s String) Redact(text string) string {
-	if len(s.value) < 8 {
+	value := s.Reveal()
+	if len(value) < 8 {
 		return text
 	}
-	return strings.ReplaceAll(text, s.value, shown)
+	return strings.ReplaceAll(text, value, shown)
 }
 
 // RedactBytes is Redact for bytes; it returns text itself if the secret is not in it.
 func (s String) RedactBytes(text []byte) []byte {
-	if len(s.value) < 8 || !bytes.Contains(text, []byte(s.value)) {
+	value := []byte(s.Reveal())
+	if len(value) < 8 || !bytes.Contains(text, value) {
 		return text
 	}
-	return bytes.ReplaceAll(text, []byte(s.value), []byte(shown))
+	return bytes.ReplaceAll(text, value, []byte(shown))
 }

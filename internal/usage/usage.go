@@ -10,6 +10,7 @@ package usage
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
@@ -54,9 +55,27 @@ type Error struct {
 
 // Timings are nanoseconds.
 type Timings struct {
-	TotalNS    int64 `json:"total_ns"`                 // from the request's head to the answer's last event
-	FirstNS    int64 `json:"first_token_ns,omitempty"` // to the first content, 0 if there was none
-	OverheadNS int64 `json:"overhead_ns"`              // total less the time spent waiting for providers
+	TotalNS int64 `json:"total_ns"`                 // from the request's head to the answer's last event
+	FirstNS int64 `json:"first_token_ns,omitempty"` // to the first content, 0 if there was none
+	// OverheadNS is Penstock's own time: the total less the spans of all tries. The span of the try that answered ends
+	// with its last event, so the passing on of a stream counts as the provider's; the arrival of the request's body
+	// counts as Penstock's.
+	OverheadNS int64 `json:"overhead_ns"`
+}
+
+// ForCaller is a copy of the record for the holder of the key: without what is for the operator only.
+func (r *Record) ForCaller() *Record {
+	c := *r
+	if r.Error != nil {
+		e := *r.Error
+		e.Detail = ""
+		c.Error = &e
+	}
+	c.Tries = slices.Clone(r.Tries)
+	for i := range c.Tries {
+		c.Tries[i].Detail = ""
+	}
+	return &c
 }
 
 // A Filter selects records; zero values select all. Results are newest first.
@@ -88,7 +107,8 @@ type Sum struct {
 // Store is what usage needs to have kept.
 type Store interface {
 	// AddRecords writes records in one transaction together with how far the journal has been read. A record whose id is
-	// there already is left as it is.
+	// there already is left as it is. The position is kept as given, even if it is smaller than the one before.
+	// The records are the store's; the slice is not.
 	AddRecords(ctx context.Context, journal string, upTo int64, records []*Record) error
 	// ReadUpTo says how far the journal has been read, 0 if it was never.
 	ReadUpTo(ctx context.Context, journal string) (int64, error)

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/bench/proc"
+)
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	o, err := parse([]string{"-only", "lost,cpu", "-rounds", "3", "-write", "-check"})
+	if err != nil || !slices.Equal(o.only, []string{"lost", "cpu"}) || o.rounds != 3 || o.write != "docs/benchmarks.md" {
+		t.Errorf("got %+v, %v", o, err)
+	}
+	if want := "go run ./bench -only lost,cpu -rounds 3 -check"; o.command != want {
+		t.Errorf("command: got %q, want %q", o.command, want)
+	}
+	for _, bad := range [][]string{{"-only", "cpu,disk"}, {"-rounds", "0"}, {"-for", "-1s"}, {"-rate", "0"}} {
+		if _, err := parse(bad); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+	}
+}
+
+func TestMedianAndRatio(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		values []float64
+		want   float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		if got := median(tt.values); got != tt.want {
+			t.Errorf("median of %v: got %v, want %v", tt.values, got, tt.want)
+		}
+	}
+	if got, want := ratio([]float64{1, 3, 6}, []float64{2, 2, 2}), "1.50 [0.50-3.00]"; got != want {
+		t.Errorf("ratio: got %q, want %q", got, want)
+	}
+}
+
+// measured makes results in which Penstock costs so many times the proxy.
+func measured(off, on, latency float64) *results {
+	r := &results{options: options{command: "go run ./bench", rounds: 1, round: time.Second, conns: 64, rate: 500, requests: 8000}}
+	for _, w := range workloads {
+		r.cpu = append(r.cpu, turn{proxyName, w.name, 100, 10}, turn{offName, w.name, 100 * off, 10}, turn{onName, w.name, 100 * on, 10})
+	}
+	ms := func(f float64) time.Duration { return time.Duration(f * float64(time.Millisecond)) }
+	r.latency = []delay{{proxyName, ms(1), ms(2)}, {offName, ms(1), ms(2)}, {onName, ms(1), ms(2 * latency)}}
+	for range memorySteps {
+		r.memory = append(r.memory, proc.Memory{Resident: 60 << 20, Anon: 40 << 20})
+	}
+	r.lost = &lost{answered: 1000, rows: 1000, behind: time.Second, overload: 5000}
+	return r
+}
+
+func TestMissedCeilingsAreNamed(t *testing.T) {
+	t.Parallel()
+	if got := measured(1.3, 1.5, 1.5).missed(); len(got) != 0 {
+		t.Errorf("at the ceilings: %q", got)
+	}
+	if got := measured(1.31, 1.51, 1.51).missed(); len(got) != 7 {
+		t.Errorf("over every ceiling by a little: got %d lines, want 7: %q", len(got), got)
+	}
+	r := measured(1, 1, 1)
+	r.memory[memorySteps-1].Anon = 51 << 20
+	r.lost.rows--
+	got := strings.Join(r.missed(), "\n")
+	if !strings.Contains(got, "memory at the end") || !strings.Contains(got, "1000 answered, 999 in the store") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestThePageHasAllParts(t *testing.T) {
+	t.Parallel()
+	page := measured(0.7, 0.9, 0.95).markdown()
+	for _, want := range []string{
+		"| Penstock, records off | 70: 0.70 [0.70-0.70] | 70: 0.70 [0.70-0.70] | 70: 0.70 [0.70-0.70] |\n",
+		"| Penstock, records on | 1000 | 1900 | 0.95 [0.95-0.95] |\n",
+		"| 8000 | 60 | 40 |\n",
+		"gave 1000 answers and kept 1000\nrecords: 0 lost.",
+		"make build && go run ./bench\n",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+}

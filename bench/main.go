@@ -1,0 +1,119 @@
+// Command bench compares Penstock with a plain reverse proxy: processor time per request, latency at a fixed rate, memory
+// over many requests, and whether records are lost when it is driven beyond what it can do. The ceilings that it checks
+// are promises of the project.
+//
+// It starts everything itself, each part as a process of its own on the loopback interface: a provider that answers at
+// once (package mock), the plain proxy, and bin/penstock with and without records. Figures are ratios within one run,
+// because absolute ones move with the machine. It is not a tool for measuring a Penstock of yours: that is
+// `penstock bench`.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// Options are the command line.
+type options struct {
+	role, upstream string // of a child
+	binary         string
+	only           []string
+	rounds         int
+	round          time.Duration
+	conns          int
+	rate           float64
+	requests       int64
+	overload       time.Duration
+	check          bool
+	write          string
+	command        string // how to repeat the run
+}
+
+// The parts that -only chooses from.
+var parts = []string{"cpu", "latency", "memory", "lost"}
+
+func parse(args []string) (options, error) {
+	var o options
+	var only string
+	var write bool
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.StringVar(&o.role, "role", "", "internal: be one of the processes (mock, proxy)")
+	f.StringVar(&o.upstream, "upstream", "", "internal: where the proxy sends to")
+	f.StringVar(&o.binary, "bin", "bin/penstock", "the program to measure")
+	f.StringVar(&only, "only", strings.Join(parts, ","), "parts to run")
+	f.IntVar(&o.rounds, "rounds", 5, "rounds, in each of which every target has its turn")
+	f.DurationVar(&o.round, "for", 2*time.Second, "how long a turn is")
+	f.IntVar(&o.conns, "conns", 64, "connections of the closed loop")
+	f.Float64Var(&o.rate, "rate", 500, "requests a second of the latency part")
+	f.Int64Var(&o.requests, "requests", 200_000, "requests of the memory part")
+	f.DurationVar(&o.overload, "overload", 10*time.Second, "how long the part on lost records drives Penstock")
+	f.BoolVar(&o.check, "check", false, "fail if a ceiling is missed")
+	f.BoolVar(&write, "write", false, "write the results to docs/benchmarks.md")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	o.only = strings.Split(only, ",")
+	for _, part := range o.only {
+		if !slices.Contains(parts, part) {
+			return o, fmt.Errorf("-only %s: there is no part %q (there are %s)", only, part, strings.Join(parts, ", "))
+		}
+	}
+	if o.rounds < 1 || o.conns < 1 || o.round <= 0 || o.rate <= 0 || o.requests < 1 || o.overload <= 0 {
+		return o, errors.New("rounds, times, rates and counts must be above 0")
+	}
+	if write {
+		o.write = "docs/benchmarks.md"
+	}
+	o.command = strings.Join(append([]string{"go run ./bench"}, withoutWrite(args)...), " ")
+	return o, nil
+}
+
+// withoutWrite leaves out the flag that makes no difference to the figures.
+func withoutWrite(args []string) []string {
+	return slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.TrimLeft(a, "-") == "write" })
+}
+
+func run(args []string) error {
+	o, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if o.role != "" {
+		return beChild(ctx, o)
+	}
+	r, err := measure(ctx, o)
+	if err != nil {
+		return err
+	}
+	text := r.markdown()
+	fmt.Print("\n", text)
+	if o.write != "" {
+		if err := os.WriteFile(o.write, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	if missed := r.missed(); o.check && len(missed) > 0 {
+		return fmt.Errorf("missed:\n  %s", strings.Join(missed, "\n  "))
+	}
+	return nil
+}

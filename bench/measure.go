@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/penstock/penstock/bench/load"
+)
+
+const (
+	// warmUp comes before the first round of a workload: connections, pools and heap find their size.
+	warmUp = time.Second
+	// settle is how long a process may go on working after a turn; what it uses then counts as well.
+	settle = 3 * time.Second
+	// latencyRound is how long a target has its turn at the fixed rate.
+	latencyRound = 3 * time.Second
+	// overloadConns is far more than the machine can serve at once.
+	overloadConns = 256
+	// catchUp is how long records may take to be in the store after the last answer.
+	catchUp = 2 * time.Minute
+)
+
+// measure starts the targets and runs the parts that were asked for.
+func measure(ctx context.Context, o options) (*results, error) {
+	dir, err := os.MkdirTemp("", "penstock-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithCancel(ctx)
+	targets, err := startTargets(ctx, o, dir)
+	defer func() {
+		cancel()
+		for _, t := range targets {
+			t.process.Stop()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	r := &results{options: o, targets: targets}
+	for _, part := range []struct {
+		name string
+		run  func(context.Context, *results) error
+	}{{"cpu", measureCPU}, {"latency", measureLatency}, {"memory", measureMemory}, {"lost", measureLost}} {
+		if !slices.Contains(o.only, part.name) {
+			continue
+		}
+		if err := part.run(ctx, r); err != nil {
+			return nil, fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return r, nil
+}
+
+// say tells whoever waits what is going on.
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
+// measureCPU takes turns between the targets, for each workload.
+func measureCPU(ctx context.Context, r *results) error {
+	for _, w := range workloads {
+		for round := range r.options.rounds + 1 {
+			for _, t := range r.targets {
+				d := r.options.round
+				if round == 0 {
+					d = warmUp
+				}
+				turn, err := t.turn(ctx, w, r.options.conns, d)
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", w.name, t.name, err)
+				}
+				if round == 0 {
+					continue
+				}
+				r.cpu = append(r.cpu, turn)
+				say("%-20s round %d  %-22s %7.1f µs CPU a request  %8.0f answers/s", w.name, round, t.name, turn.micros, turn.rate)
+			}
+		}
+	}
+	return nil
+}
+
+// turn drives the target in a closed loop and reads what it used for it.
+func (t *target) turn(ctx context.Context, w workload, conns int, d time.Duration) (turn, error) {
+	call, err := t.call(w)
+	if err != nil {
+		return turn{}, err
+	}
+	before, err := t.process.Quiet(ctx, settle)
+	if err != nil {
+		return turn{}, err
+	}
+	seen, err := load.For(ctx, t.addr, call, conns, d)
+	t.sent += seen.Answers
+	if err != nil {
+		return turn{}, err
+	}
+	after, err := t.process.Quiet(ctx, settle)
+	micros := float64((after - before).Microseconds()) / float64(seen.Answers)
+	return turn{target: t.name, workload: w.name, micros: micros, rate: seen.Rate()}, err
+}
+
+// measureLatency takes turns at a fixed rate.
+func measureLatency(ctx context.Context, r *results) error {
+	for round := range r.options.rounds {
+		for _, t := range r.targets {
+			call, err := t.call(workloads[0])
+			if err != nil {
+				return err
+			}
+			seen, err := load.At(ctx, t.addr, call, r.options.conns, r.options.rate, latencyRound)
+			t.sent += seen.Answers
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			p50, p99 := seen.Quantile(50), seen.Quantile(99)
+			r.latency = append(r.latency, delay{t.name, p50, p99})
+			say("%.0f requests/s       round %d  %-22s p50 %s  p99 %s", r.options.rate, round+1, t.name, p50, p99)
+		}
+	}
+	return nil
+}
+
+// memorySteps is how often memory is looked at.
+const memorySteps = 8
+
+// measureMemory sends many requests to the Penstock with records and looks at its memory on the way.
+func measureMemory(ctx context.Context, r *results) error {
+	t := r.find(onName)
+	call, err := t.call(workloads[1])
+	if err != nil {
+		return err
+	}
+	for step := range memorySteps {
+		seen, err := load.Count(ctx, t.addr, call, r.options.conns, r.options.requests/memorySteps)
+		t.sent += seen.Answers
+		if err != nil {
+			return err
+		}
+		m, err := t.process.Memory()
+		if err != nil {
+			return err
+		}
+		r.memory = append(r.memory, m)
+		say("memory after %d requests: %.1f MB resident, %.1f MB of it heap and stacks", int64(step+1)*r.options.requests/memorySteps,
+			mega(m.Resident), mega(m.Anon))
+	}
+	return nil
+}
+
+// measureLost drives Penstock with more connections than it can serve at once, and compares the rows in the store with all
+// that it has answered since it was started.
+func measureLost(ctx context.Context, r *results) error {
+	t := r.find(onName)
+	call, err := t.call(workloads[0])
+	if err != nil {
+		return err
+	}
+	seen, err := load.For(ctx, t.addr, call, overloadConns, r.options.overload)
+	t.sent += seen.Answers
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	var rows int64
+	for rows < t.sent && time.Since(begin) < catchUp {
+		if rows, err = t.records(ctx); err != nil {
+			return err
+		}
+		if rows < t.sent {
+			if err := pause(ctx, 500*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	r.lost = &lost{answered: t.sent, rows: rows, behind: time.Since(begin), overload: seen.Rate()}
+	say("overload: %.0f answers/s; %d answered in all, %d records, the last %.1f s later", seen.Rate(), t.sent, rows, r.lost.behind.Seconds())
+	return nil
+}
+
+// pause waits, or ends with the context.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+func mega(bytes int64) float64 { return float64(bytes) / (1 << 20) }

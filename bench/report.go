@@ -1,0 +1,258 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/bench/proc"
+)
+
+// The ceilings: how many times the plain proxy's value Penstock's may be.
+const (
+	ceilingOff     = 1.3
+	ceilingOn      = 1.5
+	ceilingLatency = 1.5
+	// ceilingGrowth is how many times the memory after a quarter of the requests the memory at the end may be.
+	ceilingGrowth = 1.25
+)
+
+// A turn is what one target used in one round of a workload.
+type turn struct {
+	target, workload string
+	micros           float64 // CPU µs per request
+	rate             float64 // answers a second
+}
+
+// A delay is one round of a target at the fixed rate.
+type delay struct {
+	target   string
+	p50, p99 time.Duration
+}
+
+// Lost compares what was answered with what is in the store.
+type lost struct {
+	answered, rows int64
+	behind         time.Duration
+	overload       float64 // answers a second
+}
+
+// results is all that was measured; parts that did not run are empty.
+type results struct {
+	options options
+	targets []*target
+	cpu     []turn
+	latency []delay
+	memory  []proc.Memory
+	lost    *lost
+}
+
+func (r *results) find(name string) *target {
+	for _, t := range r.targets {
+		if t.name == name {
+			return t
+		}
+	}
+	panic("bench: no target " + name)
+}
+
+// micros lists a target's rounds of a workload in their order, and rates the answers a second.
+func (r *results) micros(target, workload string) (micros, rates []float64) {
+	for _, t := range r.cpu {
+		if t.target == target && t.workload == workload {
+			micros = append(micros, t.micros)
+			rates = append(rates, t.rate)
+		}
+	}
+	return micros, rates
+}
+
+// delays lists a target's rounds at the fixed rate, in microseconds.
+func (r *results) delays(target string) (p50, p99 []float64) {
+	for _, d := range r.latency {
+		if d.target == target {
+			p50 = append(p50, float64(d.p50.Microseconds()))
+			p99 = append(p99, float64(d.p99.Microseconds()))
+		}
+	}
+	return p50, p99
+}
+
+// median of values, 0 if there are none. Of an even number it is the mean of the two in the middle.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// ratios divides round by round: targets of one round met the same machine.
+func ratios(of, to []float64) []float64 {
+	all := make([]float64, 0, len(of))
+	for i := range min(len(of), len(to)) {
+		all = append(all, of[i]/to[i])
+	}
+	return all
+}
+
+// ratio writes the median of ratios with the least and the most.
+func ratio(of, to []float64) string {
+	all := ratios(of, to)
+	if len(all) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f [%.2f-%.2f]", median(all), slices.Min(all), slices.Max(all))
+}
+
+// missed has one line for every ceiling that does not hold.
+func (r *results) missed() []string {
+	var lines []string
+	hold := func(what string, got, ceiling float64) {
+		if got > ceiling {
+			lines = append(lines, fmt.Sprintf("%s: %.2f, ceiling %.2f", what, got, ceiling))
+		}
+	}
+	for _, w := range workloads {
+		base, _ := r.micros(proxyName, w.name)
+		off, _ := r.micros(offName, w.name)
+		on, _ := r.micros(onName, w.name)
+		hold("CPU of "+w.name+", records off", median(ratios(off, base)), ceilingOff)
+		hold("CPU of "+w.name+", records on", median(ratios(on, base)), ceilingOn)
+	}
+	_, base := r.delays(proxyName)
+	_, on := r.delays(onName)
+	hold("p99 at the fixed rate", median(ratios(on, base)), ceilingLatency)
+	if n := len(r.memory); n >= memorySteps {
+		hold("memory at the end to memory after a quarter", growth(r.memory), ceilingGrowth)
+	}
+	if r.lost != nil && r.lost.rows != r.lost.answered {
+		lines = append(lines, fmt.Sprintf("records: %d answered, %d in the store", r.lost.answered, r.lost.rows))
+	}
+	return lines
+}
+
+// growth is the heap of the last two looks to that after a quarter of the requests; the larger of the two, since garbage
+// that is not yet collected counts too.
+func growth(m []proc.Memory) float64 {
+	n := len(m)
+	return float64(max(m[n-1].Anon, m[n-2].Anon)) / float64(max(m[n/4-1].Anon, m[n/4].Anon))
+}
+
+// markdown is docs/benchmarks.md.
+func (r *results) markdown() string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	p("# Benchmarks\n")
+	p("What Penstock costs beside a plain reverse proxy. This page is written by the command that measures:\n")
+	p("    make build && %s\n", r.options.command)
+	p("Measured on %s: %s, %d cores, %s. Load, provider and target share the machine, over loopback and plain", time.Now().UTC().Format("2006-01-02"),
+		cpuModel(), runtime.NumCPU(), runtime.Version())
+	p("HTTP. Absolute figures move with the machine by up to half; ratios within a run hold, and one run resolves differences")
+	p("of about 0.15. Every answer is checked for its exact text and its end; one wrong answer fails the run.\n")
+	p("The plain proxy is `httputil.ReverseProxy` with a transport that keeps its connections, full duplex, and a flush after")
+	p("each read. Penstock has its defaults: it checks the key, routes, changes the model's name in request and answer, prices,")
+	p("counts metrics, writes a log line (into a file) and, with records on, keeps a durable record of every exchange. `records:")
+	p("off` is there for this comparison only.\n")
+	if len(r.cpu) > 0 {
+		r.writeCPU(p)
+	}
+	if len(r.latency) > 0 {
+		r.writeLatency(p)
+	}
+	if len(r.memory) > 0 {
+		r.writeMemory(p)
+	}
+	if r.lost != nil {
+		r.writeLost(p)
+	}
+	return b.String()
+}
+
+type printer = func(format string, args ...any)
+
+func (r *results) writeCPU(p printer) {
+	p("## CPU time per request\n")
+	p("Closed loop, %d connections, %d rounds of %s in which the targets take turns. User and system time of the target's",
+		r.options.conns, r.options.rounds, r.options.round)
+	p("process, until it is quiet again after a turn, so that work which it put off counts. Medians in µs; beside them the median")
+	p("of the ratios to the plain proxy, round by round [least-most].\n")
+	p("| | %s | %s | %s |", workloads[0].name, workloads[1].name, workloads[2].name)
+	p("| --- | --- | --- | --- |")
+	for _, t := range []string{proxyName, offName, onName} {
+		row := "| " + t
+		for _, w := range workloads {
+			base, _ := r.micros(proxyName, w.name)
+			micros, _ := r.micros(t, w.name)
+			row += fmt.Sprintf(" | %.0f", median(micros))
+			if t != proxyName {
+				row += ": " + ratio(micros, base)
+			}
+		}
+		p("%s |", row)
+	}
+	p("| ceilings, off and on | %.1f, %.1f | %.1f, %.1f | %.1f, %.1f |\n", ceilingOff, ceilingOn, ceilingOff, ceilingOn, ceilingOff, ceilingOn)
+	p("Answers a second in the same rounds, medians:\n")
+	p("| | %s | %s | %s |", workloads[0].name, workloads[1].name, workloads[2].name)
+	p("| --- | --- | --- | --- |")
+	for _, t := range []string{proxyName, offName, onName} {
+		row := "| " + t
+		for _, w := range workloads {
+			_, rates := r.micros(t, w.name)
+			row += fmt.Sprintf(" | %.0f", median(rates))
+		}
+		p("%s |", row)
+	}
+	p("")
+}
+
+func (r *results) writeLatency(p printer) {
+	p("## Latency at %.0f requests a second\n", r.options.rate)
+	p("Open loop: latency counts from when a request was due, so a stall is charged for all that it kept waiting. 1 KB plain,")
+	p("%d rounds of %s, medians in µs.\n", r.options.rounds, latencyRound)
+	p("| | p50 | p99 | p99 to the plain proxy |")
+	p("| --- | --- | --- | --- |")
+	_, base := r.delays(proxyName)
+	for _, t := range []string{proxyName, offName, onName} {
+		p50, p99 := r.delays(t)
+		p("| %s | %.0f | %.0f | %s |", t, median(p50), median(p99), ratio(p99, base))
+	}
+	p("| ceiling, records on | | | %.1f |\n", ceilingLatency)
+}
+
+func (r *results) writeMemory(p printer) {
+	p("## Memory over %d requests\n", r.options.requests)
+	p("10 KB plain, %d connections, records on; MB. What is resident holds the journal's mapped file as well, so growth is", r.options.conns)
+	p("judged by heap and stacks: %.2f times from a quarter of the requests to the end (ceiling %.2f).\n", growth(r.memory), ceilingGrowth)
+	p("| after | resident | heap and stacks |")
+	p("| --- | --- | --- |")
+	for i, m := range r.memory {
+		p("| %d | %.0f | %.0f |", int64(i+1)*r.options.requests/memorySteps, mega(m.Resident), mega(m.Anon))
+	}
+	p("")
+}
+
+func (r *results) writeLost(p printer) {
+	p("## Records under overload\n")
+	p("Closed loop with %d connections for %s, %.0f answers a second. Over the whole run Penstock gave %d answers and kept %d",
+		overloadConns, r.options.overload, r.lost.overload, r.lost.answered, r.lost.rows)
+	p("records: %d lost. The last one was in the store %.1f s after the last answer.", r.lost.answered-r.lost.rows, r.lost.behind.Seconds())
+}
+
+// cpuModel is the processor's name as the kernel gives it, or the architecture.
+func cpuModel() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	for line := range strings.Lines(string(info)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/bench/load"
+	"github.com/penstock/penstock/bench/mock"
+	"github.com/penstock/penstock/bench/proc"
+)
+
+// asked is the model that clients ask for. The provider's own name of it is another one, so Penstock has to change the
+// name on the way there and on the way back, in every event.
+const asked = "bench"
+
+// A target is a process under test.
+type target struct {
+	name    string
+	process *proc.Process
+	addr    string
+	key     string
+	model   string // what plain answers must say; "" is whatever
+	sent    int64  // calls answered so far, all parts together
+
+	admin, adminKey string // of Penstock
+}
+
+// A workload is one kind of call.
+type workload struct {
+	name      string
+	kilobytes int
+	stream    bool
+}
+
+var workloads = []workload{
+	{"1 KB plain", 1, false},
+	{"10 KB plain", 10, false},
+	{"stream of 50 events", 1, true},
+}
+
+// call prepares the workload's call for the target. A stream's client asks for usage, so that all targets pass on the
+// same events.
+func (t *target) call(w workload) (*load.Call, error) {
+	messages, err := mock.Prompt(w.kilobytes)
+	if err != nil {
+		return nil, err
+	}
+	more := ""
+	if w.stream {
+		more = `,"stream":true,"stream_options":{"include_usage":true}`
+	}
+	body := fmt.Sprintf(`{"model":%q,"messages":%s,"temperature":0.2,"max_tokens":200%s}`, asked, messages, more)
+	return load.NewCall(t.key, body, mock.Text(), t.model, w.stream), nil
+}
+
+// The names of the targets.
+const (
+	proxyName = "plain proxy"
+	offName   = "Penstock, records off"
+	onName    = "Penstock, records on"
+)
+
+// startTargets starts mock, proxy and two Penstocks; dir takes their data.
+func startTargets(ctx context.Context, o options, dir string) ([]*target, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	var upstream listening
+	if _, err := start(ctx, dir, &upstream, append(environment(), "GOMAXPROCS=1"), self, "-role", "mock"); err != nil {
+		return nil, err
+	}
+	address := "http://" + upstream.Addr
+	var front listening
+	process, err := start(ctx, dir, &front, environment(), self, "-role", "proxy", "-upstream", address)
+	if err != nil {
+		return nil, err
+	}
+	targets := []*target{{name: proxyName, process: process, addr: front.Addr, key: "none"}}
+	for _, p := range []struct{ name, records string }{{offName, "off"}, {onName, "on"}} {
+		t, err := startPenstock(ctx, o.binary, filepath.Join(dir, p.records), address, p.records)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
+		}
+		t.name = p.name
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+// start starts a process, with its log in the folder, and reads the line with which it says where it listens.
+func start(ctx context.Context, dir string, into *listening, env []string, program string, args ...string) (*proc.Process, error) {
+	log, err := os.CreateTemp(dir, "*.log")
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the child has its own
+	p, line, err := proc.Start(ctx, log, env, program, args...)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(line, into); err != nil || into.Event != "listening" {
+		p.Stop()
+		return nil, fmt.Errorf("%s said %q instead of where it listens", program, line)
+	}
+	return p, nil
+}
+
+// environment is ours without what would change how Penstock is set up.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PENSTOCK_") })
+}
+
+// configuration is Penstock's file: its defaults, a log line for each exchange among them, one provider and one model.
+const configuration = `listen: 127.0.0.1:0
+admin: { listen: 127.0.0.1:0 }
+data: data
+records: %s
+providers:
+  mock: { dialect: openai, base_url: %s/v1, models: [%s] }
+models:
+  %s: { targets: [mock/%s] }
+`
+
+// startPenstock starts a Penstock with a project, a key and a price.
+func startPenstock(ctx context.Context, binary, dir, upstream, records string) (*target, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "penstock.yaml")
+	text := fmt.Sprintf(configuration, records, upstream, mock.Model, asked, mock.Model)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	var at listening
+	process, err := start(ctx, dir, &at, environment(), binary, "serve", "-c", file, "--json")
+	if err != nil {
+		return nil, err
+	}
+	t := &target{process: process, addr: at.Data, model: asked, admin: at.Admin}
+	for _, step := range [][]string{
+		{"project", "create", "bench", "--json", "-c", file},
+		{"price", "set", "mock/" + mock.Model, "--input", "0.25", "--output", "2", "-c", file},
+		{"key", "create", "--project", "bench", "-c", file},
+	} {
+		if t.key, err = output(ctx, binary, step...); err != nil {
+			return nil, err
+		}
+	}
+	adminKey, err := os.ReadFile(at.AdminKeyFile)
+	t.adminKey = strings.TrimSpace(string(adminKey))
+	return t, err
+}
+
+// output runs a command of Penstock and gives what it printed.
+func output(ctx context.Context, binary string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = environment()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s", binary, strings.Join(args, " "), err, stderr.Bytes())
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// records asks the control plane how many exchanges are in the store.
+func (t *target) records(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+t.admin+"/admin/v1/usage?group_by=project&from=2000-01-01T00:00:00Z", nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+t.adminKey)
+	client := &http.Client{}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Data []struct {
+			Requests int64 `json:"requests"`
+		} `json:"data"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("the control plane answered %s to a question for usage (%w)", resp.Status, err)
+	}
+	var n int64
+	for _, sum := range answer.Data {
+		n += sum.Requests
+	}
+	return n, nil
+}

@@ -1,0 +1,204 @@
+package auth
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/seal"
+)
+
+// KeysOptions are the times of a [Keys]; zero fields take the defaults.
+type KeysOptions struct {
+	MaxStale time.Duration // see Config; 5 s
+	Poll     time.Duration // between two looks at the store's version; 1 s
+	Write    time.Duration // between two writings of times of last use; 10 s
+	// Now is civil time, against which keys expire. Everything else here is measured by the monotonic clock.
+	Now func() time.Time
+}
+
+// Keys checks presented keys against a snapshot of all keys in memory, so that no request waits for the store. A change
+// is known here after Poll; when the store does not answer, all keys are refused MaxStale after the last good read.
+type Keys struct {
+	store Store
+	ring  *seal.Ring
+	log   *slog.Logger
+	o     KeysOptions
+	born  time.Time // what ages are counted from
+
+	// readAt is when the last good read of the store began, in nanoseconds since born; 0 if there was none. It is stored
+	// after the snapshot and loaded before it, so that a snapshot is never taken for younger than it is.
+	readAt   atomic.Int64
+	snapshot atomic.Pointer[snapshot]
+
+	mu   sync.Mutex // held while the store is read; guards the field below
+	used map[string]*use
+}
+
+// A snapshot is all keys of one version of the store. It is immutable but for the times of last use.
+type snapshot struct {
+	version int64
+	byHash  map[Hash]*entry
+}
+
+type entry struct {
+	grant Grant
+	use   *use // nil for the admin key
+}
+
+// A use is when a key was last used, in microseconds since 1970; 0 if it was not since this process began.
+type use struct {
+	at      atomic.Int64
+	written int64 // how far the store knows; guarded by Keys.mu
+}
+
+// touch notes a use. Uses less than a second apart count as one, so that a busy key is not written at every call.
+func (u *use) touch(now time.Time) {
+	if at := now.UnixMicro(); at-u.at.Load() >= int64(time.Second/time.Microsecond) {
+		u.at.Store(at)
+	}
+}
+
+// NewKeys makes a Keys that refuses all keys until its first Refresh.
+func NewKeys(store Store, ring *seal.Ring, log *slog.Logger, o KeysOptions) *Keys {
+	if o.MaxStale == 0 {
+		o.MaxStale = DefaultConfig().MaxStale
+	}
+	if o.Poll == 0 {
+		o.Poll = time.Second
+	}
+	if o.Write == 0 {
+		o.Write = 10 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	// A nanosecond back, so that a read that begins at once is not taken for none.
+	return &Keys{store: store, ring: ring, log: log, o: o, born: time.Now().Add(-1), used: map[string]*use{}}
+}
+
+// Check finds out whom a key that came with a call belongs to. Whether its role may do what is asked is for the caller of
+// Check. Errors are the faults InvalidAPIKey; NotAllowed for the admin key, which makes no calls; and KeysUnavailable if
+// the store has not answered for too long, never InvalidAPIKey then.
+func (k *Keys) Check(presented string) (*Grant, error) {
+	e, err := k.find(presented)
+	if err != nil {
+		return nil, err
+	}
+	if e.use == nil {
+		return nil, fault.New(fault.NotAllowed, "This is the admin key, which works on the control plane only. "+
+			"A key for calls is made with: penstock key create --project NAME")
+	}
+	return &e.grant, nil
+}
+
+// CheckAdmin finds out who is at the control plane: the holder of the admin key, or of a key with a role that has any
+// business there. Errors are as for Check.
+func (k *Keys) CheckAdmin(presented string) (*Grant, error) {
+	e, err := k.find(presented)
+	if err != nil {
+		return nil, err
+	}
+	if e.grant.Key.Role == RoleCaller {
+		return nil, fault.New(fault.NotAllowed, "Key %s has the role caller, which is for calls to models only. "+
+			"An admin makes keys for the control plane with: penstock key create --project NAME --role viewer", e.grant.Key.Prefix)
+	}
+	return &e.grant, nil
+}
+
+// find does the same work for every well-formed key, known or not; what is not well formed costs less than that.
+func (k *Keys) find(presented string) (*entry, error) {
+	if err := checkForm(presented); err != nil {
+		return nil, err
+	}
+	if readAt := k.readAt.Load(); readAt == 0 || k.age(readAt) > k.o.MaxStale {
+		return nil, k.stale(readAt)
+	}
+	e := k.snapshot.Load().byHash[k.ring.Hash(presented)]
+	if e == nil {
+		return nil, unknown(presented)
+	}
+	if e.use == nil {
+		return e, nil
+	}
+	now := k.o.Now()
+	if !e.grant.Key.Live(now) {
+		return nil, dead(e.grant.Key, now, presented)
+	}
+	e.use.touch(now)
+	return e, nil
+}
+
+// age is how old a read is that began at readAt.
+func (k *Keys) age(readAt int64) time.Duration { return time.Since(k.born) - time.Duration(readAt) }
+
+// checkForm refuses what cannot be a key before anything is computed from it, and quotes nothing of it.
+func checkForm(presented string) error {
+	if n := len(presented); n < minKeyLen || n > maxKeyLen {
+		return fault.New(fault.InvalidAPIKey, "What was sent as the key is no key: it has %d characters; keys have %d to %d.", n, minKeyLen, maxKeyLen)
+	}
+	if i := malformed(presented); i >= 0 {
+		return fault.New(fault.InvalidAPIKey, "What was sent as the key is no key: its character %d is not a letter, digit or one of -._~+/=.", i+1)
+	}
+	return nil
+}
+
+func unknown(presented string) error {
+	return fault.New(fault.InvalidAPIKey, "No key %s exists here, or it was revoked.", shown(presented))
+}
+
+// dead says why a key that is known does not work. The one who is told holds the key.
+func dead(key *Key, now time.Time, presented string) error {
+	if key.Revoked.IsZero() || now.Before(key.Revoked) {
+		return fault.New(fault.InvalidAPIKey, "Key %s expired %s.", shown(presented), instant(key.Expires))
+	}
+	return unknown(presented)
+}
+
+func (k *Keys) stale(readAt int64) error {
+	since := "yet"
+	if readAt != 0 {
+		since = "for " + k.age(readAt).Round(time.Second).String()
+	}
+	f := fault.New(fault.KeysUnavailable, "Keys cannot be checked: the store has not answered %s.", since)
+	f.RetryAfter = 2 * time.Second
+	return f
+}
+
+// Ready reports whether keys can be checked at the moment.
+func (k *Keys) Ready() bool {
+	readAt := k.readAt.Load()
+	return readAt != 0 && k.age(readAt) <= k.o.MaxStale
+}
+
+// newSnapshot indexes all keys. Times of last use live on from one snapshot to the next.
+func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used map[string]*use) *snapshot {
+	owner := make(map[string]*Project, len(projects))
+	for i := range projects {
+		owner[projects[i].ID] = &projects[i]
+	}
+	s := &snapshot{version: version, byHash: make(map[Hash]*entry, len(keys)+1)}
+	for i := range keys {
+		key := &keys[i]
+		p := owner[key.Project]
+		if p == nil {
+			continue // a key without a project belongs to nobody
+		}
+		if used[key.ID] == nil {
+			used[key.ID] = &use{}
+		}
+		s.byHash[key.Hash] = &entry{use: used[key.ID], grant: Grant{Key: key, Caller: &pipeline.Caller{
+			Org: p.Org, Project: p.ID, Key: key.ID, ProjectName: p.Name, KeyName: key.Name, KeyPrefix: key.Prefix, Strict: p.Strict,
+		}}}
+	}
+	if admin != (Hash{}) {
+		s.byHash[admin] = &entry{grant: Grant{
+			Key:    &Key{ID: "admin", Name: "admin key", Prefix: keyStart, Hash: admin, Role: RoleAdmin},
+			Caller: &pipeline.Caller{Key: "admin", KeyName: "admin key", KeyPrefix: keyStart},
+		}}
+	}
+	return s
+}

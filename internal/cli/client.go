@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"github.com/penstock/penstock/internal/config"
+	"github.com/penstock/penstock/internal/server"
+)
+
+// An adminFlags says where the control plane is and how to prove who is asking.
+type adminFlags struct {
+	url     string
+	keyFile string
+	file    string
+	data    string
+	json    bool
+}
+
+func (f *adminFlags) add(c *cobra.Command) {
+	p := c.PersistentFlags()
+	p.StringVarP(&f.file, "config", "c", "", "configuration file of the Penstock to talk to")
+	p.StringVar(&f.data, "data", "", "data directory of the Penstock to talk to (default: the file's, else penstock-data)")
+	p.StringVar(&f.url, "admin-url", "", "address of the control plane (PENSTOCK_ADMIN_URL; default: that of the data directory)")
+	p.StringVar(&f.keyFile, "admin-key-file", "", "file with an admin key (or the key in PENSTOCK_ADMIN_KEY; default: <data>/admin.key)")
+	p.BoolVar(&f.json, "json", false, "print JSON")
+}
+
+// An adminClient calls the admin API.
+type adminClient struct {
+	base string
+	key  string
+	http *http.Client
+}
+
+// client finds the control plane: flags, then environment, then the data directory, where a running Penstock leaves its
+// address and key.
+func (a *app) client(ctx context.Context, f *adminFlags) (*adminClient, error) {
+	c := &adminClient{base: f.url, http: &http.Client{Timeout: time.Minute}}
+	if c.base == "" {
+		c.base, _ = a.env("PENSTOCK_ADMIN_URL")
+	}
+	if f.keyFile == "" {
+		c.key, _ = a.env("PENSTOCK_ADMIN_KEY")
+	}
+	if c.base == "" || (c.key == "" && f.keyFile == "") {
+		if err := a.discover(ctx, f, c); err != nil {
+			return nil, err
+		}
+	}
+	if c.key == "" {
+		b, err := os.ReadFile(f.keyFile)
+		if err != nil {
+			return nil, fail(exitUnreachable, "give the file with --admin-key-file, or the key in PENSTOCK_ADMIN_KEY",
+				"The admin key cannot be read: %v", err)
+		}
+		c.key = strings.TrimSpace(string(b))
+	}
+	c.base = strings.TrimRight(c.base, "/")
+	return c, nil
+}
+
+func (a *app) discover(ctx context.Context, f *adminFlags, c *adminClient) error {
+	flags := map[string]string{}
+	if f.data != "" {
+		flags["data"] = f.data
+	}
+	cfg, err := config.Load(ctx, config.Options{File: f.file, Env: a.env, Flags: flags})
+	if err != nil {
+		return fail(exitConfig, "", "%v", err)
+	}
+	if c.base == "" {
+		c.base = cfg.AdminURL()
+		if running, err := server.ReadPresence(cfg.Data); err == nil {
+			c.base = running.AdminURL
+		}
+	}
+	if cert := cfg.AdminCertificate(); cert != "" {
+		if pem, err := os.ReadFile(cert); err == nil {
+			roots, err := x509.SystemCertPool()
+			if err != nil {
+				roots = x509.NewCertPool()
+			}
+			roots.AppendCertsFromPEM(pem)
+			c.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+		}
+	}
+	if c.key == "" && f.keyFile == "" {
+		f.keyFile = filepath.Join(cfg.Data, "admin.key")
+	}
+	return nil
+}
+
+// call sends a request and decodes the answer into out, unless that is nil.
+func (c *adminClient) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	target := c.base + "/admin/v1" + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode the request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return fail(exitUsage, "write it as http://HOST:PORT", "%q is not an address", c.base)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return fail(exitUnreachable, "start it with: penstock serve; or give its address with --admin-url",
+			"No Penstock answers at %s: %v", c.base, err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return fail(exitUnreachable, "retry", "The answer of %s broke off: %v", c.base, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return refusal(c.base, resp.StatusCode, b)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fail(exitFailure, "is it a Penstock of this version?", "The answer of %s is not understood: %v", c.base, err)
+	}
+	return nil
+}
+
+// refusal turns the API's error into ours.
+func refusal(base string, status int, body []byte) error {
+	var e struct {
+		Error struct{ Code, Message, Hint string }
+	}
+	if json.Unmarshal(body, &e, json.MatchCaseInsensitiveNames(true)) != nil || e.Error.Message == "" {
+		return fail(exitUnreachable, "is --admin-url the control plane?", "%s answered %d", base, status)
+	}
+	code := exitFailure
+	if status == http.StatusUnauthorized || status == http.StatusForbidden || status >= 500 {
+		code = exitUnreachable
+	}
+	return fail(code, e.Error.Hint, "%s", e.Error.Message)
+}
+
+// A page is a list answer.
+type page[T any] struct {
+	Data []T    `json:"data"`
+	Next string `json:"next"`
+}
+
+// list reads a list to its end.
+func list[T any](ctx context.Context, c *adminClient, path string, query url.Values) ([]T, error) {
+	all := []T{}
+	for {
+		var p page[T]
+		if err := c.call(ctx, http.MethodGet, path, query, nil, &p); err != nil {
+			return nil, err
+		}
+		all = append(all, p.Data...)
+		if p.Next == "" {
+			return all, nil
+		}
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("after", p.Next)
+	}
+}

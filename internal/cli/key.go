@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/figure"
+)
+
+func (a *app) keyCommand() *cobra.Command {
+	f := &adminFlags{}
+	c := &cobra.Command{Use: "key", Short: "Create, list, rotate and revoke keys"}
+	f.add(c)
+	c.AddCommand(a.keyCreate(f), a.keyList(f), a.keyRevoke(f), a.keyRotate(f))
+	return c
+}
+
+func (a *app) keyCreate(f *adminFlags) *cobra.Command {
+	in := admin.KeyInput{}
+	c := &cobra.Command{
+		Use:   "create --project NAME",
+		Short: "Make a key; it is shown once",
+		Example: `  penstock key create --project checkout
+  export PENSTOCK_API_KEY=$(penstock key create --project checkout --name trial --models 'gpt-5*' --expires 720h)`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var out admin.NewKey
+			if err := client.call(cmd.Context(), http.MethodPost, "/keys", nil, in, &out); err != nil {
+				return err
+			}
+			return a.printKey(f, out)
+		},
+	}
+	c.Flags().StringVar(&in.Project, "project", "", "project that the key belongs to")
+	c.Flags().StringVar(&in.Name, "name", "", "what the key is for")
+	c.Flags().StringSliceVar(&in.Models, "models", nil, "models it may ask for, with * as a wildcard (default: all)")
+	c.Flags().StringVar(&in.Expires, "expires", "", "how long it works, such as 720h or 30d (default: until revoked)")
+	c.Flags().StringVar(&in.Role, "role", "caller", "what it may do: caller, viewer, operator, auditor, metrics, admin")
+	c.Flags().StringVar(&in.SHA256, "sha256", "", "take over a key of another gateway by its SHA-256, in hex")
+	_ = c.MarkFlagRequired("project") // fails only for a flag that is not there
+	return c
+}
+
+// printKey shows a key that was just made. Without --json stdout is the key alone, for scripts.
+func (a *app) printKey(f *adminFlags, k admin.NewKey) error {
+	if f.json {
+		return a.printJSON(k)
+	}
+	fmt.Fprintf(a.err, "Key %s is made. It is shown this once and kept as a hash only.\n", k.Prefix)
+	_, err := fmt.Fprintln(a.out, k.Key)
+	return err
+}
+
+func (a *app) keyList(f *adminFlags) *cobra.Command {
+	var project string
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List keys",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			query := url.Values{}
+			if project != "" {
+				query.Set("project", project)
+			}
+			keys, err := list[admin.Key](cmd.Context(), client, "/keys", query)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(page[admin.Key]{Data: keys})
+			}
+			t := table{head: []string{"PREFIX", "NAME", "PROJECT", "ROLE", "STATE", "LAST USED", "MODELS", "ID"}}
+			for _, k := range keys {
+				t.add(k.Prefix, k.Name, k.ProjectName, k.Role, keyState(k, time.Now()), ago(k.LastUsed), orAll(k.Models), k.ID)
+			}
+			return t.print(a.out)
+		},
+	}
+	c.Flags().StringVar(&project, "project", "", "only keys of this project")
+	return c
+}
+
+func orAll(globs []string) string {
+	if len(globs) == 0 {
+		return "all"
+	}
+	return strings.Join(globs, ",")
+}
+
+func keyState(k admin.Key, now time.Time) string {
+	switch {
+	case k.Revoked != nil && !k.Revoked.After(now):
+		return "revoked"
+	case k.Expires != nil && !k.Expires.After(now):
+		return "expired"
+	case k.Revoked != nil:
+		return "ends in " + figure.Duration(k.Revoked.Sub(now).Round(time.Second))
+	case k.Expires != nil:
+		return "live, " + figure.Duration(k.Expires.Sub(now).Round(time.Second)) + " left"
+	}
+	return "live"
+}
+
+func ago(t *time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	return t.Local().Format("Jan 2 15:04:05")
+}
+
+func (a *app) keyRevoke(f *adminFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke ID",
+		Short: "Stop a key; it is refused everywhere within 5 s",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var out admin.Key
+			if err := client.call(cmd.Context(), http.MethodPost, "/keys/"+url.PathEscape(args[0])+"/revoke", nil, struct{}{}, &out); err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(out)
+			}
+			_, err = fmt.Fprintf(a.err, "Key %s is revoked; it is refused everywhere within 5 s. Running streams finish.\n", out.Prefix)
+			return err
+		},
+	}
+}
+
+func (a *app) keyRotate(f *adminFlags) *cobra.Command {
+	in := admin.RotateInput{}
+	c := &cobra.Command{
+		Use:     "rotate ID",
+		Short:   "Replace a key; the old one works on for the overlap",
+		Example: "  penstock key rotate key_01K9... --overlap 24h",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var out admin.NewKey
+			if err := client.call(cmd.Context(), http.MethodPost, "/keys/"+url.PathEscape(args[0])+"/rotate", nil, in, &out); err != nil {
+				return err
+			}
+			return a.printKey(f, out)
+		},
+	}
+	c.Flags().StringVar(&in.Overlap, "overlap", "24h", "how long the old key works on")
+	return c
+}

@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/catalog"
+)
+
+func (a *app) priceCommand() *cobra.Command {
+	f := &adminFlags{}
+	c := &cobra.Command{Use: "price", Short: "Set, import and list prices"}
+	f.add(c)
+	c.AddCommand(a.priceSet(f), a.priceImport(f), a.priceList(f))
+	return c
+}
+
+func (a *app) priceSet(f *adminFlags) *cobra.Command {
+	in := admin.Price{}
+	c := &cobra.Command{
+		Use:   "set PROVIDER/MODEL --input DOLLARS --output DOLLARS",
+		Short: "Set what a model costs, in US dollars per million tokens",
+		Example: `  penstock price set house/qwen3-32b --input 0.15 --output 0.60
+  penstock price set openai/gpt-5-mini --input 0.25 --output 2 --cached-input 0.025`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			in.Target = args[0]
+			return a.putPrices(cmd, f, client, []admin.Price{in})
+		},
+	}
+	c.Flags().StringVar(&in.Input, "input", "", "a million prompt tokens")
+	c.Flags().StringVar(&in.Output, "output", "", "a million generated tokens")
+	c.Flags().StringVar(&in.CachedInput, "cached-input", "", "a million prompt tokens from the provider's cache (default: as --input)")
+	c.Flags().StringVar(&in.CacheWrite, "cache-write", "", "a million prompt tokens written to the provider's cache (default: as --input)")
+	_ = c.MarkFlagRequired("input")  // these fail only for flags that are not there
+	_ = c.MarkFlagRequired("output") //
+	return c
+}
+
+func (a *app) putPrices(cmd *cobra.Command, f *adminFlags, client *adminClient, prices []admin.Price) error {
+	var out page[admin.Price]
+	if err := client.call(cmd.Context(), http.MethodPut, "/prices", nil, page[admin.Price]{Data: prices}, &out); err != nil {
+		return err
+	}
+	if f.json {
+		return a.printJSON(out)
+	}
+	_, err := fmt.Fprintf(a.err, "In force for calls that begin from now on: %s.\n", plural(len(prices), "price", "prices"))
+	return err
+}
+
+func (a *app) priceImport(f *adminFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "import FILE",
+		Short: "Set many prices from a CSV file or a LiteLLM price table; all or none",
+		Long: `Set many prices, all or none.
+CSV has the columns provider/model,input,output,cached_input,cache_write in US dollars per million tokens.
+A LiteLLM price table (JSON, US dollars per token) is taken as it is.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b, err := os.ReadFile(args[0])
+			if err != nil {
+				return fail(exitFailure, "", "%v", err)
+			}
+			found := catalog.ParseImport(bytes.NewReader(b), filepath.Base(args[0]), time.Now())
+			for _, p := range slices.Concat(found.Problems, found.Warnings) {
+				fmt.Fprintf(a.err, "%s: %v\n", args[0], p)
+			}
+			if n := len(found.Problems); n > 0 {
+				return fail(exitConfig, "", "%s. Nothing was changed.", plural(n, "problem", "problems"))
+			}
+			overrides := found.Prices
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			prices := make([]admin.Price, len(overrides))
+			for i, o := range overrides {
+				prices[i] = admin.PriceOf(o.Target, o.Price)
+				prices[i].Source = o.Source
+			}
+			return a.putPrices(cmd, f, client, prices)
+		},
+	}
+}
+
+func (a *app) priceList(f *adminFlags) *cobra.Command {
+	var missing bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List what the models in use cost, and where each price comes from",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			query := url.Values{}
+			if missing {
+				query.Set("missing", "true")
+			}
+			prices, err := list[admin.Price](cmd.Context(), client, "/prices", query)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(page[admin.Price]{Data: prices})
+			}
+			t := table{head: []string{"MODEL", "INPUT", "CACHED", "WRITE", "OUTPUT", "SOURCE"}, right: []string{"INPUT", "CACHED", "WRITE", "OUTPUT"}}
+			for _, p := range prices {
+				if p.Unpriced {
+					t.add(p.Target, "unpriced", "", "", "", "set it: penstock price set "+p.Target+" --input DOLLARS --output DOLLARS")
+					continue
+				}
+				t.add(p.Target, p.Input, p.CachedInput, p.CacheWrite, p.Output, p.Source)
+			}
+			fmt.Fprintln(a.err, "US dollars per million tokens.")
+			return t.print(a.out)
+		},
+	}
+	c.Flags().BoolVar(&missing, "missing", false, "only models without a price")
+	return c
+}
+
+func (a *app) routeCommand() *cobra.Command {
+	f := &adminFlags{}
+	c := &cobra.Command{Use: "route", Short: "Show which targets answer for which model"}
+	f.add(c)
+	c.AddCommand(&cobra.Command{
+		Use:   "status",
+		Short: "Show which targets answer for which model",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			routes, err := list[admin.Route](cmd.Context(), client, "/routes", nil)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(page[admin.Route]{Data: routes})
+			}
+			t := table{head: []string{"MODEL", "ORDER", "TARGET", "PRICE IN/OUT", "CONTEXT"}, right: []string{"ORDER", "CONTEXT"}}
+			for _, r := range routes {
+				for i, target := range r.Targets {
+					t.add(r.Model, fmt.Sprint(i+1), target.Target, targetPrice(target), contextWords(target))
+				}
+			}
+			return t.print(a.out)
+		},
+	})
+	return c
+}
+
+func targetPrice(t admin.RouteTarget) string {
+	if t.Price == nil {
+		return "unpriced"
+	}
+	return "$" + t.Price.Input + " / $" + t.Price.Output
+}
+
+func contextWords(t admin.RouteTarget) string {
+	if t.Context == 0 {
+		return "unknown"
+	}
+	return fmt.Sprint(t.Context)
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	f := &adminFlags{}
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Say how a running Penstock is",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var s admin.Status
+			if err := client.call(cmd.Context(), http.MethodGet, "/status", nil, nil, &s); err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(s)
+			}
+			return a.printStatus(&s)
+		},
+	}
+	f.add(c)
+	return c
+}
+
+func (a *app) printStatus(s *admin.Status) error {
+	ready := a.paint(a.tty, good, "Ready.")
+	if !s.Ready {
+		ready = a.paint(a.tty, bad, "Not ready: "+clean(s.Reason)+".")
+	}
+	_, err := fmt.Fprintf(a.out, "%s Penstock %s, up since %s, %d models over %d providers.\nConfiguration of %s. Records: %s.\n", ready, s.Version,
+		s.Started.Local().Format("Jan 2 15:04:05"), s.Models, s.Providers, s.ConfigLoaded.Local().Format("Jan 2 15:04:05"), backlog(s.JournalBacklog))
+	return err
+}
+
+func backlog(bytes int64) string {
+	if bytes == 0 {
+		return "all in the store"
+	}
+	return fmt.Sprintf("%d bytes wait in the journal for the store", bytes)
+}

@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock/penstock/internal/admin"
+)
+
+func (a *app) projectCommand() *cobra.Command {
+	f := &adminFlags{}
+	c := &cobra.Command{Use: "project", Short: "Create, list and change projects"}
+	f.add(c)
+	c.AddCommand(a.projectCreate(f), a.projectList(f), a.projectSet(f))
+	return c
+}
+
+// A projectFlags holds what can be said of a project.
+type projectFlags struct {
+	org       string
+	labels    []string
+	bodies    string
+	retention string
+	strict    bool
+}
+
+func (p *projectFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&p.org, "org", "", "organisation that the project belongs to")
+	c.Flags().StringArrayVar(&p.labels, "label", nil, "label as NAME=VALUE, for usage by cost centre and the like; may be repeated")
+	c.Flags().StringVar(&p.bodies, "bodies", "", "whether bodies are kept: none or keep")
+	c.Flags().StringVar(&p.retention, "retention", "", "how long kept bodies live, such as 30d")
+	c.Flags().BoolVar(&p.strict, "strict", false, "sync the record of every try to the disk before it is sent")
+}
+
+func (p *projectFlags) input(c *cobra.Command, name string) (admin.ProjectInput, error) {
+	in := admin.ProjectInput{Name: name, Org: p.org, Bodies: p.bodies, Retention: p.retention}
+	if c.Flags().Changed("strict") {
+		in.Strict = &p.strict
+	}
+	for _, l := range p.labels {
+		k, v, ok := strings.Cut(l, "=")
+		if !ok || k == "" {
+			return in, fail(exitUsage, "write it as --label cost_center=42", "--label %q has no name or no value", l)
+		}
+		if in.Labels == nil {
+			in.Labels = map[string]string{}
+		}
+		in.Labels[k] = v
+	}
+	return in, nil
+}
+
+func (a *app) projectCreate(f *adminFlags) *cobra.Command {
+	p := &projectFlags{}
+	c := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Make a project",
+		Example: `  penstock project create checkout
+  penstock project create search --org acme --label cost_center=42 --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in, err := p.input(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var out admin.Project
+			if err := client.call(cmd.Context(), http.MethodPost, "/projects", nil, in, &out); err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(out)
+			}
+			fmt.Fprintf(a.err, "Project %s is there. Next: penstock key create --project %s\n", clean(out.Name), clean(out.Name))
+			_, err = fmt.Fprintln(a.out, out.ID)
+			return err
+		},
+	}
+	p.add(c)
+	return c
+}
+
+func (a *app) projectSet(f *adminFlags) *cobra.Command {
+	p := &projectFlags{}
+	var name string
+	c := &cobra.Command{
+		Use:     "set PROJECT",
+		Short:   "Change a project",
+		Example: "  penstock project set checkout --label cost_center=43\n  penstock project set checkout --name checkout-eu",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in, err := p.input(cmd, name)
+			if err != nil {
+				return err
+			}
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var out admin.Project
+			if err := client.call(cmd.Context(), http.MethodPatch, "/projects/"+url.PathEscape(args[0]), nil, in, &out); err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(out)
+			}
+			_, err = fmt.Fprintf(a.err, "Project %s is changed. It counts everywhere within 5 s.\n", clean(out.Name))
+			return err
+		},
+	}
+	p.add(c)
+	c.Flags().StringVar(&name, "name", "", "new name")
+	return c
+}
+
+func (a *app) projectList(f *adminFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List projects",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			projects, err := list[admin.Project](cmd.Context(), client, "/projects", nil)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(page[admin.Project]{Data: projects})
+			}
+			if len(projects) == 0 {
+				fmt.Fprintln(a.err, "No projects yet. Make one: penstock project create NAME")
+				return nil
+			}
+			t := table{head: []string{"NAME", "ORG", "BODIES", "STRICT", "CREATED", "ID"}}
+			for _, p := range projects {
+				t.add(p.Name, p.Org, p.Bodies, yes(p.Strict), p.Created.Local().Format("Jan 2 15:04"), p.ID)
+			}
+			return t.print(a.out)
+		},
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

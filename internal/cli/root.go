@@ -1,0 +1,147 @@
+// Package cli is the command line: it reads arguments, runs what they ask for, and prints results for people and scripts.
+//
+// It decides nothing. Commands about tenants, money and records are clients of the admin API, so that they work while
+// Penstock serves; serve, demo and sim run a server in this process.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, part of the contract.
+const (
+	exitClean       = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitConfig      = 3
+	exitStore       = 4
+	exitUnreachable = 5
+)
+
+// An exitError is what went wrong, what to do about it, and the exit code.
+type exitError struct {
+	code int
+	what string
+	hint string
+}
+
+func (e *exitError) Error() string { return e.what }
+
+// fail makes an error with an exit code and a hint, which may be empty.
+func fail(code int, hint, format string, args ...any) error {
+	return &exitError{code: code, what: fmt.Sprintf(format, args...), hint: hint}
+}
+
+// An app is one run of the program.
+type app struct {
+	in      io.Reader
+	out     io.Writer // data
+	err     io.Writer // words
+	tty     bool      // out is a terminal
+	ttyErr  bool      // err is a terminal
+	version string
+	env     func(string) (string, bool)
+}
+
+// Main runs the program and gives its exit code.
+func Main(version string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, version: version, env: os.LookupEnv,
+		tty: isTerminal(os.Stdout), ttyErr: isTerminal(os.Stderr),
+	}
+	return a.run(ctx, os.Args[1:])
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitClean
+	}
+	var e *exitError
+	if !errors.As(err, &e) {
+		e = &exitError{code: exitUsage, what: err.Error(), hint: "see: penstock --help"}
+	}
+	if e.what != "" {
+		fmt.Fprintln(a.err, sentence(e.what))
+	}
+	if e.hint != "" {
+		fmt.Fprintln(a.err, "  do: "+e.hint)
+	}
+	return e.code
+}
+
+// sentence starts what a library says with a capital, as our own messages do; names and paths stay as they are.
+func sentence(s string) string {
+	for _, library := range []string{"unknown command", "unknown flag", "unknown shorthand", "required flag", "accepts ", "requires ", "invalid argument", "flag needs"} {
+		if strings.HasPrefix(s, library) {
+			return strings.ToUpper(s[:1]) + s[1:]
+		}
+	}
+	return s
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "penstock",
+		Short: "Penstock stands between your applications and the language models they use",
+		Long: `Penstock stands between your applications and the language models they use: one
+address, keys per team, fallback between providers, a record and a price for every call.
+
+  penstock demo                     see it work, with nothing configured
+  penstock serve                    run it with the providers found in the environment
+  penstock serve -c penstock.yaml   run it with a file
+
+Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unusable, 5 unreachable or refused.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       a.version,
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetVersionTemplate("penstock {{.Version}}\n")
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run:"},
+		&cobra.Group{ID: "tenants", Title: "Tenants and money:"},
+		&cobra.Group{ID: "look", Title: "Look:"},
+		&cobra.Group{ID: "file", Title: "Configuration:"},
+	)
+	root.SetHelpCommandGroupID("file")
+	root.SetCompletionCommandGroupID("file")
+	group := func(id string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = id
+			root.AddCommand(c)
+		}
+	}
+	group("run", a.serveCommand(), a.demoCommand(), a.simCommand(), a.chatCommand(), a.benchCommand())
+	group("tenants", a.projectCommand(), a.keyCommand(), a.priceCommand())
+	group("look", a.explainCommand(), a.usageCommand(), a.routeCommand(), a.statusCommand())
+	group("file", a.configCommand(), a.versionCommand())
+	return root
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(a.out, "penstock", a.version)
+			return err
+		},
+	}
+}

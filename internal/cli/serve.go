@@ -1,0 +1,217 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"github.com/penstock/penstock/internal/config"
+	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/server"
+	"github.com/penstock/penstock/internal/store"
+)
+
+// A serveFlags holds the settings that flags may override.
+type serveFlags struct {
+	file   string
+	values map[string]*string
+	json   bool
+}
+
+func (f *serveFlags) add(c *cobra.Command) {
+	c.Flags().StringVarP(&f.file, "config", "c", "", "configuration file (default: providers from the environment)")
+	f.values = map[string]*string{}
+	for name, help := range map[string]string{
+		"listen":       "address of the data plane (PENSTOCK_LISTEN; default 127.0.0.1:8080)",
+		"admin-listen": "address of the control plane (PENSTOCK_ADMIN_LISTEN; default 127.0.0.1:8081)",
+		"data":         "data directory (PENSTOCK_DATA; default penstock-data)",
+		"store":        "store, as sqlite:PATH (PENSTOCK_STORE; default in the data directory)",
+	} {
+		f.values[name] = c.Flags().String(name, "", help)
+	}
+	c.Flags().BoolVar(&f.json, "json", false, "print one line of JSON when listening, and log as JSON")
+}
+
+func (f *serveFlags) options(a *app) config.Options {
+	flags := map[string]string{}
+	for name, value := range f.values {
+		if *value != "" {
+			flags[name] = *value
+		}
+	}
+	return config.Options{File: f.file, Env: a.env, Flags: flags}
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	f := &serveFlags{}
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway and the control plane",
+		Long: `Run the gateway and the control plane.
+
+Without a file, providers come from the usual environment variables: OPENAI_API_KEY, OLLAMA_HOST
+and so on, with their *_BASE_URL. SIGHUP or a change of the file takes over the new configuration;
+SIGTERM or Ctrl-C drains and stops.`,
+		Example: "  penstock serve\n  penstock serve -c penstock.yaml\n  OPENAI_API_KEY=... penstock serve --listen 127.0.0.1:9000",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
+	}
+	f.add(c)
+	return c
+}
+
+func (a *app) serve(ctx context.Context, f *serveFlags) error {
+	begun := time.Now()
+	load := func(ctx context.Context) (*config.File, error) { return config.Load(ctx, f.options(a)) }
+	cfg, err := load(ctx)
+	if err != nil {
+		return configError(err)
+	}
+	if len(cfg.Providers) == 0 {
+		return fail(exitConfig, "set OPENAI_API_KEY or OLLAMA_HOST, or write a file (docs/reference/config.md); or try it out with: penstock demo",
+			"There are no providers: no file was given, and the environment names none")
+	}
+	log := a.logger(cfg, f.json)
+	s, err := server.New(ctx, cfg, server.Options{Log: log, Version: a.version})
+	if err != nil {
+		return startError(err)
+	}
+	a.announce(cfg, s, f.json, time.Since(begun))
+	reloads := make(chan struct{}, 1)
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	a.watch(watching, cfg, reloads, log)
+	go func() { // ends with watching
+		for {
+			select {
+			case <-watching.Done():
+				return
+			case <-reloads:
+				a.reload(watching, s, load, log)
+			}
+		}
+	}()
+	if err := s.Run(ctx); err != nil {
+		return fail(exitFailure, "", "Penstock stopped with an error: %v", err)
+	}
+	return nil
+}
+
+// watch sends into reloads when the file changes and on SIGHUP, until ctx ends.
+func (a *app) watch(ctx context.Context, cfg *config.File, reloads chan<- struct{}, log *slog.Logger) {
+	ask := func() {
+		select {
+		case reloads <- struct{}{}:
+		default: // one is waiting already
+		}
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(hup)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+				ask()
+			}
+		}
+	}()
+	if cfg.Path() != "" {
+		go func() {
+			if err := config.Watch(ctx, cfg.Path(), ask); err != nil {
+				log.Error("the file is not watched any more; reload with SIGHUP", "error", err)
+			}
+		}()
+	}
+}
+
+func (a *app) reload(ctx context.Context, s *server.Server, load func(context.Context) (*config.File, error), log *slog.Logger) {
+	if err := s.Reload(ctx, load); err != nil {
+		log.Error("configuration not taken over; the one before stays in force", "error", err)
+		return
+	}
+	log.Info("configuration taken over")
+}
+
+func (a *app) logger(cfg *config.File, asJSON bool) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.Log.Level)) // the file's check allows known levels only
+	o := &slog.HandlerOptions{Level: level}
+	if asJSON || cfg.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(a.err, o))
+	}
+	return slog.New(slog.NewTextHandler(a.err, o))
+}
+
+// announce says that the server listens: for scripts one line of JSON on stdout, for people a few lines on stderr.
+func (a *app) announce(cfg *config.File, s *server.Server, asJSON bool, took time.Duration) {
+	p := s.Presence()
+	keyFile, err := filepath.Abs(filepath.Join(cfg.Data, "admin.key"))
+	if err != nil {
+		keyFile = filepath.Join(cfg.Data, "admin.key")
+	}
+	if asJSON {
+		line, _ := json.Marshal(struct { // strings always encode
+			Event        string `json:"event"`
+			Data         string `json:"data"`
+			Admin        string `json:"admin"`
+			AdminKeyFile string `json:"admin_key_file"`
+		}{"listening", address(p.DataURL), address(p.AdminURL), keyFile})
+		fmt.Fprintf(a.out, "%s\n", line)
+		return
+	}
+	if cfg.Path() == "" {
+		fmt.Fprintln(a.err, "No configuration file: using defaults and the environment.")
+		for _, skipped := range cfg.Discovered.Skipped {
+			fmt.Fprintln(a.err, "  "+skipped)
+		}
+	}
+	for _, line := range s.Describe() {
+		fmt.Fprintln(a.err, "  "+line)
+	}
+	fmt.Fprintf(a.err, "API      %s/v1\n", p.DataURL)
+	fmt.Fprintf(a.err, "Control  %s/admin/v1   admin key in %s\n", p.AdminURL, filepath.Join(cfg.Data, "admin.key"))
+	fmt.Fprintf(a.err, "Ready in %s. Ctrl-C drains and stops.   Next: penstock project create demo && penstock key create --project demo\n",
+		figure.Duration(took))
+}
+
+func address(url string) string {
+	_, host, _ := strings.Cut(url, "://")
+	return host
+}
+
+// configError makes all problems of a file one failure.
+func configError(err error) error {
+	var p *config.Problems
+	if errors.As(err, &p) {
+		return fail(exitConfig, "", "%s", strings.TrimRight(p.Error(), "\n"))
+	}
+	return fail(exitConfig, "", "%v", err)
+}
+
+// startError tells a store that cannot be used from everything else that can go wrong at the start.
+func startError(err error) error {
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return fail(exitStore, "stop it, or use another --data", "%v", err)
+	case errors.Is(err, store.ErrUnusable):
+		return fail(exitStore, "check the disk, or restore a copy", "%v", err)
+	}
+	return fail(exitFailure, "", "%v", err)
+}
+
+// discard is a log that nobody reads.
+func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/guptarohit/asciigraph"
+	"github.com/spf13/cobra"
+
+	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// A usageFlags says which sums are asked for and how they are shown.
+type usageFlags struct {
+	by, from, to, project string
+	csv, plot             bool
+}
+
+func (a *app) usageCommand() *cobra.Command {
+	f, u := &adminFlags{}, &usageFlags{}
+	c := &cobra.Command{
+		Use:   "usage",
+		Short: "Sum tokens and money by organisation, project, key, user, model, target, tag or day",
+		Example: `  penstock usage
+  penstock usage --by project,model --from 2026-11-01
+  penstock usage --by day --plot
+  penstock usage --by key --csv > november.csv`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			query := url.Values{"group_by": {u.by}}
+			for name, value := range map[string]string{"from": u.from, "to": u.to, "project": u.project} {
+				if value != "" {
+					query.Set(name, value)
+				}
+			}
+			var out admin.Usage
+			if err := client.call(cmd.Context(), http.MethodGet, "/usage", query, nil, &out); err != nil {
+				return err
+			}
+			return a.printUsage(f, u, out)
+		},
+	}
+	f.add(c)
+	c.Flags().StringVar(&u.by, "by", "model", "what to sum by; several with commas: org, project, key, user, model, target, tag, day")
+	c.Flags().StringVar(&u.from, "from", "", "first day or instant, UTC (default: the start of this month)")
+	c.Flags().StringVar(&u.to, "to", "", "day or instant before which to stop, UTC (default: now)")
+	c.Flags().StringVar(&u.project, "project", "", "only this project")
+	c.Flags().BoolVar(&u.csv, "csv", false, "print exact numbers as CSV")
+	c.Flags().BoolVar(&u.plot, "plot", false, "draw money over days (with --by day)")
+	return c
+}
+
+func (a *app) printUsage(f *adminFlags, u *usageFlags, out admin.Usage) error {
+	switch {
+	case f.json:
+		return a.printJSON(out)
+	case u.csv:
+		return a.usageCSV(out)
+	case len(out.Data) == 0:
+		fmt.Fprintf(a.err, "No exchanges from %s to %s. Send one: penstock chat MODEL \"hello\", or widen with --from.\n", out.From, out.To)
+		return nil
+	case u.plot:
+		return a.usagePlot(out)
+	}
+	return a.usageTable(out)
+}
+
+func (a *app) usageCSV(out admin.Usage) error {
+	head := append(slices.Clone(out.GroupBy), "requests", "errors", "input", "output", "cached_input", "cache_write", "reasoning", "cost_usd", "unpriced_requests")
+	rows := [][]string{}
+	for _, s := range out.Data {
+		row := []string{}
+		for _, g := range out.GroupBy {
+			row = append(row, s.Group[g])
+		}
+		for _, n := range []int64{s.Requests, s.Errors, s.Usage.Input, s.Usage.Output, s.Usage.CachedInput, s.Usage.CacheWrite, s.Usage.Reasoning} {
+			row = append(row, fmt.Sprint(n))
+		}
+		rows = append(rows, append(row, s.CostNano.String(), fmt.Sprint(s.Unpriced)))
+	}
+	return printCSV(a.out, head, rows)
+}
+
+// usageTable prints sums with the dearest first, and says what is not in the total.
+func (a *app) usageTable(out admin.Usage) error {
+	var total usage.Sum
+	for _, s := range out.Data {
+		total.Requests += s.Requests
+		total.Errors += s.Errors
+		total.CostNano += s.CostNano
+		total.Unpriced += s.Unpriced
+		total.Usage = total.Usage.Add(s.Usage)
+	}
+	if slices.Equal(out.GroupBy, []string{"day"}) {
+		slices.SortFunc(out.Data, func(x, y usage.Sum) int { return strings.Compare(x.Group["day"], y.Group["day"]) })
+	} else {
+		slices.SortStableFunc(out.Data, func(x, y usage.Sum) int { return int(min(max(y.CostNano-x.CostNano, -1), 1)) })
+	}
+	t := table{right: []string{"REQUESTS", "ERRORS", "INPUT", "OUTPUT", "COST", "SHARE"}}
+	for _, g := range out.GroupBy {
+		t.head = append(t.head, strings.ToUpper(g))
+	}
+	t.head = append(t.head, "REQUESTS", "ERRORS", "INPUT", "OUTPUT", "COST", "SHARE", "")
+	for _, s := range out.Data {
+		t.add(append(a.groupCells(out, s), a.sumCells(s, total)...)...)
+	}
+	foot := make([]string, len(out.GroupBy))
+	foot[0] = "TOTAL"
+	cells := a.sumCells(total, total)
+	cells[5], cells[6] = "", ""
+	t.add(append(foot, cells...)...)
+	if err := t.print(a.out); err != nil {
+		return err
+	}
+	if total.Unpriced > 0 {
+		fmt.Fprintf(a.err, "%s requests are not, or not wholly, in the total: their model has no price (penstock price set PROVIDER/MODEL ...).\n", figure.Count(total.Unpriced))
+	}
+	return nil
+}
+
+func (a *app) groupCells(out admin.Usage, s usage.Sum) []string {
+	cells := []string{}
+	for _, g := range out.GroupBy {
+		v := s.Group[g]
+		if label := out.Names[v]; label != "" {
+			v = label
+		}
+		if v == "" {
+			v = figure.None
+		}
+		cells = append(cells, v)
+	}
+	return cells
+}
+
+func (a *app) sumCells(s, total usage.Sum) []string {
+	tokens, money := figure.Tokens, func(m llm.Money) string { return figure.Fixed(m, 4) }
+	if !a.tty {
+		tokens, money = func(n int64) string { return fmt.Sprint(n) }, func(m llm.Money) string { return "$" + m.String() }
+	}
+	cost := money(s.CostNano)
+	if s.CostNano == 0 && s.Unpriced > 0 {
+		cost = figure.Unpriced
+	}
+	bar := strings.Repeat("#", int(20*float64(s.CostNano)/float64(max(total.CostNano, 1))))
+	return []string{tokens(s.Requests), tokens(s.Errors), tokens(s.Usage.Input), tokens(s.Usage.Output), cost,
+		figure.Percent(int64(s.CostNano), int64(total.CostNano)), bar}
+}
+
+// usagePlot draws money by day.
+func (a *app) usagePlot(out admin.Usage) error {
+	if !slices.Equal(out.GroupBy, []string{"day"}) {
+		return fail(exitUsage, "penstock usage --by day --plot", "--plot draws days")
+	}
+	slices.SortFunc(out.Data, func(x, y usage.Sum) int { return strings.Compare(x.Group["day"], y.Group["day"]) })
+	series := []float64{}
+	for _, s := range out.Data {
+		series = append(series, float64(s.CostNano)/float64(llm.Dollar))
+	}
+	first, last := out.Data[0].Group["day"], out.Data[len(out.Data)-1].Group["day"]
+	if len(series) == 1 {
+		series = append(series, series[0])
+	}
+	_, err := fmt.Fprintln(a.out, asciigraph.Plot(series, asciigraph.Height(10), asciigraph.Width(max(a.width()-16, 20)),
+		asciigraph.LowerBound(0), asciigraph.Precision(4), asciigraph.Caption(fmt.Sprintf("US dollars a day, %s to %s (UTC; the last day may not be over)", first, last))))
+	return err
+}

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"encoding/json"
+	"reflect"
+
+	"github.com/invopop/jsonschema"
+)
+
+// patterns are what JSON Schema can say of a kind. They are for completion in editors; Load says more.
+var patterns = map[string]string{
+	"address":   `^[^/]*:[0-9]+$`,
+	"bytes":     `^[0-9]+(\.[0-9]+)? ?(B|KB|MB|GB|KiB|MiB|GiB)$`,
+	"reference": `^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$`,
+	"store":     `^sqlite:.+$`,
+	"keyring":   `^file:.+$`,
+	"url":       `^https?://[^@?#]+$`,
+}
+
+const durationPattern = `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+
+// Schema is the JSON Schema (draft 2020-12) of the file, for editors and for other programs.
+func Schema() []byte {
+	r := jsonschema.Reflector{
+		Anonymous: true, ExpandedStruct: true, DoNotReference: true, RequiredFromJSONSchemaTags: true, FieldNameTag: "yaml",
+		Mapper: func(t reflect.Type) *jsonschema.Schema {
+			if t == durationType {
+				return &jsonschema.Schema{Type: "string", Pattern: durationPattern}
+			}
+			return nil
+		},
+	}
+	s := r.ReflectFromType(reflect.TypeFor[File]())
+	s.Title = "Penstock configuration"
+	var defaults File
+	setDefaults(reflect.ValueOf(&defaults).Elem())
+	describe(s, reflect.ValueOf(defaults))
+	out, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		panic("config: schema: " + err.Error()) // a value of ours that is not JSON
+	}
+	return append(out, '\n')
+}
+
+// describe adds to the schema of a section what the tags of its settings say. v is the section with its defaults.
+func describe(s *jsonschema.Schema, v reflect.Value) {
+	for _, one := range settingsOf(v.Type()) {
+		p, ok := s.Properties.Get(one.name)
+		if !ok {
+			panic("config: the schema lacks " + one.name)
+		}
+		p.Description = one.doc
+		field := v.FieldByIndex(one.index)
+		switch field.Kind() {
+		case reflect.Struct:
+			describe(p, field)
+		case reflect.Map:
+			elem := reflect.New(field.Type().Elem()).Elem()
+			setDefaults(elem)
+			describe(p.AdditionalProperties, elem)
+		default:
+			describeScalar(p, one, field)
+		}
+	}
+}
+
+func describeScalar(p *jsonschema.Schema, s setting, v reflect.Value) {
+	if pattern := patterns[s.kind]; pattern != "" {
+		p.Type, p.Pattern = "string", pattern
+	}
+	for _, word := range s.enum {
+		p.Enum = append(p.Enum, word)
+	}
+	if !v.IsZero() {
+		p.Default = plainText(v, s)
+	}
+}
+
+// plainText is a default without YAML's quotes.
+func plainText(v reflect.Value, s setting) string {
+	if v.Kind() == reflect.String {
+		return v.String()
+	}
+	return showValue(v, s)
+}

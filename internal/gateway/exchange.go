@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/wire/openai"
+)
+
+// exchange serves a route that calls a model: read, decode, hand to the pipeline, write. What cannot be read or decoded
+// goes through the pipeline too, so that it has its record.
+func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Request, *call) {
+	return func(g *Gateway, w http.ResponseWriter, r *http.Request, c *call) {
+		x := &pipeline.Exchange{
+			ID: c.id, Received: c.received, Caller: c.grant.Caller, Dialect: llm.OpenAI, Op: op,
+			ClientID: clip(r.Header.Get("X-Request-Id")),
+		}
+		ctx := r.Context()
+		b, err := g.readBody(w, r, c.runtime.Limits)
+		if err == nil {
+			defer b.free()
+			x.Request, err = decode(op, b.b)
+		}
+		if err == nil {
+			err = admit(x, c)
+		}
+		if err == nil {
+			err = callerOptions(x, r.Header)
+		}
+		if err != nil {
+			x.Refused = err
+		}
+		if !x.Deadline.IsZero() {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadlineCause(ctx, x.Deadline, fault.New(fault.DeadlinePassed,
+				"No answer within your deadline of %s (X-Request-Timeout-Ms).", x.Deadline.Sub(x.Received).Round(time.Millisecond)))
+			defer cancel()
+		}
+		g.answer(ctx, w, x, c)
+	}
+}
+
+func decode(op llm.Operation, body []byte) (*llm.Request, error) {
+	if op == llm.OpEmbeddings {
+		return openai.ParseEmbeddings(body)
+	}
+	return openai.ParseChat(body)
+}
+
+// admit checks that the key may use the model, and that there is such a model: for the caller both are the same 404.
+func admit(x *pipeline.Exchange, c *call) error {
+	key := c.grant.Key
+	if !key.MayUse(x.Request.Model) || !c.runtime.Table.Has(x.Request.Model) {
+		return c.runtime.Table.NotFound(x.Request.Model, key.MayUse)
+	}
+	x.Note("auth", authWords(c.grant), 0)
+	return nil
+}
+
+func authWords(g *auth.Grant) string {
+	name := g.Key.Name
+	if name == "" {
+		name = g.Key.ID
+	}
+	return "key " + name + " (" + g.Key.Prefix + "), project " + g.Caller.ProjectName
+}
+
+// The limits on what a caller may write into its record.
+const (
+	maxTags   = 16
+	maxTagLen = 64
+)
+
+// callerOptions reads the headers by which a caller says more than the dialect can.
+func callerOptions(x *pipeline.Exchange, h http.Header) error {
+	if s := h.Get("X-Request-Timeout-Ms"); s != "" {
+		ms, err := strconv.ParseInt(s, 10, 32)
+		if err != nil || ms <= 0 {
+			return fault.New(fault.InvalidRequest, "X-Request-Timeout-Ms is %q; send whole milliseconds, such as 30000.", clip(s))
+		}
+		x.Deadline = x.Received.Add(time.Duration(ms) * time.Millisecond)
+	}
+	if s := h.Get("X-Penstock-Tags"); s != "" {
+		for tag := range strings.SplitSeq(s, ",") {
+			if tag = strings.TrimSpace(tag); tag == "" {
+				continue
+			}
+			if len(tag) > maxTagLen || clip(tag) != tag || len(x.Tags) == maxTags {
+				return fault.New(fault.InvalidRequest, "X-Penstock-Tags: %q; send at most %d tags of at most %d printable characters, with commas between.",
+					clip(tag), maxTags, maxTagLen)
+			}
+			x.Tags = append(x.Tags, tag)
+		}
+	}
+	return nil
+}
+
+// answer runs the pipeline and writes what comes of it.
+func (g *Gateway) answer(ctx context.Context, w http.ResponseWriter, x *pipeline.Exchange, c *call) {
+	resp, err := c.runtime.Handler(ctx, x)
+	if err != nil {
+		f := fault.From(err)
+		setTries(w.Header(), x)
+		if f.Kind == fault.Internal {
+			g.o.Log.Error("exchange failed", "exchange", x.ID, "error", f)
+		}
+		if f.Kind == fault.Canceled {
+			panic(http.ErrAbortHandler) // nobody is left to read it
+		}
+		writeError(w, f)
+		return
+	}
+	h := w.Header()
+	setTries(h, x)
+	h["X-Penstock-Target"] = []string{resp.Target.String()}
+	if resp.Stream {
+		g.writeStream(ctx, w, x, resp, c.runtime.Limits.Write)
+		return
+	}
+	g.writePlain(w, x, resp)
+}
+
+var tryCounts = [...]string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
+
+func setTries(h http.Header, x *pipeline.Exchange) {
+	n := len(x.Tries)
+	if n < len(tryCounts) {
+		h["X-Penstock-Tries"] = []string{tryCounts[n]}
+		return
+	}
+	h["X-Penstock-Tries"] = []string{strconv.Itoa(n)}
+}

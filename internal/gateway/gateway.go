@@ -1,0 +1,223 @@
+// Package gateway is the data plane: it authenticates a request, reads and decodes it, hands an exchange to the pipeline
+// and writes what comes back in the client's own dialect.
+//
+// All its routes are in one table, and all of them go through the same door. It decides nothing about models, money or
+// content: those are stages. Nothing administrative is reachable here.
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/route"
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// Keys checks presented keys. Errors are faults.
+type Keys interface {
+	Check(presented string) (*auth.Grant, error)
+}
+
+// Records reads back what was recorded.
+type Records interface {
+	Record(ctx context.Context, project, id string) (*usage.Record, error)
+}
+
+// A Runtime is what one configuration makes of the request path. It is immutable; a reload swaps in another, and
+// exchanges finish on the one they began with.
+type Runtime struct {
+	Table   *route.Table
+	Handler pipeline.Handler
+	Limits  Limits
+}
+
+// Options are what a Gateway works with for all of its life.
+type Options struct {
+	Keys    Keys
+	Records Records
+	// Sync waits until all that has been answered so far can be read from Records.
+	Sync func(context.Context) error
+	// Ready says why the process cannot take traffic, nil if it can.
+	Ready   func() error
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Version string
+}
+
+// A Gateway is the data plane's http.Handler.
+type Gateway struct {
+	o        Options
+	runtime  atomic.Pointer[Runtime]
+	held     atomic.Int64 // bytes of bodies in memory
+	open     atomic.Int64 // requests being served
+	refusals *prometheus.CounterVec
+	quiet    sampler
+	exact    map[string]*Route
+	below    []*Route
+}
+
+// A Route is one entry of the data plane's inventory.
+type Route struct {
+	Method string
+	Path   string // with a trailing slash: everything below it
+	// Open routes need no key. Spends says that a call can cost money.
+	Open, Spends bool
+	serve        func(g *Gateway, w http.ResponseWriter, r *http.Request, c *call)
+}
+
+// Routes is the whole inventory. A test calls each one without a key, and each that spends with one.
+func Routes() []Route {
+	return []Route{
+		{Method: http.MethodPost, Path: "/v1/chat/completions", Spends: true, serve: exchange(llm.OpChat)},
+		{Method: http.MethodPost, Path: "/v1/embeddings", Spends: true, serve: exchange(llm.OpEmbeddings)},
+		{Method: http.MethodGet, Path: "/v1/models", serve: (*Gateway).models},
+		{Method: http.MethodGet, Path: "/v1/models/", serve: (*Gateway).model},
+		{Method: http.MethodGet, Path: "/penstock/v1/self", serve: (*Gateway).self},
+		{Method: http.MethodGet, Path: "/penstock/v1/exchanges/", serve: (*Gateway).record},
+		{Method: http.MethodGet, Path: "/healthz", Open: true, serve: (*Gateway).healthz},
+		{Method: http.MethodGet, Path: "/readyz", Open: true, serve: (*Gateway).readyz},
+	}
+}
+
+// A call is what is known of a request before its body is read.
+type call struct {
+	id       string
+	received time.Time
+	grant    *auth.Grant // nil on open routes
+	runtime  *Runtime
+	rest     string // of the path, below a route that ends in a slash
+}
+
+// New makes the data plane. Swap must be called before it serves.
+func New(o Options) *Gateway {
+	g := &Gateway{o: o, exact: map[string]*Route{}}
+	g.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "penstock_refused_requests_total",
+		Help: "Requests that were refused before they became an exchange, by error code.",
+	}, []string{"code"})
+	o.Metrics.MustRegister(g.refusals)
+	for _, r := range Routes() {
+		if strings.HasSuffix(r.Path, "/") {
+			g.below = append(g.below, &r)
+		} else {
+			g.exact[r.Path] = &r
+		}
+	}
+	return g
+}
+
+// Swap puts a runtime in force for the exchanges that begin from now on.
+func (g *Gateway) Swap(r *Runtime) { g.runtime.Store(r) }
+
+// Open is how many requests are being served.
+func (g *Gateway) Open() int64 { return g.open.Load() }
+
+// ServeHTTP implements [http.Handler].
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.open.Add(1)
+	defer g.open.Add(-1)
+	now := time.Now()
+	c := &call{id: newID(now), received: now, runtime: g.runtime.Load()}
+	w.Header()["X-Request-Id"] = []string{c.id}
+	defer g.survive(w, c)
+	rt, err := g.find(r, c)
+	if err == nil && !rt.Open {
+		c.grant, err = g.authenticate(r.Header)
+	}
+	if err != nil {
+		g.refuse(w, r, err)
+		return
+	}
+	rt.serve(g, w, r, c)
+}
+
+// find looks the route up by the decoded path, which is the one thing that routing and authorisation look at. Targets
+// and hosts that could be read in two ways are refused.
+func (g *Gateway) find(r *http.Request, c *call) (*Route, error) {
+	if r.URL.Host != "" || r.URL.Scheme != "" || strings.ContainsAny(r.Host, "/\\#@? ") {
+		return nil, fault.New(fault.InvalidRequest, "The request names its host in a form that is not served here.")
+	}
+	path := r.URL.Path
+	rt := g.exact[path]
+	if rt == nil {
+		for _, b := range g.below {
+			if rest, ok := strings.CutPrefix(path, b.Path); ok && rest != "" {
+				rt, c.rest = b, rest
+			}
+		}
+	}
+	if rt == nil {
+		return nil, fault.New(fault.UnknownRoute, "No route %s here.", clip(path))
+	}
+	if r.Method != rt.Method && (r.Method != http.MethodHead || rt.Method != http.MethodGet) {
+		return nil, fault.New(fault.MethodNotAllow, "%s takes %s, not %s.", clip(path), rt.Method, clip(r.Method))
+	}
+	return rt, nil
+}
+
+// authenticate checks the key of a request. It is taken from Authorization or x-api-key; two that differ are nobody's.
+func (g *Gateway) authenticate(h http.Header) (*auth.Grant, error) {
+	presented, err := presentedKey(h)
+	if err != nil {
+		return nil, err
+	}
+	grant, err := g.o.Keys.Check(presented)
+	if err != nil {
+		return nil, err
+	}
+	if !grant.Key.Role.Can(auth.Call) {
+		return nil, fault.New(fault.NotAllowed, "The key %s has the role %s, which may not call models.", grant.Key.Prefix, grant.Key.Role)
+	}
+	return grant, nil
+}
+
+func presentedKey(h http.Header) (string, error) {
+	bearers, plain := h["Authorization"], h["X-Api-Key"]
+	if len(bearers) > 1 || len(plain) > 1 {
+		return "", fault.New(fault.InvalidAPIKey, "The request carries more than one key. Send one, once.")
+	}
+	var key string
+	if len(bearers) == 1 {
+		scheme, rest, _ := strings.Cut(bearers[0], " ")
+		if !strings.EqualFold(scheme, "bearer") {
+			return "", fault.New(fault.InvalidAPIKey, "Authorization is not of the form: Bearer KEY.")
+		}
+		key = strings.TrimLeft(rest, " ")
+	}
+	if len(plain) == 1 {
+		if key != "" && key != plain[0] {
+			return "", fault.New(fault.InvalidAPIKey, "Authorization and x-api-key carry different keys. Send one.")
+		}
+		key = plain[0]
+	}
+	if key == "" {
+		return "", fault.New(fault.InvalidAPIKey, "The request carries no key. Send it as Authorization: Bearer KEY.")
+	}
+	return key, nil
+}
+
+// survive turns a panic into a 500, if nothing was written yet, and lets the process live.
+func (g *Gateway) survive(w http.ResponseWriter, c *call) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel that is panicked with as it is
+		panic(p)
+	}
+	g.o.Log.Error("panic in a request", "exchange", c.id, "panic", p, "stack", stack())
+	if w.Header().Get("Content-Type") != "" {
+		panic(http.ErrAbortHandler) // the answer has begun: all that is left is to cut it
+	}
+	writeError(w, fault.New(fault.InternalError, "Penstock met an error of its own. Request %s.", c.id))
+}

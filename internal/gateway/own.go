@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/usage"
+	"github.com/penstock/penstock/internal/wire/openai"
+)
+
+// models lists what the key may use.
+func (g *Gateway) models(w http.ResponseWriter, _ *http.Request, c *call) {
+	var list []openai.Model
+	for _, name := range g.usable(c) {
+		list = append(list, openai.Model{ID: name, OwnedBy: c.runtime.Table.Targets(name)[0].Provider})
+	}
+	writeJSON(w, openai.AppendModelList(nil, list))
+}
+
+func (g *Gateway) usable(c *call) []string {
+	names := []string{}
+	for _, name := range c.runtime.Table.Names() {
+		if c.grant.Key.MayUse(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// model describes one model, whose name may hold slashes.
+func (g *Gateway) model(w http.ResponseWriter, r *http.Request, c *call) {
+	name := c.rest
+	if !c.grant.Key.MayUse(name) || !c.runtime.Table.Has(name) {
+		g.refuse(w, r, c.runtime.Table.NotFound(name, c.grant.Key.MayUse))
+		return
+	}
+	writeJSON(w, openai.AppendModel(nil, openai.Model{ID: name, OwnedBy: c.runtime.Table.Targets(name)[0].Provider}))
+}
+
+// self tells the holder of a key what it is and may.
+func (g *Gateway) self(w http.ResponseWriter, r *http.Request, c *call) {
+	k := c.grant.Key
+	type key struct {
+		ID      string   `json:"id"`
+		Name    string   `json:"name"`
+		Prefix  string   `json:"prefix"`
+		Models  []string `json:"models"`
+		Expires string   `json:"expires,omitzero"`
+	}
+	type limits struct {
+		BodyBytes int64 `json:"body_bytes"`
+	}
+	out := struct {
+		Organisation string   `json:"organisation"`
+		Project      string   `json:"project"`
+		ProjectName  string   `json:"project_name"`
+		Key          key      `json:"key"`
+		Models       []string `json:"models"`
+		Limits       limits   `json:"limits"`
+		Budgets      []string `json:"budgets"` // none in this version
+	}{
+		Organisation: c.grant.Caller.Org, Project: c.grant.Caller.Project, ProjectName: c.grant.Caller.ProjectName,
+		Key:    key{ID: k.ID, Name: k.Name, Prefix: k.Prefix, Models: append([]string{}, k.Models...)},
+		Models: g.usable(c), Limits: limits{c.runtime.Limits.Body}, Budgets: []string{},
+	}
+	if !k.Expires.IsZero() {
+		out.Key.Expires = k.Expires.UTC().Format(time.RFC3339)
+	}
+	g.writeValue(w, r, out)
+}
+
+// record shows a key's project one of its own exchanges, without what is the operator's.
+func (g *Gateway) record(w http.ResponseWriter, r *http.Request, c *call) {
+	id, err := url.PathUnescape(c.rest)
+	if err != nil {
+		id = c.rest
+	}
+	rec, err := g.readRecord(r.Context(), c.grant.Caller.Project, id)
+	if err != nil {
+		g.refuse(w, r, err)
+		return
+	}
+	g.writeValue(w, r, rec.ForCaller())
+}
+
+func (g *Gateway) readRecord(ctx context.Context, project, id string) (*usage.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := g.o.Sync(ctx); err != nil {
+		f := fault.Wrap(fault.RecordsBehind, err, "Records cannot be read at the moment: they wait in the journal for the store.")
+		f.RetryAfter = 2 * time.Second
+		return nil, f
+	}
+	return g.o.Records.Record(ctx, project, id)
+}
+
+func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request, _ *call) {
+	writeJSON(w, []byte(`{"status":"alive","version":"`+g.o.Version+`"}`))
+}
+
+// readyz says whether traffic should be sent here. Providers do not count.
+func (g *Gateway) readyz(w http.ResponseWriter, _ *http.Request, _ *call) {
+	if err := g.o.Ready(); err != nil {
+		f := fault.Wrap(fault.NotReady, err, "Not ready: %s.", err)
+		f.RetryAfter = time.Second
+		writeError(w, f)
+		return
+	}
+	writeJSON(w, []byte(`{"status":"ready"}`))
+}
+
+func (g *Gateway) writeValue(w http.ResponseWriter, r *http.Request, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		g.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, b)
+}
+
+func writeJSON(w http.ResponseWriter, b []byte) {
+	w.Header()["Content-Type"] = jsonType
+	_, _ = w.Write(b) // a client that left has nobody to tell
+}

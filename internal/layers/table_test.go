@@ -1,0 +1,67 @@
+package layers
+
+import "path"
+
+// module is the path that all our import paths begin with.
+const module = "github.com/penstock/penstock"
+
+// A layer is a row of the table: packages under internal/ that do not know of each other. "*" stands for one path element.
+type layer struct {
+	name     string
+	packages []string
+}
+
+// layers has the lowest first. A package imports packages of the rows above its own only, never one of its own row.
+// docs/architecture.md says what each is for.
+var layers = []layer{
+	{"1 vocabulary", []string{"llm", "fault", "secret"}},
+	{"2 wire: framing", []string{"wire/sse"}},
+	{"2 wire: dialects", []string{"wire/*"}},
+	{"3 mechanism", []string{
+		"provider", "provider/*", "pipeline", "catalog", "tokens", "embed", "journal", "seal", "jobs", "certify",
+		"figure",
+	}},
+	{"4 features", []string{
+		"auth", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit",
+		"batch", "flow", "evaluate", "optimize", "recommend",
+	}},
+	{"5 edges", []string{"gateway", "admin", "console", "store", "sim"}},
+	{"6 assembly: config", []string{"config"}},
+	{"6 assembly: server", []string{"server"}},
+	{"6 assembly: cli", []string{"cli"}},
+}
+
+// siblings are the only imports inside a row: a codec speaks the types of the client that calls it.
+var siblings = map[string]string{"provider/*": "provider"}
+
+// support are packages for tests. They may import everything; only tests and each other may import them.
+var support = []string{"penstocktest", "store/storetest", "provider/codectest", "layers", "sim/simtest"}
+
+// programs are the packages that no other imports, and which of ours each may import.
+var programs = map[string][]string{
+	"cmd/penstock":         {"internal/cli"},
+	"internal/catalog/gen": {"internal/catalog", "internal/llm"},
+	"bench":                {"bench/*"},
+	"bench/*":              {"bench/*"},
+	"test/sdk":             nil,
+}
+
+// rank is the row of a package, counted from 0, or -1 if it is in none.
+func rank(name string) int {
+	for i, l := range layers {
+		if matchAny(l.packages, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// matchAny reports whether one of the patterns matches the name.
+func matchAny(patterns []string, name string) bool {
+	for _, p := range patterns {
+		if ok, err := path.Match(p, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}

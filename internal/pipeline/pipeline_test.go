@@ -1,0 +1,58 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/internal/llm"
+)
+
+func TestChainPutsTheFirstStageOutermost(t *testing.T) {
+	t.Parallel()
+	var order []string
+	stage := func(name string) Stage {
+		return func(next Handler) Handler {
+			return func(ctx context.Context, x *Exchange) (*llm.Response, error) {
+				order = append(order, name+" in")
+				resp, err := next(ctx, x)
+				order = append(order, name+" out")
+				return resp, err
+			}
+		}
+	}
+	inner := func(context.Context, *Exchange) (*llm.Response, error) {
+		order = append(order, "handler")
+		return &llm.Response{}, nil
+	}
+	if _, err := Chain(inner, stage("a"), stage("b"))(t.Context(), &Exchange{}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"a in", "b in", "handler", "b out", "a out"}; !slices.Equal(order, want) {
+		t.Errorf("got %v, want %v", order, want)
+	}
+}
+
+func TestAStageMayAnswerByItself(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("refused")
+	guard := func(Handler) Handler {
+		return func(context.Context, *Exchange) (*llm.Response, error) { return nil, refused }
+	}
+	called := false
+	inner := func(context.Context, *Exchange) (*llm.Response, error) { called = true; return nil, nil }
+	if _, err := Chain(inner, guard)(t.Context(), &Exchange{}); !errors.Is(err, refused) || called {
+		t.Errorf("error %v, handler called %v", err, called)
+	}
+}
+
+func TestNote(t *testing.T) {
+	t.Parallel()
+	x := &Exchange{}
+	x.Note("route", "failover", time.Microsecond)
+	if want := (Decision{"route", "failover", 1000}); len(x.Decisions) != 1 || x.Decisions[0] != want {
+		t.Errorf("got %+v", x.Decisions)
+	}
+}

@@ -1,0 +1,184 @@
+package provider
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/secret"
+)
+
+// Defaults of Options.MaxBody and Options.MaxEvent, in bytes. Embeddings of large batches and images in answers are
+// below the first, tool calls that come in one event below the second.
+const (
+	DefaultMaxBody  = 64 << 20
+	DefaultMaxEvent = 8 << 20
+)
+
+// Options are what a Client works with besides its configuration.
+type Options struct {
+	Codec Codec
+	// Resolve reads what a reference stands for. It is asked once a second at most, and its errors are shown to operators.
+	Resolve func(ref string) (secret.String, error)
+	Egress  Egress
+	// Defaults are the timers that the configuration leaves unset. A timer that is 0 here too does not run.
+	Defaults Timeouts
+	// MaxBody caps a plain answer and MaxEvent one event of a stream, in decoded bytes; 0 takes the defaults.
+	MaxBody, MaxEvent int64
+	// DialContext replaces the network, for tests and simulated providers; nil dials TCP.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Egress is the way out of the house.
+type Egress struct {
+	// Proxy refers to the URL of a proxy for all requests; "" is none. http:// and https:// proxies, with a user and a
+	// password in the URL if they want one.
+	Proxy string
+	// NoProxy lists hosts that are reached directly, as the variable NO_PROXY does. Loopback always is.
+	NoProxy string
+	// Roots are the authorities that upstreams' certificates are checked against; nil takes the system's.
+	Roots *x509.CertPool
+}
+
+// A Client calls one provider. It is safe for concurrent use.
+type Client struct {
+	name       string
+	codec      Codec
+	settings   Settings
+	timeouts   Timeouts
+	credential *reference // nil: none is sent
+	rt         http.RoundTripper
+	http2      bool
+	close      func()
+}
+
+// New makes a client. It opens no connection and reads no secret, so a provider that is not there yet, or a credential
+// that has not been mounted yet, is an error of the calls and not of the start. cfg must have passed Validate.
+func New(name string, cfg Config, o Options) (*Client, error) {
+	base, err := cfg.base()
+	if err != nil {
+		return nil, fmt.Errorf("provider %s: %w", name, err)
+	}
+	if o.Resolve == nil && (cfg.Credential != "" || o.Egress.Proxy != "") {
+		return nil, fmt.Errorf("provider %s: nothing reads references", name)
+	}
+	c := &Client{
+		name: name, codec: o.Codec, timeouts: cfg.Timeouts.Or(o.Defaults), http2: cfg.HTTP2,
+		settings: Settings{
+			BaseURL: base, StreamUsage: cfg.StreamUsage == nil || *cfg.StreamUsage, ServiceTiers: cfg.ServiceTiers,
+			MaxBody: o.MaxBody, MaxEvent: o.MaxEvent,
+		},
+	}
+	if c.settings.MaxBody <= 0 {
+		c.settings.MaxBody = DefaultMaxBody
+	}
+	if c.settings.MaxEvent <= 0 {
+		c.settings.MaxEvent = DefaultMaxEvent
+	}
+	if cfg.Credential != "" {
+		c.credential = &reference{ref: cfg.Credential, resolve: o.Resolve}
+	}
+	c.connectBy(newDialer(o, c.timeouts.Connect))
+	return c, nil
+}
+
+func newDialer(o Options, timeout time.Duration) *dialer {
+	d := &dialer{timeout: timeout, dial: o.DialContext, tls: newTLSConfig(o.Egress.Roots)}
+	if d.dial == nil {
+		d.dial = new(net.Dialer).DialContext
+	}
+	if o.Egress.Proxy != "" {
+		d.egress = &egress{proxy: &reference{ref: o.Egress.Proxy, resolve: o.Resolve}, noProxy: o.Egress.NoProxy}
+	}
+	return d
+}
+
+func (c *Client) connectBy(d *dialer) {
+	if c.http2 {
+		t := newHTTP2(d)
+		c.rt, c.close = t, t.CloseIdleConnections
+		return
+	}
+	t := newTransport(d)
+	c.rt, c.close = t, t.CloseIdleConnections
+}
+
+// Close closes the connections that no call uses; those of calls under way close when these end.
+func (c *Client) Close() { c.close() }
+
+// Do makes one attempt. It returns when the first event with content is there, or the answer has ended, so whatever goes
+// wrong before is its error, a *Failure always. What goes wrong later is the last that the events yield, a *Failure too.
+//
+// The answer's events must be walked, or ctx must end. Breaking off cancels the upstream at once.
+func (c *Client) Do(ctx context.Context, t llm.Target, r *llm.Request) (*llm.Response, error) {
+	credential, err := c.readCredential()
+	if err != nil {
+		return nil, err
+	}
+	x := &call{client: c, credential: credential}
+	x.ctx, x.watch = startWatch(ctx, c.timeouts)
+	id, err := x.open(t, r)
+	if err == nil {
+		err = x.readHead()
+	}
+	if err != nil {
+		failure := x.failure(err)
+		failure.UpstreamID = id
+		x.end()
+		return nil, failure
+	}
+	return &llm.Response{Target: t, Stream: r.Stream, UpstreamID: id, Events: x.events}, nil
+}
+
+// readCredential gives the credential as it is now, the zero String if the provider needs none.
+func (c *Client) readCredential() (secret.String, error) {
+	if c.credential == nil {
+		return secret.String{}, nil
+	}
+	s, err := c.credential.read(time.Now())
+	if err == nil && !isHeaderValue(s.Reveal()) {
+		err = errors.New("it has line breaks or other control characters")
+	}
+	if err != nil {
+		return secret.String{}, &Failure{
+			Reason: ReasonCredential, NothingBilled: true, Message: "was not called: Penstock's credential for it cannot be read",
+			Err: fmt.Errorf("providers.%s.credential: %w", c.name, err),
+		}
+	}
+	return s, nil
+}
+
+// prepare makes the HTTP request. Whatever the codec does, it goes to the configured host: the credential is for no
+// other.
+func (c *Client) prepare(ctx context.Context, credential secret.String, t llm.Target, r *llm.Request) (*http.Request, error) {
+	req, err := c.codec.Encode(ctx, c.settings, t, r)
+	if err != nil {
+		if _, ok := errors.AsType[*Failure](err); ok {
+			return nil, err
+		}
+		return nil, &Failure{Reason: ReasonGarbage, NothingBilled: true, Message: "was not called: the request cannot be put in its dialect", Err: err}
+	}
+	if base := c.settings.BaseURL; req.URL.Scheme != base.Scheme || req.URL.Host != base.Host {
+		return nil, &Failure{
+			Reason: ReasonGarbage, NothingBilled: true, Message: "was not called: its request would have gone elsewhere",
+			Err: fmt.Errorf("codec of %s wrote to another host than base_url has", c.name),
+		}
+	}
+	if !credential.IsZero() {
+		c.codec.Authorize(req.Header, credential)
+	}
+	req.Header["User-Agent"] = userAgent
+	req.Header["Accept-Encoding"] = identity
+	return req, nil
+}
+
+// Header values that every request shares; nobody changes them.
+var (
+	userAgent = []string{"penstock"}
+	identity  = []string{"identity"}
+)

@@ -1,0 +1,140 @@
+package provider
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// Config is one provider as the configuration file declares it, under providers.NAME.
+type Config struct {
+	Dialect      llm.Dialect `yaml:"dialect" enum:"openai" doc:"the API that the provider speaks"`
+	BaseURL      string      `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1); by default the vendor's own"`
+	Credential   string      `yaml:"credential" kind:"reference" doc:"the API key as env:NAME or file:PATH, read again when it changes; without, none is sent"`
+	Models       []string    `yaml:"models" doc:"the models that it has; by default those that the catalogue knows of its vendor"`
+	Vendor       string      `yaml:"vendor" doc:"whose models and prices these are in the catalogue, if the provider's name does not say it"`
+	Private      bool        `yaml:"private" doc:"the data stays with you: your own servers"`
+	Region       string      `yaml:"region" doc:"where the data goes, in your own words"`
+	StreamUsage  *bool       `yaml:"stream_usage" doc:"false for servers that refuse stream_options; default true"`
+	ServiceTiers bool        `yaml:"service_tiers" doc:"pass service_tier on, to be served and priced by it"`
+	HTTP2        bool        `yaml:"http2" doc:"speak HTTP/2: fewer connections, more CPU time"`
+	Timeouts     Timeouts    `yaml:"timeouts" doc:"timers of this provider; what is not set is taken from timeouts"`
+}
+
+// Dialects are the dialects that this version speaks towards providers.
+func Dialects() []llm.Dialect { return []llm.Dialect{llm.OpenAI} }
+
+// later are dialects that the design has and this version has not.
+var later = []llm.Dialect{llm.Anthropic, llm.Gemini, llm.Bedrock, llm.Azure}
+
+// defaultBase says where a vendor's own API begins.
+var defaultBase = map[llm.Dialect]string{llm.OpenAI: "https://api.openai.com/v1"}
+
+// Validate reports everything that is wrong with the section, as fault.Problems joined; path is where it stands, such as
+// "providers.house". It looks at nothing but the section.
+func (c Config) Validate(path string) error {
+	var problems []error
+	add := func(key, text, hint string) {
+		problems = append(problems, fault.Problem{Path: path + "." + key, Text: text, Hint: hint})
+	}
+	switch {
+	case c.Dialect == "":
+		add("dialect", "is missing", "this version speaks "+list(Dialects()))
+	case slices.Contains(later, c.Dialect):
+		add("dialect", string(c.Dialect)+" is not in this version", "it speaks "+list(Dialects()))
+	case !slices.Contains(Dialects(), c.Dialect):
+		add("dialect", fmt.Sprintf("%q is not a dialect", c.Dialect), "this version speaks "+list(Dialects()))
+	}
+	c.validateURL(add)
+	if c.Credential != "" && !isReference(c.Credential) {
+		add("credential", "is not a reference to a secret", "write env:NAME or file:PATH; the file never holds secrets")
+	}
+	for i, m := range c.Models {
+		key := fmt.Sprintf("models[%d]", i)
+		if strings.TrimSpace(m) != m || m == "" {
+			add(key, fmt.Sprintf("%q is not the id of a model", m), "write it as the provider has it")
+		} else if first := slices.Index(c.Models, m); first < i {
+			add(key, fmt.Sprintf("%q is listed twice", m), fmt.Sprintf("it is models[%d] too", first))
+		}
+	}
+	c.Timeouts.validate(add)
+	return errors.Join(problems...)
+}
+
+func (c Config) validateURL(add func(key, text, hint string)) {
+	if c.BaseURL == "" {
+		return
+	}
+	const example = "such as http://10.0.0.7:8000/v1"
+	u, err := url.Parse(c.BaseURL)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "":
+		add("base_url", "is not an absolute URL", example)
+		return
+	case u.Scheme != "http" && u.Scheme != "https":
+		add("base_url", fmt.Sprintf("begins with %q", u.Scheme+"://"), "http:// or https://")
+	case u.User != nil:
+		add("base_url", "holds a user or password", "put the API key into credential, as env:NAME or file:PATH")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		add("base_url", "has a query or fragment", "end it with its path, "+example)
+	case strings.ContainsFunc(u.Host, func(r rune) bool { return r <= ' ' || r > '~' }):
+		add("base_url", fmt.Sprintf("has the host %q", u.Host), "write an international name in its xn-- form")
+	}
+	if c.HTTP2 && u.Scheme == "http" {
+		add("http2", "needs TLS, and base_url begins with http://", "leave http2 out, or use https://")
+	}
+}
+
+func (t Timeouts) validate(add func(key, text, hint string)) {
+	for _, timer := range []struct {
+		name  string
+		value time.Duration
+	}{{"connect", t.Connect}, {"first_token", t.FirstToken}, {"gap", t.Gap}, {"total", t.Total}} {
+		if timer.value < 0 {
+			add("timeouts."+timer.name, timer.value.String()+" is negative", "write a positive duration such as 30s")
+		}
+	}
+}
+
+// Or takes from fallback what is not set.
+func (t Timeouts) Or(fallback Timeouts) Timeouts {
+	pick := func(a, b time.Duration) time.Duration {
+		if a != 0 {
+			return a
+		}
+		return b
+	}
+	return Timeouts{
+		Connect: pick(t.Connect, fallback.Connect), FirstToken: pick(t.FirstToken, fallback.FirstToken),
+		Gap: pick(t.Gap, fallback.Gap), Total: pick(t.Total, fallback.Total),
+	}
+}
+
+// base is where the API begins: as configured, without a slash at the end, or the vendor's own.
+func (c Config) base() (*url.URL, error) {
+	raw := c.BaseURL
+	if raw == "" {
+		raw = defaultBase[c.Dialect]
+	}
+	return url.Parse(strings.TrimRight(raw, "/"))
+}
+
+// isReference reports whether s refers to a secret instead of being one.
+func isReference(s string) bool {
+	kind, rest, _ := strings.Cut(s, ":")
+	return (kind == "env" || kind == "file") && rest != ""
+}
+
+func list(dialects []llm.Dialect) string {
+	names := make([]string, len(dialects))
+	for i, d := range dialects {
+		names[i] = string(d)
+	}
+	return strings.Join(names, ", ")
+}

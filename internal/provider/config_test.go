@@ -1,0 +1,73 @@
+package provider
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/internal/llm"
+)
+
+func TestConfigValidate(t *testing.T) {
+	t.Parallel()
+	good := Config{Dialect: llm.OpenAI}
+	with := func(change func(c *Config)) Config {
+		c := good
+		change(&c)
+		return c
+	}
+	for _, c := range []struct {
+		name string
+		cfg  Config
+		want []string
+	}{
+		{"least", good, nil},
+		{"all", Config{
+			Dialect: llm.OpenAI, BaseURL: "http://10.0.0.7:8000/v1/", Credential: "file:key", Models: []string{"a", "b/c:d"},
+			Timeouts: Timeouts{Gap: time.Second},
+		}, nil},
+		{"IPv6", with(func(c *Config) { c.BaseURL = "https://[::1]:8443/v1" }), nil},
+		{"nothing", Config{}, []string{"providers.x.dialect: is missing (this version speaks openai)"}},
+		{"later dialect", Config{Dialect: llm.Anthropic}, []string{"providers.x.dialect: anthropic is not in this version (it speaks openai)"}},
+		{"no dialect", Config{Dialect: "opanai"}, []string{`providers.x.dialect: "opanai" is not a dialect (this version speaks openai)`}},
+		{"relative", with(func(c *Config) { c.BaseURL = "localhost:8000/v1" }), []string{"providers.x.base_url: is not an absolute URL (such as http://10.0.0.7:8000/v1)"}},
+		{"scheme", with(func(c *Config) { c.BaseURL = "ftp://up/v1" }), []string{`providers.x.base_url: begins with "ftp://" (http:// or https://)`}},
+		{"user", with(func(c *Config) { c.BaseURL = "https://me:" + canary + "@up/v1" }), []string{"providers.x.base_url: holds a user or password (put the API key into credential, as env:NAME or file:PATH)"}},
+		{"query", with(func(c *Config) { c.BaseURL = "https://up/v1?key=" + canary }), []string{"providers.x.base_url: has a query or fragment (end it with its path, such as http://10.0.0.7:8000/v1)"}},
+		{"international", with(func(c *Config) { c.BaseURL = "https://bücher.test" }), []string{`providers.x.base_url: has the host "bücher.test" (write an international name in its xn-- form)`}},
+		{"HTTP/2 without TLS", with(func(c *Config) { c.BaseURL, c.HTTP2 = "http://up", true }), []string{"providers.x.http2: needs TLS, and base_url begins with http:// (leave http2 out, or use https://)"}},
+		{"literal", with(func(c *Config) { c.Credential = canary }), []string{"providers.x.credential: is not a reference to a secret (write env:NAME or file:PATH; the file never holds secrets)"}},
+		{"everything at once", Config{Credential: "env:", Models: []string{"", "a", "a"}, Timeouts: Timeouts{Total: -1}}, []string{
+			"providers.x.dialect: is missing (this version speaks openai)",
+			"providers.x.credential: is not a reference to a secret (write env:NAME or file:PATH; the file never holds secrets)",
+			`providers.x.models[0]: "" is not the id of a model (write it as the provider has it)`,
+			`providers.x.models[2]: "a" is listed twice (it is models[1] too)`,
+			"providers.x.timeouts.total: -1ns is negative (write a positive duration such as 30s)",
+		}},
+	} {
+		err := c.cfg.Validate("providers.x")
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if want := strings.Join(c.want, "\n"); got != want {
+			t.Errorf("%s:\n%s\nwant:\n%s", c.name, got, want)
+		}
+		if strings.Contains(got, canary) {
+			t.Errorf("%s: the problem shows the secret", c.name)
+		}
+	}
+}
+
+func TestDefaultBase(t *testing.T) {
+	t.Parallel()
+	for _, d := range Dialects() {
+		u, err := (Config{Dialect: d}).base()
+		if err != nil || u.Scheme != "https" || u.Host == "" {
+			t.Errorf("%s begins at %v, %v", d, u, err)
+		}
+	}
+	if u, err := (Config{Dialect: llm.OpenAI, BaseURL: "http://up/v1/"}).base(); err != nil || u.Path != "/v1" {
+		t.Errorf("got %v, %v", u, err)
+	}
+}

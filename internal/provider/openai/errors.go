@@ -1,0 +1,102 @@
+package openai
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"unicode"
+
+	"github.com/penstock/penstock/internal/provider"
+	wire "github.com/penstock/penstock/internal/wire/openai"
+)
+
+const (
+	// maxErrorBody is how much of an error's body is read, in bytes.
+	maxErrorBody = 64 << 10
+	// maxWords is how much of an upstream's own words is repeated, in characters.
+	maxWords = 500
+)
+
+// DecodeError reads an answer that is not 2xx.
+//
+// What a provider says of a request is passed on if the request is to blame (most of 4xx). What it says of itself is for
+// the operator: it may name hosts. What it says of Penstock's credential is for nobody, since it may repeat parts of it.
+func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
+	status := resp.StatusCode
+	f := &provider.Failure{Reason: provider.ReasonStatus, Status: status, NothingBilled: status >= 400 && status < 500}
+	switch {
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		f.Message = "refused Penstock's own credential"
+		f.Err = fmt.Errorf("status %d", status)
+		return f
+	case status < 400:
+		f.Reason, f.Message = provider.ReasonGarbage, "answered with a redirect, which is never followed"
+		f.Err = fmt.Errorf("status %d", status)
+		return f
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	f.Message = fmt.Sprintf("answered %d", status)
+	e, ok := wire.ParseError(body)
+	if !ok {
+		f.Err = errors.Join(errors.New(words(string(body))), err)
+		return f
+	}
+	f.Code, f.Param = words(e.Code), words(e.Param)
+	f.Err = errors.New(words(e.Message))
+	if !f.Fallback() { // the request is to blame
+		f.Message += ": " + words(e.Message)
+		f.Body = e.Raw
+	}
+	return f
+}
+
+// failure makes a failure of what wire found wrong with an answer that came with status 2xx.
+func failure(err error) error {
+	if e, ok := errors.AsType[*wire.InBandError](err); ok {
+		return inBand(e)
+	}
+	f := &provider.Failure{Reason: provider.ReasonGarbage, Message: "sent something that is not an OpenAI answer", Err: err}
+	if errors.Is(err, wire.ErrEmpty) {
+		f.Reason, f.Message = provider.ReasonEmpty, "sent an empty answer"
+	}
+	return f
+}
+
+func inBand(e *wire.InBandError) error {
+	f := &provider.Failure{Reason: provider.ReasonInBand, Message: "reported an error inside its answer"}
+	if ofCredential(e) {
+		f.Err = errors.New("it refuses Penstock's own credential")
+		return f
+	}
+	f.Code, f.Param, f.Body = words(e.Code), words(e.Param), e.Raw
+	f.Err = errors.New(words(e.Message))
+	return f
+}
+
+// ofCredential reports whether an error that came without a status is about the credential.
+func ofCredential(e *wire.InBandError) bool {
+	switch e.Code {
+	case "invalid_api_key", "401", "403":
+		return true
+	}
+	return e.Type == "authentication_error" || e.Type == "permission_error"
+}
+
+// words makes text of an upstream fit for one line of a log: no control characters, no more than maxWords.
+func words(s string) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range strings.TrimSpace(s) {
+		if n++; n > maxWords {
+			b.WriteString("...")
+			break
+		}
+		if unicode.IsControl(r) || r == unicode.ReplacementChar || !unicode.IsPrint(r) && r != ' ' {
+			r = ' '
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

@@ -1,0 +1,90 @@
+// Package openai is the codec of the OpenAI dialect: OpenAI itself, and the many servers that speak like it (vLLM,
+// Ollama, llama.cpp, Azure's v1 endpoint, ...).
+//
+// It knows HTTP paths, headers and statuses, and which of them is what failure. What is inside the JSON is wire/openai's,
+// connections and timers are provider's.
+package openai
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/secret"
+	wire "github.com/penstock/penstock/internal/wire/openai"
+)
+
+// New makes the codec.
+func New() provider.Codec { return codec{} }
+
+type codec struct{}
+
+var _ provider.Codec = codec{}
+
+// paths are behind the base URL, which ends with the API's version.
+var paths = map[llm.Operation]string{
+	llm.OpChat:       "/chat/completions",
+	llm.OpEmbeddings: "/embeddings",
+}
+
+// editRoom is how much longer a body usually becomes by our edits: the model's name and the request for usage.
+const editRoom = 128
+
+// Encode makes the request: the client's own body with the model and the stream options as they must be.
+func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *llm.Request) (*http.Request, error) {
+	path, ok := paths[r.Op]
+	if !ok {
+		return nil, fmt.Errorf("operation %q is not in the OpenAI dialect", r.Op)
+	}
+	if r.Dialect != llm.OpenAI {
+		return nil, fmt.Errorf("a request in the dialect %q is not translated to OpenAI's in this version", r.Dialect)
+	}
+	body := wire.AppendRequest(make([]byte, 0, len(r.Raw)+editRoom), r, t.Model, s.StreamUsage, s.ServiceTiers)
+	accept := acceptJSON
+	if r.Stream {
+		accept = acceptStream
+	}
+	req := &http.Request{
+		Method: http.MethodPost, URL: endpoint(s.BaseURL, path),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header:        http.Header{"Content-Type": contentJSON, "Accept": accept},
+		Body:          io.NopCloser(bytes.NewReader(body)),
+		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+		ContentLength: int64(len(body)),
+	}
+	return req.WithContext(ctx), nil
+}
+
+// Header values that all requests share; nobody changes them.
+var (
+	contentJSON  = []string{"application/json"}
+	acceptJSON   = []string{"application/json"}
+	acceptStream = []string{"text/event-stream"}
+)
+
+func endpoint(base *url.URL, path string) *url.URL {
+	u := *base
+	u.Path += path
+	if u.RawPath != "" {
+		u.RawPath += path
+	}
+	return &u
+}
+
+// Authorize sends the credential as a bearer token.
+func (codec) Authorize(h http.Header, credential secret.String) {
+	h["Authorization"] = []string{"Bearer " + credential.Reveal()}
+}
+
+// Decode reads a 2xx answer.
+func (codec) Decode(resp *http.Response, s provider.Settings, _ llm.Target, r *llm.Request) (provider.Answer, error) {
+	if r.Stream && r.Op == llm.OpChat {
+		return decodeStream(resp, s, r)
+	}
+	return decodePlain(resp, s, r)
+}

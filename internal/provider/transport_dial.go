@@ -1,0 +1,259 @@
+package provider
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+// A way is how a target is reached. Connections of one way are interchangeable.
+type way struct {
+	scheme string
+	addr   string   // host and port of the target
+	proxy  *url.URL // nil: directly. One proxy has one pointer, so that ways compare
+}
+
+// absolute reports whether requests go to a proxy, which then makes the connection to the target itself.
+func (w way) absolute() bool { return w.proxy != nil && w.scheme == "http" }
+
+// A dialer makes connections: name look-up, TCP, the egress proxy's tunnel, TLS; all of it under the connect timer.
+type dialer struct {
+	timeout time.Duration // 0: none
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	egress  *egress     // nil: always directly
+	tls     *tls.Config // ServerName is filled in for each connection
+}
+
+// newTLSConfig is the TLS side of every connection to an upstream. There is no switch that turns checking off.
+func newTLSConfig(roots *x509.CertPool) *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		RootCAs:            roots,
+		NextProtos:         []string{"http/1.1"},
+		ClientSessionCache: tls.NewLRUClientSessionCache(64),
+	}
+}
+
+// way says how a URL is reached.
+func (d *dialer) way(u *url.URL) (way, error) {
+	w := way{scheme: u.Scheme, addr: hostPort(u)}
+	if d.egress == nil {
+		return w, nil
+	}
+	proxy, err := d.egress.proxyFor(u)
+	if err != nil {
+		return way{}, &Failure{
+			Reason: ReasonConnect, NothingBilled: true, Err: err,
+			Message: "was not called: the egress proxy's address cannot be read",
+		}
+	}
+	w.proxy = proxy
+	return w, nil
+}
+
+// hostPort is the URL's host with its port, or the scheme's own.
+func hostPort(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Host
+	case u.Scheme == "https":
+		return net.JoinHostPort(u.Hostname(), "443")
+	}
+	return net.JoinHostPort(u.Hostname(), "80")
+}
+
+// connect makes a connection, or says in a *Failure why there is none.
+func (d *dialer) connect(ctx context.Context, w way) (*conn, error) {
+	limited, cancel := d.limit(ctx)
+	defer cancel()
+	spoken, raw, err := d.open(limited, w, d.tls)
+	if err != nil {
+		return nil, d.failure(ctx, limited, err)
+	}
+	return &conn{Conn: spoken, raw: raw, way: w, quiet: quietCheck(raw), head: -1}, nil
+}
+
+// limit starts the connect timer.
+func (d *dialer) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d.timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d.timeout)
+}
+
+// open does the work of connect. raw is the socket below spoken.
+func (d *dialer) open(ctx context.Context, w way, config *tls.Config) (spoken, raw net.Conn, err error) {
+	first := w.addr
+	if w.proxy != nil {
+		first = hostPort(w.proxy)
+	}
+	socket, err := d.dial(ctx, "tcp", first)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Whatever waits on the socket waits no longer than ctx.
+	stop := context.AfterFunc(ctx, func() { _ = socket.Close() })
+	spoken, err = d.climb(ctx, socket, w, config)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = socket.Close()
+		return nil, nil, err
+	}
+	return spoken, socket, nil
+}
+
+// climb puts the layers above the socket: the proxy's TLS, its tunnel, the target's TLS.
+func (d *dialer) climb(ctx context.Context, raw net.Conn, w way, config *tls.Config) (net.Conn, error) {
+	spoken := raw
+	if w.proxy != nil {
+		var err error
+		if w.proxy.Scheme == "https" {
+			if spoken, err = handshake(ctx, raw, w.proxy.Hostname(), d.tls); err != nil {
+				return nil, fmt.Errorf("egress proxy: %w", err)
+			}
+		}
+		if w.absolute() {
+			return spoken, nil
+		}
+		if err = tunnel(spoken, w.proxy, w.addr); err != nil {
+			return nil, fmt.Errorf("egress proxy: %w", err)
+		}
+	}
+	if w.scheme == "http" {
+		return spoken, nil
+	}
+	host, _, err := net.SplitHostPort(w.addr)
+	if err != nil {
+		return nil, err
+	}
+	return handshake(ctx, spoken, host, config)
+}
+
+// handshake begins TLS as a client and checks the certificate against the host's name.
+func handshake(ctx context.Context, below net.Conn, host string, config *tls.Config) (net.Conn, error) {
+	config = config.Clone()
+	config.ServerName = host
+	c := tls.Client(below, config)
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// tunnel asks a proxy for a connection to addr.
+func tunnel(c net.Conn, proxy *url.URL, addr string) error {
+	head := append([]byte(nil), "CONNECT "+addr+" HTTP/1.1\r\nHost: "+addr+"\r\n"...)
+	head = append(appendProxyAuth(head, proxy), "\r\n"...)
+	if _, err := c.Write(head); err != nil {
+		return err
+	}
+	answer := &conn{Conn: c, head: maxHead}
+	r := bufio.NewReader(answer)
+	resp, err := http.ReadResponse(r, &http.Request{Method: http.MethodConnect})
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the answer to CONNECT: %w", err)
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("it answered %d to CONNECT", resp.StatusCode)
+	case r.Buffered() > 0:
+		return errors.New("it spoke before the target could")
+	}
+	return nil
+}
+
+// proxyAuth is the value of Proxy-Authorization, "" if the proxy's URL has no user.
+func proxyAuth(proxy *url.URL) string {
+	if proxy.User == nil {
+		return ""
+	}
+	password, _ := proxy.User.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(proxy.User.Username()+":"+password))
+}
+
+// failure says in words why there is no connection. Nothing was sent, so nothing was billed.
+func (d *dialer) failure(ctx, limited context.Context, err error) error {
+	f := &Failure{Reason: ReasonConnect, NothingBilled: true, Err: err}
+	var dns *net.DNSError
+	var cert *tls.CertificateVerificationError
+	var plain tls.RecordHeaderError
+	switch {
+	case ctx.Err() != nil:
+		f.Err = context.Cause(ctx)
+		f.Message = "was not reached before the call ended"
+	case limited.Err() != nil:
+		f.Reason, f.Timer = ReasonConnectTimer, "connect"
+		f.Message = "did not accept a connection in " + seconds(d.timeout)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		f.Message = "refused the connection"
+	case errors.As(err, &dns):
+		f.Message = "has a host name that does not resolve"
+	case errors.As(err, &cert):
+		f.Message = "showed a certificate that is not trusted"
+	case errors.As(err, &plain):
+		f.Message = "does not speak TLS, though its base_url begins with https"
+	default:
+		f.Message = "could not be reached"
+	}
+	return f
+}
+
+// An egress chooses the proxy for a URL. The proxy's own URL is a reference and may change while serving.
+type egress struct {
+	proxy   *reference
+	noProxy string
+
+	mu     sync.Mutex // guards the fields below
+	value  string     // what the reference stood for when choose was made
+	choose func(*url.URL) (*url.URL, error)
+}
+
+// proxyFor gives the proxy for a URL, nil for none. It fails rather than to go past a proxy that should be used.
+func (e *egress) proxyFor(u *url.URL) (*url.URL, error) {
+	s, err := e.proxy.read(time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("egress.proxy: %w", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.choose == nil || e.value != s.Reveal() {
+		value := strings.TrimSpace(s.Reveal())
+		if err := checkProxyURL(value); err != nil {
+			return nil, fmt.Errorf("egress.proxy: what %s stands for %w", e.proxy.ref, err)
+		}
+		e.value = s.Reveal()
+		e.choose = (&httpproxy.Config{HTTPProxy: value, HTTPSProxy: value, NoProxy: e.noProxy}).ProxyFunc()
+	}
+	return e.choose(u)
+}
+
+// checkProxyURL refuses what httpproxy would silently take for no proxy. It never quotes the URL: it may hold a password.
+func checkProxyURL(value string) error {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Host == "":
+		return errors.New("is not a URL such as http://proxy:3128")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return errors.New("does not begin with http:// or https://")
+	}
+	return nil
+}
+
+// seconds writes a timer for people: "120 s", "0.5 s".
+func seconds(d time.Duration) string {
+	return fmt.Sprintf("%g s", d.Seconds())
+}

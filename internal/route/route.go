@@ -1,0 +1,53 @@
+// Package route chooses who answers: it resolves the asked-for model to targets and tries them, in order, each once.
+//
+// It holds the one retry loop of the request path. Every try has an id, is announced to the journal and to the Reserver
+// before it is sent, and is in the record whatever became of it. A try that fails before its first content is followed by
+// the next target; after content there is no way back, and the failure becomes an error event.
+//
+// It does not open connections (provider), and does not decide what a caller may spend (limit, later).
+package route
+
+import (
+	"context"
+
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+)
+
+// A Provider makes one attempt. Its errors are *provider.Failure or those of ctx.
+type Provider interface {
+	Do(ctx context.Context, t llm.Target, r *llm.Request) (*llm.Response, error)
+}
+
+// Prices knows what targets cost.
+type Prices interface {
+	Price(t llm.Target) (llm.Price, bool)
+}
+
+// A Journal makes tries durable. An error of Intent means that the try must not be sent.
+type Journal interface {
+	Intent(ctx context.Context, x *pipeline.Exchange, try *pipeline.Try) error
+	Outcome(x *pipeline.Exchange, try *pipeline.Try) error
+}
+
+// A Reserver holds the money of a try from before it is sent until it is settled. An error means that the try must not
+// be sent, and that no other target will be asked.
+type Reserver interface {
+	Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Target, try *pipeline.Try) (Reservation, error)
+}
+
+// A Reservation is settled exactly once, with a try whose Outcome and CostNano are set.
+type Reservation interface {
+	Settle(try *pipeline.Try)
+}
+
+// Free is the Reserver of a Penstock without budgets: it admits everything and holds nothing.
+type Free struct{}
+
+// Reserve implements [Reserver].
+func (Free) Reserve(context.Context, *pipeline.Exchange, llm.Target, *pipeline.Try) (Reservation, error) {
+	return Free{}, nil
+}
+
+// Settle implements [Reservation].
+func (Free) Settle(*pipeline.Try) {}

@@ -1,0 +1,311 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/provider"
+)
+
+// fakeProvider answers or fails as it is told, target by target, and counts its calls.
+type fakeProvider struct {
+	fail  map[string]error
+	calls []string
+	then  error // after the first event
+}
+
+func (p *fakeProvider) Do(_ context.Context, t llm.Target, _ *llm.Request) (*llm.Response, error) {
+	p.calls = append(p.calls, t.String())
+	if err := p.fail[t.String()]; err != nil {
+		return nil, err
+	}
+	events := func(yield func(llm.Event, error) bool) {
+		if !yield(llm.Event{Has: llm.Content}, nil) {
+			return
+		}
+		if p.then != nil {
+			yield(llm.Event{}, p.then)
+			return
+		}
+		yield(llm.Event{Has: llm.End}, nil)
+	}
+	return &llm.Response{Target: t, Stream: true, Events: iter.Seq2[llm.Event, error](events)}, nil
+}
+
+// ledger counts what the journal and the reserver were told.
+type ledger struct {
+	intents, outcomes, reserved, settled int
+	refuse                               error
+}
+
+func (l *ledger) Intent(context.Context, *pipeline.Exchange, *pipeline.Try) error {
+	l.intents++
+	return l.refuse
+}
+func (l *ledger) Outcome(*pipeline.Exchange, *pipeline.Try) error { l.outcomes++; return nil }
+func (l *ledger) Reserve(context.Context, *pipeline.Exchange, llm.Target, *pipeline.Try) (Reservation, error) {
+	l.reserved++
+	return l, nil
+}
+func (l *ledger) Settle(*pipeline.Try) { l.settled++ }
+
+type noPrices struct{}
+
+func (noPrices) Price(llm.Target) (llm.Price, bool) { return llm.Price{}, false }
+
+func setup(t *testing.T, p *fakeProvider) (*Router, *ledger, *pipeline.Exchange) {
+	t.Helper()
+	l := &ledger{}
+	table := NewTable(Config{"support": {Targets: []string{"a/m", "b/m", "c/m"}}},
+		map[string]Provider{"a": p, "b": p, "c": p}, nil)
+	x := &pipeline.Exchange{ID: "ex_1", Received: time.Now(), Request: &llm.Request{Model: "support"}}
+	return New(Options{Table: table, Prices: noPrices{}, Journal: l, Reserver: l}), l, x
+}
+
+func status(code int) *provider.Failure {
+	return &provider.Failure{Reason: provider.ReasonStatus, Status: code, Message: "answered " + http.StatusText(code), NothingBilled: code < 500}
+}
+
+func TestFallbackTakesTheNextTargetAndTriesEachOnce(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]*provider.Failure{
+		"refused":     {Reason: provider.ReasonConnect, NothingBilled: true},
+		"first token": {Reason: provider.ReasonFirstToken, Timer: "first_token"},
+		"408":         status(408), "409": status(409), "429": status(429), "500": status(500), "503": status(503), "529": status(529),
+		"empty":   {Reason: provider.ReasonEmpty},
+		"garbage": {Reason: provider.ReasonGarbage},
+		"cut":     {Reason: provider.ReasonCut},
+		"in band": {Reason: provider.ReasonInBand},
+	} {
+		p := &fakeProvider{fail: map[string]error{"a/m": f}}
+		r, l, x := setup(t, p)
+		resp, err := r.Handle(t.Context(), x)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		drain(t, resp)
+		if want := []string{"a/m", "b/m"}; !slices.Equal(p.calls, want) {
+			t.Errorf("%s: calls %v, want %v", name, p.calls, want)
+		}
+		if len(x.Tries) != 2 || x.Tries[0].Reason != string(f.Reason) || x.Tries[0].ID != "ex_1-1" || x.Tries[1].ID != "ex_1-2" {
+			t.Errorf("%s: tries %+v", name, x.Tries)
+		}
+		if l.intents != 2 || l.outcomes != 1 || l.reserved != 2 || l.settled != 2 {
+			t.Errorf("%s: ledger %+v", name, *l)
+		}
+	}
+}
+
+func TestARefusalOfTheRequestIsFinal(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{400, 404, 413, 422} {
+		f := status(code)
+		f.Body = []byte(`{"message":"no"}`)
+		p := &fakeProvider{fail: map[string]error{"a/m": f}}
+		r, _, x := setup(t, p)
+		_, err := r.Handle(t.Context(), x)
+		e := fault.From(err)
+		if len(p.calls) != 1 || e.HTTPStatus() != code || string(e.Body) != `{"message":"no"}` {
+			t.Errorf("%d: calls %v, error %+v", code, p.calls, e)
+		}
+	}
+}
+
+func TestOwnCredentialRefusedIsNotTheCallersFault(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{401, 403} {
+		p := &fakeProvider{fail: map[string]error{"a/m": status(code)}}
+		r, _, x := setup(t, p)
+		_, err := r.Handle(t.Context(), x)
+		if e := fault.From(err); e.Code != fault.ProviderAuth || e.HTTPStatus() != 502 || len(p.calls) != 1 {
+			t.Errorf("%d: %+v after %v", code, e, p.calls)
+		}
+	}
+}
+
+func TestAllTargetsFail(t *testing.T) {
+	t.Parallel()
+	limited := status(429)
+	limited.RetryAfter = 7 * time.Second
+	later := status(429)
+	later.RetryAfter = 20 * time.Second
+	timer := &provider.Failure{Reason: provider.ReasonFirstToken, Timer: "first_token", Message: "sent no first token in 120 s"}
+	for _, c := range []struct {
+		name    string
+		a, b, c *provider.Failure
+		status  int
+		retry   time.Duration
+		text    string
+	}{
+		{"limits", later, limited, later, 429, 7 * time.Second, "3 targets tried, none answered: a/m"},
+		{"timers", timer, timer, timer, 504, 0, "b/m sent no first token in 120 s"},
+		{"one broken everywhere", status(503), status(503), status(503), 503, 0, "Record: ex_1."},
+		{"mixed", status(503), limited, timer, 502, 7 * time.Second, "What was billed is not known."},
+	} {
+		p := &fakeProvider{fail: map[string]error{"a/m": c.a, "b/m": c.b, "c/m": c.c}}
+		r, l, x := setup(t, p)
+		_, err := r.Handle(t.Context(), x)
+		e := fault.From(err)
+		if e.HTTPStatus() != c.status || e.RetryAfter != c.retry || !e.Spent || !strings.Contains(e.Message, c.text) {
+			t.Errorf("%s: status %d, retry %v, spent %v, %q", c.name, e.HTTPStatus(), e.RetryAfter, e.Spent, e.Message)
+		}
+		if l.intents != 3 || l.outcomes != 3 || l.settled != 3 {
+			t.Errorf("%s: ledger %+v", c.name, *l)
+		}
+	}
+}
+
+func TestNothingIsSentWithoutItsIntent(t *testing.T) {
+	t.Parallel()
+	p := &fakeProvider{}
+	r, l, x := setup(t, p)
+	l.refuse = fault.New(fault.StoreDown, "no")
+	_, err := r.Handle(t.Context(), x)
+	if e := fault.From(err); e.Code != fault.StoreDown || len(p.calls) != 0 || len(x.Tries) != 0 || l.settled != 1 {
+		t.Errorf("error %v, calls %v, tries %v, ledger %+v", err, p.calls, x.Tries, *l)
+	}
+}
+
+func TestAFailureAfterContentIsAnEventAndNotAFallback(t *testing.T) {
+	t.Parallel()
+	p := &fakeProvider{then: &provider.Failure{Reason: provider.ReasonCut, Message: "closed the connection"}}
+	r, l, x := setup(t, p)
+	resp, err := r.Handle(t.Context(), x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last error
+	for _, err := range resp.Events {
+		last = err
+	}
+	var e *fault.Error
+	if !errors.As(last, &e) || e.Code != fault.StreamCut || len(p.calls) != 1 || l.settled != 1 {
+		t.Errorf("last %v, calls %v, ledger %+v", last, p.calls, *l)
+	}
+	if x.Tries[0].Reason != "cut" {
+		t.Errorf("try %+v", x.Tries[0])
+	}
+}
+
+func TestTheCallersDeadlineEndsTheTries(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(fault.New(fault.DeadlinePassed, "too late"))
+	p := &fakeProvider{}
+	r, _, x := setup(t, p)
+	_, err := r.Handle(ctx, x)
+	if e := fault.From(err); e.Code != fault.DeadlinePassed || len(p.calls) != 0 {
+		t.Errorf("error %v, calls %v", err, p.calls)
+	}
+}
+
+// Whatever fails, every try is announced, settled once, and made once.
+func TestTriesBalance(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		fails := map[string]error{}
+		for _, name := range []string{"a/m", "b/m", "c/m"} {
+			switch rapid.IntRange(0, 3).Draw(rt, name) {
+			case 1:
+				fails[name] = status(rapid.SampledFrom([]int{400, 401, 404, 408, 429, 500, 503}).Draw(rt, name+" status"))
+			case 2:
+				fails[name] = &provider.Failure{Reason: rapid.SampledFrom([]provider.Reason{provider.ReasonConnect, provider.ReasonEmpty, provider.ReasonCanceled}).Draw(rt, name+" reason")}
+			case 3:
+				fails[name] = errors.New("a provider that breaks its contract")
+			}
+		}
+		p := &fakeProvider{fail: fails}
+		r, l, x := setup(t, p)
+		resp, err := r.Handle(t.Context(), x)
+		if err == nil {
+			drain(t, resp)
+		}
+		if (resp == nil) == (err == nil) {
+			rt.Fatalf("response %v and error %v", resp, err)
+		}
+		if l.intents != len(p.calls) || l.settled != l.reserved || len(x.Tries) != len(p.calls) {
+			rt.Fatalf("calls %v, tries %d, ledger %+v", p.calls, len(x.Tries), *l)
+		}
+		if slices.Sort(p.calls); len(slices.Compact(p.calls)) != len(x.Tries) {
+			rt.Fatal("a target was tried twice")
+		}
+	})
+}
+
+func drain(t *testing.T, resp *llm.Response) {
+	t.Helper()
+	for _, err := range resp.Events {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	p := map[string]Provider{"openai": &fakeProvider{}, "house": &fakeProvider{}}
+	open := NewTable(nil, p, map[string][]string{"openai": {"gpt-5-mini", "shared"}, "house": {"qwen3-32b", "shared"}})
+	for asked, want := range map[string]string{
+		"gpt-5-mini":     "openai/gpt-5-mini",
+		"house/anything": "house/anything",
+		"house/a/b":      "house/a/b",
+		"house/shared":   "house/shared",
+		"shared":         "", "nobody/gpt-5-mini": "", "gpt": "", "house/": "",
+	} {
+		got := ""
+		if targets := open.Targets(asked); len(targets) > 0 {
+			got = targets[0].String()
+		}
+		if got != want || open.Has(asked) != (want != "") {
+			t.Errorf("%q resolves to %q, want %q", asked, got, want)
+		}
+	}
+	if want := []string{"gpt-5-mini", "house/shared", "openai/shared", "qwen3-32b"}; !slices.Equal(open.Names(), want) {
+		t.Errorf("names %v, want %v", open.Names(), want)
+	}
+	closed := NewTable(Config{"support": {Targets: []string{"openai/gpt-5-mini"}}}, p, nil)
+	if closed.Has("openai/gpt-5-mini") || !closed.Has("support") {
+		t.Error("with models configured, only those can be asked for")
+	}
+}
+
+func TestNotFoundNamesNearModelsThatTheKeyMayUse(t *testing.T) {
+	t.Parallel()
+	table := NewTable(nil, map[string]Provider{"openai": &fakeProvider{}}, map[string][]string{"openai": {"gpt-5-mini", "gpt-5", "gpt-5-secret", "whisper"}})
+	err := table.NotFound("gpt5-mini", func(m string) bool { return m != "gpt-5-secret" })
+	if want := `No model "gpt5-mini" for this key. Near: gpt-5-mini.`; err.Message != want {
+		t.Errorf("got  %s\nwant %s", err.Message, want)
+	}
+	if err := table.NotFound(strings.Repeat("x", 1<<20), func(string) bool { return true }); len(err.Message) > 200 {
+		t.Errorf("a long name makes a message of %d bytes", len(err.Message))
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	t.Parallel()
+	got := Config{"m": {Targets: []string{"a/x", "a/x", "nothing"}, Route: "weighted"}}.Validate()
+	want := []string{
+		`models.m.route: "weighted" is not in this version (write failover)`,
+		`models.m.targets[1]: "a/x" is there twice (each target is tried once; remove one)`,
+		`models.m.targets[2]: "nothing" is not a target (write PROVIDER/MODEL)`,
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%v", got)
+	}
+	for i := range want {
+		if got[i].Error() != want[i] {
+			t.Errorf("got  %s\nwant %s", got[i], want[i])
+		}
+	}
+}

@@ -1,0 +1,23 @@
+package server
+
+import (
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/tokens"
+	"github.com/penstock/penstock/internal/wire/openai"
+)
+
+// What a provider did not count, Penstock counts itself; these connect the record to the dialect and to the tokenizers.
+
+// estimateInput counts the prompt of an exchange in the tokens of the model that was tried last.
+func estimateInput(x *pipeline.Exchange) int64 {
+	if x.Request == nil || len(x.Tries) == 0 {
+		return 0
+	}
+	target, _ := llm.ParseTarget(x.Tries[len(x.Tries)-1].Target)
+	n, _ := tokens.Prompt(target.Model, x.Request)
+	return n
+}
+
+// answerText finds the generated text in a plain answer.
+func answerText(ev llm.Event) []byte { return openai.AnswerText(nil, ev.Raw) }

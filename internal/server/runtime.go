@@ -1,0 +1,176 @@
+package server
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/config"
+	"github.com/penstock/penstock/internal/gateway"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/provider/openai"
+	"github.com/penstock/penstock/internal/route"
+)
+
+// codecs is every dialect that this version speaks to providers.
+var codecs = map[llm.Dialect]func() provider.Codec{
+	llm.OpenAI: openai.New,
+}
+
+// A runtime is what one configuration makes of the request path. It is immutable; reloads build another.
+type runtime struct {
+	cfg     *config.File
+	clients map[string]*client
+	table   *route.Table
+	view    catalog.View
+	gateway *gateway.Runtime
+}
+
+// A client is a provider's client with what it was made from, so that a reload that does not concern it keeps its
+// connections.
+type client struct {
+	*provider.Client
+	made madeFrom
+}
+
+type madeFrom struct {
+	provider provider.Config
+	timeouts provider.Timeouts
+	egress   config.Egress
+	body     int64
+}
+
+// build makes the runtime of a configuration, taking over from old what did not change. It changes nothing that serves.
+func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
+	rt := &runtime{cfg: cfg, clients: map[string]*client{}}
+	vendors := map[string]string{}
+	providers := map[string]route.Provider{}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
+		c, err := s.buildClient(cfg, name, old)
+		if err != nil {
+			return nil, fmt.Errorf("providers.%s: %w", name, err)
+		}
+		rt.clients[name] = c
+		providers[name] = c
+		vendors[name] = cfg.Vendor(name, s.catalog.Table())
+	}
+	rt.view = s.catalog.View(vendors)
+	rt.table = route.NewTable(cfg.Models, providers, offered(cfg, rt.view))
+	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}})
+	rt.gateway = &gateway.Runtime{Table: rt.table, Handler: buildPipeline(s.recorder, router), Limits: cfg.Limits.Gateway()}
+	return rt, nil
+}
+
+// offered are the models that providers are known to have: those that the file lists, else those of the catalogue.
+func offered(cfg *config.File, view catalog.View) map[string][]string {
+	out := map[string][]string{}
+	for name, p := range cfg.Providers {
+		out[name] = p.Models
+		if len(p.Models) == 0 {
+			out[name] = view.Names(name)
+		}
+	}
+	return out
+}
+
+func (s *Server) buildClient(cfg *config.File, name string, old *runtime) (*client, error) {
+	made := madeFrom{cfg.Providers[name], cfg.Timeouts, cfg.Egress, cfg.Limits.Body}
+	if old != nil {
+		if c := old.clients[name]; c != nil && reflect.DeepEqual(c.made, made) {
+			return c, nil
+		}
+	}
+	codec := codecs[made.provider.Dialect]
+	if codec == nil {
+		return nil, fmt.Errorf("dialect %q is not in this version", made.provider.Dialect)
+	}
+	resolver := cfg.Resolver()
+	egress, err := egressOf(made.egress, resolver)
+	if err != nil {
+		return nil, err
+	}
+	c, err := provider.New(name, made.provider, provider.Options{
+		Codec: codec(), Egress: egress, Resolve: resolver.Resolve, Defaults: made.timeouts,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &client{c, made}, nil
+}
+
+// egressOf reads the authorities that providers' certificates are checked against, beside the system's.
+func egressOf(e config.Egress, resolver config.Resolver) (provider.Egress, error) {
+	out := provider.Egress{Proxy: e.Proxy}
+	if e.CA == "" {
+		return out, nil
+	}
+	pem, err := resolver.Resolve(e.CA)
+	if err != nil {
+		return out, fmt.Errorf("egress.ca: %w", err)
+	}
+	if out.Roots, err = x509.SystemCertPool(); err != nil {
+		out.Roots = x509.NewCertPool()
+	}
+	if !out.Roots.AppendCertsFromPEM([]byte(pem.Reveal())) {
+		return out, errors.New("egress.ca: holds no certificate in PEM")
+	}
+	return out, nil
+}
+
+// retire closes what the next runtime did not take over. Calls that are under way keep their connections.
+func (rt *runtime) retire(next *runtime) {
+	for name, c := range rt.clients {
+		if next == nil || next.clients[name] != c {
+			c.Close()
+		}
+	}
+}
+
+// routes describes the runtime for the control plane.
+func (rt *runtime) routes() []admin.Route {
+	list := []admin.Route{}
+	for _, name := range rt.table.Names() {
+		r := admin.Route{Model: name, Route: route.Failover}
+		for _, t := range rt.table.Targets(name) {
+			target := admin.RouteTarget{Target: t.String()}
+			if m, ok := rt.view.Model(t); ok {
+				target.Context, target.MaxOutput = m.Context, m.MaxOutput
+				if m.Price != nil {
+					p := admin.PriceOf(t, *m.Price)
+					p.Source = m.Source
+					target.Price = &p
+				}
+			}
+			r.Targets = append(r.Targets, target)
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// describe is one line a provider, for the start.
+func (rt *runtime) describe() []string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(rt.clients)) {
+		priced, total := 0, 0
+		for _, r := range rt.routes() {
+			for _, t := range r.Targets {
+				if strings.HasPrefix(t.Target, name+"/") {
+					total++
+					if t.Price != nil {
+						priced++
+					}
+				}
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%-10s %4d models, %d priced", name, total, priced))
+	}
+	return lines
+}

@@ -1,0 +1,374 @@
+// Package server puts Penstock together: it builds everything from a configuration, runs it, takes over changed
+// configurations, and stops it without losing an exchange.
+//
+// All long-running parts are in one group here; nothing else in the program starts a goroutine that it does not end
+// itself. It holds no behaviour of a request: the order of the stages is in pipeline.go, the rest is in the packages.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/config"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/gateway"
+	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/internal/seal"
+	"github.com/penstock/penstock/internal/store"
+	"github.com/penstock/penstock/internal/tokens"
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// Options are what a Server needs besides its configuration.
+type Options struct {
+	Log     *slog.Logger
+	Version string
+}
+
+// A Server is one Penstock.
+type Server struct {
+	o       Options
+	started time.Time
+
+	store    *store.Store
+	journal  *journal.Journal
+	keys     *auth.Keys
+	catalog  *catalog.Catalog
+	recorder *usage.Recorder
+	writer   *usage.Writer
+	gateway  *gateway.Gateway
+	tenants  *auth.Service
+	metrics  *prometheus.Registry
+
+	data, admin net.Listener
+	stopping    atomic.Bool
+
+	mu       sync.Mutex // guards the fields below
+	runtime  *runtime
+	loaded   time.Time
+	reloaded error // of the last reload
+}
+
+// New opens the store and everything else, and the two addresses. Close it, or Run it.
+func New(ctx context.Context, cfg *config.File, o Options) (*Server, error) {
+	s := &Server{o: o, started: time.Now(), metrics: prometheus.NewRegistry()}
+	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := s.open(ctx, cfg); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// open makes the parts in the order in which they need each other. What fails leaves the earlier ones for Close.
+func (s *Server) open(ctx context.Context, cfg *config.File) error {
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	ring, _, err := seal.Open(cfg.KeyringPath())
+	if err != nil {
+		return err
+	}
+	if s.store, err = store.Open(ctx, cfg.Store, store.Options{Log: s.o.Log}); err != nil {
+		return err
+	}
+	if err := auth.CheckRing(ctx, s.store, ring, cfg.KeyringPath()); err != nil {
+		return err
+	}
+	if _, err := auth.EnsureAdminKey(ctx, s.store, ring, cfg.AdminKeyPath()); err != nil {
+		return err
+	}
+	s.keys = auth.NewKeys(s.store, ring, s.o.Log, auth.KeysOptions{MaxStale: cfg.Auth.MaxStale})
+	s.tenants = &auth.Service{Store: s.store, Ring: ring, Keys: s.keys}
+	s.catalog = catalog.New(catalog.Default(), s.store, s.o.Log)
+	if err := errors.Join(s.keys.Refresh(ctx), s.catalog.Refresh(ctx)); err != nil {
+		return err
+	}
+	if err := s.openRecords(cfg); err != nil {
+		return err
+	}
+	s.gateway = gateway.New(gateway.Options{
+		Keys: s.keys, Records: s.store, Sync: s.settled, Ready: s.ready, Log: s.o.Log, Metrics: s.metrics, Version: s.o.Version,
+	})
+	if err := s.take(cfg); err != nil {
+		return err
+	}
+	if s.data, err = listen(ctx, cfg.Listen, cfg.TLS, cfg.Resolver(), s.o.Log); err != nil {
+		return err
+	}
+	s.admin, err = listen(ctx, cfg.Admin.Listen, cfg.Admin.TLS, cfg.Resolver(), s.o.Log)
+	return err
+}
+
+// openRecords makes what keeps the record of every exchange. With records off, which is for benchmarks, there is neither
+// journal nor writer.
+func (s *Server) openRecords(cfg *config.File) error {
+	o := usage.Options{
+		Log: s.o.Log, Metrics: s.metrics, Off: cfg.Usage.Off(),
+		Count:         func(model string, text []byte) int64 { n, _ := tokens.Counter{}.Count(model, text); return n },
+		EstimateInput: estimateInput,
+		AnswerText:    answerText,
+	}
+	var err error
+	if !o.Off {
+		if s.journal, err = journal.Open(filepath.Join(cfg.Data, "journal"), journal.Options{Log: s.o.Log}); err != nil {
+			return err
+		}
+	}
+	if s.recorder, err = usage.NewRecorder(s.journal, o); err != nil || o.Off {
+		return err
+	}
+	s.writer, err = usage.NewWriter(s.recorder, s.store)
+	return err
+}
+
+// settled waits until the store has the records of all that was answered so far.
+func (s *Server) settled(ctx context.Context) error {
+	if s.writer == nil {
+		return nil
+	}
+	return s.writer.Sync(ctx)
+}
+
+func (s *Server) backlog() int64 {
+	if s.writer == nil {
+		return 0
+	}
+	return s.writer.LagBytes()
+}
+
+// take builds the runtime of a configuration and puts it in force, or changes nothing.
+func (s *Server) take(cfg *config.File) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, err := s.build(cfg, s.runtime)
+	if err != nil {
+		return err
+	}
+	old := s.runtime
+	s.runtime, s.loaded = next, time.Now()
+	s.gateway.Swap(next.gateway)
+	if old != nil {
+		old.retire(next)
+	}
+	return nil
+}
+
+// Reload takes over a new configuration whole, or changes nothing and says why. Exchanges that are under way finish on
+// the old one.
+func (s *Server) Reload(ctx context.Context, load func(context.Context) (*config.File, error)) error {
+	cfg, err := load(ctx)
+	if err == nil {
+		s.mu.Lock()
+		changes := config.Plan(s.runtime.cfg, cfg)
+		s.mu.Unlock()
+		err = s.applyPlan(cfg, changes)
+	}
+	s.mu.Lock()
+	s.reloaded = err
+	s.mu.Unlock()
+	return err
+}
+
+func (s *Server) applyPlan(cfg *config.File, changes []config.Change) error {
+	var fixed []error
+	for _, c := range changes {
+		if c.Restart {
+			fixed = append(fixed, fmt.Errorf("%s needs a restart", c.Path))
+		}
+	}
+	if len(fixed) > 0 {
+		return errors.Join(fixed...)
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	return s.take(cfg)
+}
+
+// ready says why traffic should not be sent here, nil if it may be.
+func (s *Server) ready() error {
+	switch {
+	case s.stopping.Load():
+		return errors.New("this Penstock is stopping")
+	case !s.keys.Ready():
+		return errors.New("keys cannot be checked: the store does not answer")
+	}
+	return s.recorder.Ready()
+}
+
+// Presence says where the server listens.
+func (s *Server) Presence() Presence {
+	scheme := func(tls bool) string {
+		if tls {
+			return "https://"
+		}
+		return "http://"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cfg := s.runtime.cfg
+	return Presence{
+		DataURL:  scheme(cfg.TLS.On()) + s.data.Addr().String(),
+		AdminURL: scheme(cfg.Admin.TLS.On()) + s.admin.Addr().String(),
+		PID:      os.Getpid(),
+	}
+}
+
+// Describe is one line a provider: its models and how many of them have a price.
+func (s *Server) Describe() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runtime.describe()
+}
+
+func (s *Server) status() admin.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := admin.Status{
+		Version: s.o.Version, Started: s.started.UTC(), ConfigLoaded: s.loaded.UTC(), Ready: true,
+		Models: len(s.runtime.table.Names()), Providers: len(s.runtime.clients), JournalBacklog: s.backlog(),
+	}
+	if err := s.ready(); err != nil {
+		out.Ready, out.Reason = false, err.Error()
+	}
+	if s.reloaded != nil {
+		out.ConfigError = s.reloaded.Error()
+	}
+	return out
+}
+
+func (s *Server) routes() []admin.Route {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runtime.routes()
+}
+
+// errStopped ends the group of workers in good order.
+var errStopped = errors.New("stopped")
+
+// Run serves until ctx ends, then drains and stops. It returns nil if everything ended in good order.
+func (s *Server) Run(ctx context.Context) error {
+	s.mu.Lock()
+	cfg := s.runtime.cfg
+	s.mu.Unlock()
+	if err := s.Presence().write(cfg.Data); err != nil {
+		return errors.Join(fmt.Errorf("presence: %w", err), s.Close())
+	}
+	// The workers outlive the listeners: what the last exchanges leave behind is theirs to write.
+	background, stopWorkers := context.WithCancelCause(context.WithoutCancel(ctx))
+	workers, running := errgroup.WithContext(background)
+	workers.Go(func() error { return s.keys.Run(running) })
+	workers.Go(func() error { return s.catalog.Run(running) })
+	if s.writer != nil {
+		workers.Go(func() error { return s.writer.Run(running) })
+	}
+
+	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	data, control := s.httpServers(cfg, base)
+	var listeners errgroup.Group
+	listeners.Go(func() error { return serve(data, s.data) })
+	listeners.Go(func() error { return serve(control, s.admin) })
+
+	select {
+	case <-ctx.Done():
+	case <-running.Done(): // a worker has failed: nothing can be promised any more
+	}
+	s.drain(data, cfg.ShutdownGrace, cut)
+	closing, cancel := context.WithTimeout(background, 5*time.Second)
+	defer cancel()
+	err := errors.Join(control.Shutdown(closing), listeners.Wait())
+	stopWorkers(errStopped)
+	cut(errStopped)
+	return errors.Join(err, workers.Wait(), os.Remove(presencePath(cfg.Data)), s.Close())
+}
+
+func serve(h *http.Server, l net.Listener) error {
+	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) httpServers(cfg *config.File, base context.Context) (data, control *http.Server) {
+	quiet := slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)
+	data = &http.Server{
+		Handler: s.gateway, ReadHeaderTimeout: cfg.Limits.HeadTime, MaxHeaderBytes: int(cfg.Limits.Headers),
+		IdleTimeout: 2 * time.Minute, ErrorLog: quiet, BaseContext: func(net.Listener) context.Context { return base },
+	}
+	control = &http.Server{
+		Handler: admin.New(admin.Options{
+			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Sync: s.settled, Routes: s.routes,
+			Status: s.status, Ready: s.ready, OpenMetrics: cfg.Admin.OpenMetrics, Log: s.o.Log, Now: time.Now,
+			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}),
+		}),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: quiet,
+		BaseContext: func(net.Listener) context.Context { return base },
+	}
+	return data, control
+}
+
+// drain lets open exchanges finish. Not ready comes first; while there are open ones, new ones are still taken for a
+// quarter of the grace, so that whoever watches readiness has time to look elsewhere. What is not finished at the end of
+// the grace gets an error event.
+func (s *Server) drain(data *http.Server, grace time.Duration, cut context.CancelCauseFunc) {
+	s.stopping.Store(true)
+	s.o.Log.Info("stopping", "open", s.gateway.Open(), "grace", grace)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for until := time.Now().Add(grace / 4); s.gateway.Open() > 0 && time.Now().Before(until); {
+		<-tick.C
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), grace-grace/4)
+	defer cancel()
+	if data.Shutdown(ctx) == nil {
+		return
+	}
+	s.o.Log.Warn("the grace is over; open exchanges are ended", "open", s.gateway.Open())
+	cut(fault.New(fault.ShuttingDown, "This Penstock is stopping, and your answer did not end in time."))
+	ctx, cancel = context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if data.Shutdown(ctx) != nil {
+		_ = data.Close() // what does not even take an error event is cut
+	}
+}
+
+// Close frees what New opened. Run does it by itself.
+func (s *Server) Close() error {
+	var errs []error
+	s.mu.Lock()
+	if s.runtime != nil {
+		s.runtime.retire(nil)
+	}
+	s.mu.Unlock()
+	for _, l := range []net.Listener{s.data, s.admin} {
+		if l != nil {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if s.journal != nil {
+		errs = append(errs, s.journal.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// A dialect is one vendor's JSON. Everything else (time, faults, framing, bill) is common to all. A dialect is pure and
+// keeps nothing.
+type dialect interface {
+	// operation tells what a path under the provider's name asks for; ok is false if there is no such route.
+	operation(method, path string) (op operation, ok bool)
+	// chat and embed read a request. Their errors are the caller's mistakes.
+	chat(body []byte) (*ask, error)
+	embed(body []byte) (*ask, error)
+
+	// plain is a whole answer.
+	plain(a *answer) []byte
+	// opening, content and closing are a stream's events: before the content, one of it, and after it. end is the mark
+	// after the last event, nil if there is none.
+	opening(a *answer) []frame
+	content(a *answer, p piece) frame
+	closing(a *answer) []frame
+	end() []byte
+	// strange is an event that no client can know.
+	strange() frame
+
+	// failure is an error's body, failed the same as an event, and garbage the beginning of a body or event.
+	failure(r *refusal) []byte
+	failed(r *refusal) frame
+	garbage() []byte
+
+	vectors(a *answer, in *ask) []byte
+	models(names []string) []byte
+}
+
+// A frame is one event of a stream.
+type frame struct {
+	name string // "" where the dialect names no events
+	data []byte
+}
+
+// dialects are those that this version speaks.
+var dialects = map[string]dialect{string(llm.OpenAI): openAI{}}
+
+// An operation is what a route does.
+type operation uint8
+
+const (
+	opChat operation = iota
+	opEmbed
+	opModels
+)
+
+// String is the operation's name in the bill.
+func (o operation) String() string {
+	return [...]string{string(llm.OpChat), string(llm.OpEmbeddings), "models"}[o]
+}
+
+// A refusal is an answer with an error in it.
+type refusal struct {
+	status     int
+	kind       string // error.type; "" takes that of the status
+	code       string
+	message    string
+	param      string
+	retryAfter string
+	pad        int
+}
+
+// Error is the message.
+func (r *refusal) Error() string { return r.message }
+
+// refuse makes a refusal with the code that providers give for the status.
+func refuse(status int, code, message string) *refusal {
+	return &refusal{status: status, code: code, message: message}
+}
+
+// badRequest is the refusal of a request that cannot be understood.
+func badRequest(param, message string) *refusal {
+	return &refusal{status: http.StatusBadRequest, message: message, param: param}
+}
+
+// An ask is a request, whatever its dialect.
+type ask struct {
+	model string // as asked for, knobs included
+	// stream and usage say whether a stream was asked for, and its usage.
+	stream, usage bool
+	max           int // cap of generated tokens per choice, 0 is none
+	n             int // choices; 0 where nothing is generated
+	logprobs      bool
+	alternatives  int // top_logprobs
+	tools         []tool
+	toolChoice    string          // "", none, required, or the name of a tool
+	schema        json.RawMessage // of the structured answer that was asked for; nil is none
+	last          string          // the text of the last user message
+	prompt        int             // its tokens
+
+	inputs     [][]byte // what to embed, as text or as JSON of tokens
+	dimensions int      // 0 is the model's own
+	base64     bool
+}
+
+// A tool is a function that the model may call.
+type tool struct {
+	name   string
+	schema json.RawMessage
+}
+
+// promptTokens is the simulator's rule for prompts: a quarter of the text's bytes, rounded up, at least 1. Text is what
+// the messages say, without JSON, roles, tools and schemas; imageTokens are added for each part that is not text.
+func promptTokens(textBytes, otherParts int) int {
+	return max((textBytes+3)/4, 1) + otherParts*imageTokens
+}
+
+const imageTokens = 85

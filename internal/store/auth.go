@@ -1,0 +1,352 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/fault"
+)
+
+const (
+	projectColumns = "id, org, name, labels, bodies, retention, strict, created"
+	keyColumns     = "id, project, name, prefix, hash, role, models, created, expires, revoked, replaces, last_used"
+)
+
+// CreateProject implements [auth.Store].
+func (s *Store) CreateProject(ctx context.Context, p auth.Project) error {
+	labels, err := labelsText(p.Labels)
+	if err != nil {
+		return err
+	}
+	return s.change(ctx, "create a project", func(t tx) error {
+		_, err := t.exec(ctx, "INSERT INTO orgs (name, created) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", p.Org, micros(p.Created))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+			p.ID, p.Org, p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), micros(p.Created))
+		if err != nil {
+			return s.takenProject(err, p)
+		}
+		return t.bump(ctx, "keys")
+	})
+}
+
+// UpdateProject implements [auth.Store].
+func (s *Store) UpdateProject(ctx context.Context, p auth.Project) error {
+	labels, err := labelsText(p.Labels)
+	if err != nil {
+		return err
+	}
+	return s.change(ctx, "update a project", func(t tx) error {
+		n, err := t.exec(ctx, "UPDATE projects SET name = ?, labels = ?, bodies = ?, retention = ?, strict = ? WHERE id = ?",
+			p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), p.ID)
+		switch {
+		case err != nil:
+			return s.takenProject(err, p)
+		case n == 0:
+			return noProject(p.ID)
+		}
+		return t.bump(ctx, "keys")
+	})
+}
+
+func (s *Store) takenProject(err error, p auth.Project) error {
+	if !s.d.isConflict(err) {
+		return err
+	}
+	return fault.Wrap(fault.AlreadyThere, err, "There is a project %s in the organisation %s already.", quote(p.Name), quote(p.Org))
+}
+
+func noProject(nameOrID string) error {
+	f := fault.New(fault.NotThere, "There is no project %s here.", quote(nameOrID))
+	f.Hint = "List them with: penstock project list"
+	return f
+}
+
+// Projects implements [auth.Store].
+func (s *Store) Projects(ctx context.Context, after string, limit int) ([]auth.Project, error) {
+	var name string
+	if after != "" {
+		err := s.row(ctx, "SELECT name FROM projects WHERE id = ?", after).Scan(&name)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil, noProject(after)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list projects: %w", err)
+		}
+	}
+	rows, err := s.query(ctx, "SELECT "+projectColumns+" FROM projects WHERE (name, id) > (?, ?) ORDER BY name, id LIMIT ?", name, after, limit)
+	all, err := collect(rows, err, scanProject)
+	if err != nil {
+		return nil, fmt.Errorf("list projects: %w", err)
+	}
+	return all, nil
+}
+
+// FindProject implements [auth.Store].
+func (s *Store) FindProject(ctx context.Context, org, nameOrID string) (auth.Project, error) {
+	rows, err := s.query(ctx, "SELECT "+projectColumns+" FROM projects WHERE (id = ? OR name = ?) AND (? = '' OR org = ?) ORDER BY org LIMIT 3",
+		nameOrID, nameOrID, org, org)
+	found, err := collect(rows, err, scanProject)
+	if err != nil {
+		return auth.Project{}, fmt.Errorf("find a project: %w", err)
+	}
+	for _, p := range found {
+		if p.ID == nameOrID {
+			return p, nil
+		}
+	}
+	switch len(found) {
+	case 0:
+		return auth.Project{}, noProject(nameOrID)
+	case 1:
+		return found[0], nil
+	}
+	f := fault.New(fault.InvalidRequest, "A project %s is in the organisation %s and in %s.", quote(nameOrID), quote(found[0].Org), quote(found[1].Org))
+	f.Hint = "Name it by its id; list them with: penstock project list"
+	return auth.Project{}, f
+}
+
+func scanProject(r *sql.Rows) (p auth.Project, err error) {
+	var labels string
+	var retention, created int64
+	if err := r.Scan(&p.ID, &p.Org, &p.Name, &labels, &p.Bodies, &retention, &p.Strict, &created); err != nil {
+		return p, err
+	}
+	p.Retention, p.Created = time.Duration(retention)*time.Microsecond, fromMicros(created)
+	if labels != "" {
+		err = json.Unmarshal([]byte(labels), &p.Labels)
+	}
+	return p, err
+}
+
+func labelsText(labels map[string]string) (string, error) {
+	if len(labels) == 0 {
+		return "", nil
+	}
+	text, err := json.Marshal(labels, json.Deterministic(true))
+	return string(text), err
+}
+
+// CreateKey implements [auth.Store].
+func (s *Store) CreateKey(ctx context.Context, k auth.Key) error {
+	return s.change(ctx, "create a key", func(t tx) error {
+		if err := s.insertKey(ctx, t, k); err != nil {
+			return err
+		}
+		return t.bump(ctx, "keys")
+	})
+}
+
+func (s *Store) insertKey(ctx context.Context, t tx, k auth.Key) error {
+	var project string
+	err := t.row(ctx, "SELECT id FROM projects WHERE id = ?", k.Project).Scan(&project)
+	if errors.Is(err, sql.ErrNoRows) {
+		return noProject(k.Project)
+	}
+	if err != nil {
+		return err
+	}
+	models, err := json.Marshal(k.Models)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, "INSERT INTO api_keys ("+keyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		k.ID, k.Project, k.Name, k.Prefix, k.Hash[:], string(k.Role), string(models), micros(k.Created), micros(k.Expires),
+		micros(k.Revoked), k.Replaces, micros(k.LastUsed))
+	if s.d.isConflict(err) {
+		f := fault.Wrap(fault.AlreadyThere, err, "The project has a key named %s already, or this very key.", quote(k.Name))
+		f.Hint = "Take another name, or rotate or revoke the key that has it: penstock key list"
+		return f
+	}
+	return err
+}
+
+// RevokeKey implements [auth.Store].
+func (s *Store) RevokeKey(ctx context.Context, id string, at time.Time) (k auth.Key, err error) {
+	err = s.change(ctx, "revoke a key", func(t tx) error {
+		n, err := t.exec(ctx, "UPDATE api_keys SET revoked = ? WHERE id = ? AND (revoked = 0 OR revoked > ?)", micros(at), id, micros(at))
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			if err := t.bump(ctx, "keys"); err != nil {
+				return err
+			}
+		}
+		k, err = scanKey(t.row(ctx, "SELECT "+keyColumns+" FROM api_keys WHERE id = ?", id))
+		return missing(err, id)
+	})
+	return k, err
+}
+
+// RotateKey implements [auth.Store].
+func (s *Store) RotateKey(ctx context.Context, oldID string, at time.Time, next auth.Key) error {
+	return s.change(ctx, "rotate a key", func(t tx) error {
+		n, err := t.exec(ctx, "UPDATE api_keys SET revoked = ? WHERE id = ? AND revoked = 0", micros(at), oldID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			if _, err := scanKey(t.row(ctx, "SELECT "+keyColumns+" FROM api_keys WHERE id = ?", oldID)); err != nil {
+				return missing(err, oldID)
+			}
+			f := fault.New(fault.AlreadyThere, "Key %s was rotated or revoked already.", quote(oldID))
+			f.Hint = "Rotate the key that replaces it, or make a new one: penstock key list"
+			return f
+		}
+		if err := s.insertKey(ctx, t, next); err != nil {
+			return err
+		}
+		return t.bump(ctx, "keys")
+	})
+}
+
+// Keys implements [auth.Store].
+func (s *Store) Keys(ctx context.Context, project, after string, limit int) ([]auth.Key, error) {
+	rows, err := s.query(ctx, "SELECT "+keyColumns+" FROM api_keys WHERE (? = '' OR project = ?) AND id > ? ORDER BY id LIMIT ?",
+		project, project, after, limit)
+	all, err := collect(rows, err, func(r *sql.Rows) (auth.Key, error) { return scanKey(r) })
+	if err != nil {
+		return nil, fmt.Errorf("list keys: %w", err)
+	}
+	return all, nil
+}
+
+// FindKey implements [auth.Store].
+func (s *Store) FindKey(ctx context.Context, id string) (auth.Key, error) {
+	k, err := scanKey(s.row(ctx, "SELECT "+keyColumns+" FROM api_keys WHERE id = ?", id))
+	if err != nil {
+		return auth.Key{}, missing(err, id)
+	}
+	return k, nil
+}
+
+// missing makes a fault of there being no such key.
+func missing(err error, id string) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		f := fault.New(fault.NotThere, "There is no key with the id %s here.", quote(id))
+		f.Hint = "List them with: penstock key list"
+		return f
+	}
+	return err
+}
+
+func scanKey(r interface{ Scan(into ...any) error }) (k auth.Key, err error) {
+	var hash []byte
+	var models string
+	var created, expires, revoked, lastUsed int64
+	err = r.Scan(&k.ID, &k.Project, &k.Name, &k.Prefix, &hash, &k.Role, &models, &created, &expires, &revoked, &k.Replaces, &lastUsed)
+	if err != nil {
+		return k, err
+	}
+	if copy(k.Hash[:], hash) != len(k.Hash) || len(hash) != len(k.Hash) {
+		return k, fmt.Errorf("key %s has a hash of %d bytes", k.ID, len(hash))
+	}
+	k.Created, k.Expires, k.Revoked, k.LastUsed = fromMicros(created), fromMicros(expires), fromMicros(revoked), fromMicros(lastUsed)
+	return k, json.Unmarshal([]byte(models), &k.Models)
+}
+
+// TouchKeys implements [auth.Store].
+func (s *Store) TouchKeys(ctx context.Context, lastUsed map[string]time.Time) error {
+	return s.change(ctx, "write times of last use", func(t tx) error {
+		stmt, err := t.PrepareContext(ctx, t.d.rebind("UPDATE api_keys SET last_used = ? WHERE id = ? AND last_used < ?"))
+		if err != nil {
+			return err
+		}
+		defer stmt.Close()
+		for id, at := range lastUsed {
+			if _, err := stmt.ExecContext(ctx, micros(at), id, micros(at)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// KeyVersion implements [auth.Store].
+func (s *Store) KeyVersion(ctx context.Context) (int64, error) { return s.version(ctx, "keys") }
+
+// AllKeys implements [auth.Store].
+func (s *Store) AllKeys(ctx context.Context) (version int64, projects []auth.Project, keys []auth.Key, err error) {
+	t, err := s.read.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("read all keys: %w", err)
+	}
+	defer func() { _ = t.Rollback() }() // nothing was written
+	if err = t.QueryRowContext(ctx, "SELECT version FROM versions WHERE name = 'keys'").Scan(&version); err == nil {
+		rows, qerr := t.QueryContext(ctx, "SELECT "+projectColumns+" FROM projects ORDER BY id")
+		projects, err = collect(rows, qerr, scanProject)
+	}
+	if err == nil {
+		rows, qerr := t.QueryContext(ctx, "SELECT "+keyColumns+" FROM api_keys ORDER BY id")
+		keys, err = collect(rows, qerr, func(r *sql.Rows) (auth.Key, error) { return scanKey(r) })
+	}
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("read all keys: %w", err)
+	}
+	return version, projects, keys, nil
+}
+
+// AdminKeyHash implements [auth.Store].
+func (s *Store) AdminKeyHash(ctx context.Context, fresh auth.Hash) (kept auth.Hash, created bool, err error) {
+	text := ""
+	if fresh != (auth.Hash{}) {
+		text = hex.EncodeToString(fresh[:])
+	}
+	text, created, err = s.setting(ctx, "admin_key_hash", text)
+	if err != nil || text == "" {
+		return auth.Hash{}, false, err
+	}
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(kept) {
+		return auth.Hash{}, false, errors.New("the admin key's hash in the store is damaged")
+	}
+	return auth.Hash(b), created, nil
+}
+
+// RingID implements [auth.Store].
+func (s *Store) RingID(ctx context.Context, fresh string) (string, error) {
+	kept, _, err := s.setting(ctx, "ring_id", fresh)
+	return kept, err
+}
+
+// setting reads a setting, set to fresh if there is none and fresh is not "".
+func (s *Store) setting(ctx context.Context, name, fresh string) (kept string, created bool, err error) {
+	err = s.row(ctx, "SELECT value FROM settings WHERE name = ?", name).Scan(&kept)
+	switch {
+	case err == nil:
+		return kept, false, nil
+	case !errors.Is(err, sql.ErrNoRows):
+		return "", false, fmt.Errorf("read %s: %w", name, err)
+	case fresh == "":
+		return "", false, nil
+	}
+	err = s.change(ctx, "set "+name, func(t tx) error {
+		n, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, fresh)
+		if err != nil {
+			return err
+		}
+		created = n > 0
+		return t.row(ctx, "SELECT value FROM settings WHERE name = ?", name).Scan(&kept)
+	})
+	return kept, created, err
+}
+
+// quote writes what a caller sent so that it is seen whole and harmless, and not at any length.
+func quote(s string) string {
+	const most = 128
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return strconv.Quote(s)
+}

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// priceText is the JSON of a price, in pico-dollars a token. The names are the store's own, whatever llm.Price becomes.
+type priceText struct {
+	Input       llm.Rate   `json:"input"`
+	CachedInput llm.Rate   `json:"cached_input"`
+	CacheWrite  llm.Rate   `json:"cache_write"`
+	Output      llm.Rate   `json:"output"`
+	Long        *priceText `json:"long,omitzero"`
+	LongOver    int64      `json:"long_over,omitzero"`
+}
+
+func priceTextOf(p *llm.Price) *priceText {
+	if p == nil {
+		return nil
+	}
+	return &priceText{p.Input, p.CachedInput, p.CacheWrite, p.Output, priceTextOf(p.Long), p.LongOver}
+}
+
+func (p *priceText) price() *llm.Price {
+	if p == nil {
+		return nil
+	}
+	return &llm.Price{
+		Input: p.Input, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Output: p.Output,
+		Long: p.Long.price(), LongOver: p.LongOver,
+	}
+}
+
+// Prices implements [catalog.Store].
+func (s *Store) Prices(ctx context.Context) ([]catalog.Override, error) {
+	rows, err := s.query(ctx, "SELECT provider, model, price, set_at, source FROM prices ORDER BY provider, model")
+	all, err := collect(rows, err, scanPrice)
+	if err != nil {
+		return nil, fmt.Errorf("read prices: %w", err)
+	}
+	return all, nil
+}
+
+func scanPrice(r *sql.Rows) (o catalog.Override, err error) {
+	var text string
+	var setAt int64
+	if err := r.Scan(&o.Target.Provider, &o.Target.Model, &text, &setAt, &o.Source); err != nil {
+		return o, err
+	}
+	var p priceText
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		return o, fmt.Errorf("price of %s: %w", o.Target, err)
+	}
+	o.Price, o.Set = *p.price(), fromMicros(setAt)
+	return o, nil
+}
+
+// SetPrices implements [catalog.Store].
+func (s *Store) SetPrices(ctx context.Context, prices []catalog.Override) error {
+	return s.change(ctx, "set prices", func(t tx) error {
+		for _, o := range prices {
+			text, err := json.Marshal(priceTextOf(&o.Price))
+			if err != nil {
+				return err
+			}
+			_, err = t.exec(ctx, `INSERT INTO prices (provider, model, price, set_at, source) VALUES (?, ?, ?, ?, ?)
+				ON CONFLICT (provider, model) DO UPDATE SET price = excluded.price, set_at = excluded.set_at, source = excluded.source`,
+				o.Target.Provider, o.Target.Model, string(text), micros(o.Set), o.Source)
+			if err != nil {
+				return err
+			}
+		}
+		return t.bump(ctx, "prices")
+	})
+}
+
+// PriceVersion implements [catalog.Store].
+func (s *Store) PriceVersion(ctx context.Context) (int64, error) { return s.version(ctx, "prices") }

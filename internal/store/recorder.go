@@ -1,0 +1,311 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/penstock/penstock/internal/usage"
+)
+
+const (
+	// chunk is how many rows one statement inserts: with more, a statement costs no less a row.
+	chunk = 32
+	// blockSize is how many numbers a block of exchanges has; see exchange_blocks.
+	blockSize = 1024
+	// maxNames bounds the numbers of names in memory; with more, as where every call has a user of its own, the table is
+	// asked again.
+	maxNames = 1 << 16
+	// maxBuffer is how much space for encoding is kept from one batch to the next, in bytes.
+	maxBuffer = 4 << 20
+)
+
+// exchangeColumns are the columns of an exchange, in the order of row.values.
+const exchangeColumns = "seq, id, time, org, project, key_id, end_user, model, target, op, error, status, failed, stream, " +
+	"input, output, cached_input, cache_write, reasoning, estimated, cost_nano, unpriced, total_ns, first_ns"
+
+// What writing records runs. All of it is prepared once.
+var (
+	addExchange  = insertInto("exchanges", exchangeColumns, 1)
+	addExchanges = insertInto("exchanges", exchangeColumns, chunk)
+	addRecord    = insertInto("exchange_records", "seq, record", 1)
+	addRecords   = insertInto("exchange_records", "seq, record", chunk)
+	addTag       = insertInto("exchange_tags", "seq, tag", 1)
+	noteName     = insertInto("exchange_block_names", "name, block", 1)
+)
+
+const (
+	lastSeq   = "SELECT COALESCE(MAX(seq), 0) FROM exchanges"
+	seqsFrom  = "SELECT seq FROM exchanges WHERE seq >= ? ORDER BY seq"
+	noteBlock = `INSERT INTO exchange_blocks (block, first_time, last_time) VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE SET
+		first_time = CASE WHEN excluded.first_time < exchange_blocks.first_time THEN excluded.first_time ELSE exchange_blocks.first_time END,
+		last_time = CASE WHEN excluded.last_time > exchange_blocks.last_time THEN excluded.last_time ELSE exchange_blocks.last_time END`
+	// The update changes nothing; it is there so that the number comes back in either case.
+	addName  = "INSERT INTO names (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id"
+	readUpTo = "INSERT INTO journals (id, read_up_to) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET read_up_to = excluded.read_up_to"
+)
+
+// insertInto is a statement that inserts n rows, but for those that are there already.
+func insertInto(table, columns string, n int) string {
+	one := "(" + strings.Repeat("?, ", strings.Count(columns, ",")) + "?)"
+	return "INSERT INTO " + table + " (" + columns + ") VALUES " + one + strings.Repeat(", "+one, n-1) + " ON CONFLICT DO NOTHING"
+}
+
+// A recorder writes records. It remembers what the tables hold already, which is nearly always all that a record refers to.
+type recorder struct {
+	prepared map[string]*sql.Stmt // by text
+
+	mu    sync.Mutex   // held from before a transaction until after it; guards the fields below
+	buf   bytes.Buffer // for encode
+	args  []any        // for insert
+	names map[string]int64
+	block int64              // the block that is being filled
+	seen  map[int64]struct{} // the names that exchange_block_names has for it
+}
+
+func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
+	c.forget()
+	c.prepared = map[string]*sql.Stmt{}
+	for _, query := range []string{
+		addExchange, addExchanges, addRecord, addRecords, addTag, noteName, noteBlock, lastSeq, seqsFrom, addName, readUpTo,
+	} {
+		stmt, err := db.PrepareContext(ctx, d.rebind(query))
+		if err != nil {
+			return fmt.Errorf("prepare: %w", err)
+		}
+		c.prepared[query] = stmt
+	}
+	return nil
+}
+
+func (c *recorder) close() error {
+	var errs []error
+	for _, stmt := range c.prepared {
+		errs = append(errs, stmt.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// forget drops what was remembered: after a transaction that was undone, it may not be in the tables.
+func (c *recorder) forget() { c.names, c.block, c.seen = map[string]int64{}, -1, nil }
+
+// A recording is a transaction in which records are written.
+type recording struct {
+	*recorder
+	tx
+	bound map[string]*sql.Stmt // prepared ones, bound to the transaction
+}
+
+// bind gives a prepared statement.
+func (c *recording) bind(ctx context.Context, query string) *sql.Stmt {
+	stmt := c.bound[query]
+	if stmt == nil {
+		stmt = c.StmtContext(ctx, c.prepared[query])
+		c.bound[query] = stmt
+	}
+	return stmt
+}
+
+// run runs a prepared statement and says how many rows it changed.
+func (c *recording) run(ctx context.Context, query string, args ...any) (int64, error) {
+	result, err := c.bind(ctx, query).ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// add writes what is not there yet: rows first, since they tell which are new, then all that hangs on those.
+func (c *recording) add(ctx context.Context, records []*usage.Record, texts [][]byte) error {
+	if len(records) == 0 {
+		return nil
+	}
+	rows, err := c.number(ctx, records, texts)
+	if err != nil {
+		return err
+	}
+	n, err := c.insert(ctx, addExchanges, addExchange, rows, (*row).values)
+	if err != nil {
+		return err
+	}
+	if n < int64(len(rows)) {
+		if rows, err = c.added(ctx, rows); err != nil {
+			return err
+		}
+	}
+	if _, err := c.insert(ctx, addRecords, addRecord, rows, (*row).text); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		for _, tag := range r.tags {
+			if _, err := c.run(ctx, addTag, r.seq, tag); err != nil {
+				return err
+			}
+		}
+	}
+	return c.note(ctx, rows)
+}
+
+// number gives records their numbers, and their texts those of names.
+func (c *recording) number(ctx context.Context, records []*usage.Record, texts [][]byte) ([]row, error) {
+	var last int64
+	if err := c.bind(ctx, lastSeq).QueryRowContext(ctx).Scan(&last); err != nil {
+		return nil, err
+	}
+	rows := make([]row, len(records))
+	for i, rec := range records {
+		r := &rows[i]
+		*r = row{Record: rec, seq: last + 1 + int64(i), record: texts[i]}
+		for j, text := range r.texts() {
+			id, err := c.name(ctx, text)
+			if err != nil {
+				return nil, err
+			}
+			r.names[j] = id
+		}
+		for _, tag := range rec.Tags {
+			id, err := c.name(ctx, tag)
+			if err != nil {
+				return nil, err
+			}
+			r.tags = append(r.tags, id)
+		}
+	}
+	return rows, nil
+}
+
+// name gives the number of a text, which gets one now if it has none.
+func (c *recording) name(ctx context.Context, text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	id, ok := c.names[text]
+	if ok {
+		return id, nil
+	}
+	if err := c.bind(ctx, addName).QueryRowContext(ctx, text).Scan(&id); err != nil {
+		return 0, err
+	}
+	if len(c.names) >= maxNames {
+		clear(c.names)
+	}
+	c.names[text] = id
+	return id, nil
+}
+
+// insert writes rows, in chunks as far as they go, and says how many were new.
+func (c *recording) insert(ctx context.Context, many, one string, rows []row, values func(*row, []any) []any) (n int64, err error) {
+	for len(rows) > 0 {
+		query, size := one, 1
+		if len(rows) >= chunk {
+			query, size = many, chunk
+		}
+		c.args = c.args[:0]
+		for i := range rows[:size] {
+			c.args = values(&rows[i], c.args)
+		}
+		done, err := c.run(ctx, query, c.args...)
+		if err != nil {
+			return n, err
+		}
+		n, rows = n+done, rows[size:]
+	}
+	return n, nil
+}
+
+// added keeps the rows that were inserted just now; the others' exchanges were there before.
+func (c *recording) added(ctx context.Context, rows []row) ([]row, error) {
+	first := rows[0].seq
+	found, err := c.bind(ctx, seqsFrom).QueryContext(ctx, first)
+	seqs, err := collect(found, err, func(r *sql.Rows) (seq int64, err error) { return seq, r.Scan(&seq) })
+	if err != nil {
+		return nil, err
+	}
+	kept := make([]row, len(seqs))
+	for i, seq := range seqs {
+		kept[i] = rows[seq-first]
+	}
+	return kept, nil
+}
+
+// note enters into the tables of blocks what is in rows, so that whoever looks for it does not skip them.
+func (c *recording) note(ctx context.Context, rows []row) error {
+	for len(rows) > 0 {
+		block, n := rows[0].seq/blockSize, 0
+		first, last := micros(rows[0].Time), micros(rows[0].Time)
+		if block != c.block {
+			c.block, c.seen = block, map[int64]struct{}{}
+		}
+		for ; n < len(rows) && rows[n].seq/blockSize == block; n++ {
+			first, last = min(first, micros(rows[n].Time)), max(last, micros(rows[n].Time))
+			if err := c.noteRow(ctx, &rows[n]); err != nil {
+				return err
+			}
+		}
+		if _, err := c.run(ctx, noteBlock, block, first, last); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// noteRow enters the names of a row. Statuses of failures are entered as texts like all else.
+func (c *recording) noteRow(ctx context.Context, r *row) error {
+	ids := append(r.names[:], r.tags...)
+	if r.failed() {
+		for _, text := range []string{statusError, statusClass(r.Status), strconv.Itoa(r.Status)} {
+			id, err := c.name(ctx, text)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+	}
+	for _, id := range ids {
+		if _, ok := c.seen[id]; ok || id == 0 {
+			continue
+		}
+		if _, err := c.run(ctx, noteName, id, c.block); err != nil {
+			return err
+		}
+		c.seen[id] = struct{}{}
+	}
+	return nil
+}
+
+// A row is a record on its way into the tables.
+type row struct {
+	*usage.Record
+	seq    int64
+	names  [8]int64 // of texts
+	tags   []int64
+	record []byte
+}
+
+// texts are what a row has the numbers of.
+func (r *row) texts() [8]string {
+	code := ""
+	if r.Error != nil {
+		code = r.Error.Code
+	}
+	return [8]string{r.Org, r.Project, r.Key, r.User, r.Model, r.Target, string(r.Op), code}
+}
+
+// failed says whether the exchange counts as an error.
+func (r *row) failed() bool { return r.Error != nil || r.Status >= 400 }
+
+// values appends what exchangeColumns names.
+func (r *row) values(args []any) []any {
+	u := r.Usage
+	return append(args, r.seq, r.ID, micros(r.Time), r.names[0], r.names[1], r.names[2], r.names[3], r.names[4], r.names[5],
+		r.names[6], r.names[7], int64(r.Status), flag(r.failed()), flag(r.Stream), u.Input, u.Output, u.CachedInput, u.CacheWrite,
+		u.Reasoning, flag(u.Estimated), int64(r.CostNano), flag(r.Unpriced), r.Timings.TotalNS, r.Timings.FirstNS)
+}
+
+func (r *row) text(args []any) []any { return append(args, r.seq, r.record) }

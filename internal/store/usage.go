@@ -1,0 +1,75 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// AddRecords implements [usage.Store].
+func (s *Store) AddRecords(ctx context.Context, journal string, upTo int64, records []*usage.Record) error {
+	s.records.mu.Lock()
+	defer s.records.mu.Unlock()
+	texts, err := s.records.encode(records)
+	if err != nil {
+		return err
+	}
+	err = s.change(ctx, "write records", func(t tx) error {
+		r := &recording{&s.records, t, map[string]*sql.Stmt{}}
+		if err := r.add(ctx, records, texts); err != nil {
+			return err
+		}
+		_, err := r.run(ctx, readUpTo, journal, upTo)
+		return err
+	})
+	if err != nil {
+		s.records.forget()
+	}
+	return err
+}
+
+// ReadUpTo implements [usage.Store].
+func (s *Store) ReadUpTo(ctx context.Context, journal string) (upTo int64, err error) {
+	err = s.row(ctx, "SELECT read_up_to FROM journals WHERE id = ?", journal).Scan(&upTo)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("read how far journal %s is read: %w", journal, err)
+	}
+	return upTo, nil
+}
+
+// encode writes the JSON of all records. It is good until the next call. Bytes that are no UTF-8 are replaced: one record
+// must not keep all others from being written.
+func (c *recorder) encode(records []*usage.Record) ([][]byte, error) {
+	if c.buf.Cap() > maxBuffer {
+		c.buf = bytes.Buffer{}
+	}
+	c.buf.Reset()
+	ends := make([]int, len(records))
+	for i, r := range records {
+		if err := json.MarshalWrite(&c.buf, r, jsontext.AllowInvalidUTF8(true)); err != nil {
+			return nil, fmt.Errorf("encode record %s: %w", r.ID, err)
+		}
+		ends[i] = c.buf.Len()
+	}
+	texts, from := make([][]byte, len(records)), 0
+	for i, end := range ends {
+		texts[i] = c.buf.Bytes()[from:end:end]
+		from = end
+	}
+	return texts, nil
+}
+
+func decode(text []byte) (*usage.Record, error) {
+	r := new(usage.Record)
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("decode a record: %w", err)
+	}
+	return r, nil
+}

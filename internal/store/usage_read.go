@@ -1,0 +1,197 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// defaultLimit is how many records a filter without a limit gives.
+const defaultLimit = 50
+
+// What Filter.Status may be besides a status.
+const (
+	statusOK    = "ok"
+	statusError = "error"
+)
+
+// statusClass is "4xx" for 429.
+func statusClass(status int) string { return strconv.Itoa(status/100) + "xx" }
+
+// Record implements [usage.Store].
+func (s *Store) Record(ctx context.Context, project, id string) (*usage.Record, error) {
+	var text []byte
+	// One query for all cases: an exchange of another project costs the same time as one that is not there.
+	err := s.row(ctx, `SELECT r.record FROM exchanges e JOIN names p ON p.id = e.project JOIN exchange_records r ON r.seq = e.seq
+		WHERE e.id = ? AND (? = '' OR p.name = ?)`, id, project, project).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fault.New(fault.RecordNotFound, "There is no exchange %s here.", quote(id))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read a record: %w", err)
+	}
+	return decode(text)
+}
+
+// Records implements [usage.Store]. Newest is what was written last, so that a page that was read never changes.
+func (s *Store) Records(ctx context.Context, f usage.Filter) ([]*usage.Record, error) {
+	if f.Limit <= 0 {
+		f.Limit = defaultLimit
+	}
+	q, err := s.search(ctx, f)
+	if err != nil || q == nil {
+		return nil, err
+	}
+	text := "SELECT r.record FROM " + q.from() + " CROSS JOIN exchange_records r ON r.seq = e.seq" + q.where() +
+		" ORDER BY b.block DESC, e.seq DESC LIMIT ?"
+	rows, err := s.query(ctx, text, append(q.args, f.Limit)...)
+	all, err := collect(rows, err, func(r *sql.Rows) (*usage.Record, error) {
+		var text sql.RawBytes
+		if err := r.Scan(&text); err != nil {
+			return nil, err
+		}
+		return decode(text)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read records: %w", err)
+	}
+	return all, nil
+}
+
+// A search is the part of a query that says where to look: in which blocks, and for what in them. Its texts are all
+// written here; what callers sent is in args only.
+type search struct {
+	joins, conditions []string
+	joinArgs, args    []any
+}
+
+func (q *search) and(condition string, args ...any) {
+	q.conditions = append(q.conditions, condition)
+	q.args = append(q.args, args...)
+}
+
+// inBlock skips the blocks that cannot hold the name.
+func (q *search) inBlock(name int64) {
+	alias := "n" + strconv.Itoa(len(q.joins))
+	q.joins = append(q.joins, " CROSS JOIN exchange_block_names "+alias+" ON "+alias+".name = ? AND "+alias+".block = b.block")
+	q.joinArgs = append(q.joinArgs, name)
+}
+
+// from joins blocks, and behind them their exchanges: CROSS JOIN keeps the order, which the engine cannot know to be best.
+func (q *search) from() string {
+	return "exchange_blocks b" + strings.Join(q.joins, "") +
+		" CROSS JOIN exchanges e ON e.seq >= b.block * " + blockText + " AND e.seq < (b.block + 1) * " + blockText
+}
+
+var blockText = strconv.Itoa(blockSize)
+
+func (q *search) where() string {
+	if len(q.conditions) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(q.conditions, " AND ")
+}
+
+// span looks between two times.
+func (q *search) span(from, to time.Time) {
+	if !from.IsZero() {
+		q.and("b.last_time >= ? AND e.time >= ?", from.UnixMicro(), from.UnixMicro())
+	}
+	if !to.IsZero() {
+		q.and("b.first_time < ? AND e.time < ?", to.UnixMicro(), to.UnixMicro())
+	}
+}
+
+// search makes a search of a filter; nil if nothing can fit.
+func (s *Store) search(ctx context.Context, f usage.Filter) (*search, error) {
+	q := &search{}
+	for _, c := range []struct{ value, condition string }{
+		{f.Project, "e.project = ?"}, {f.Key, "e.key_id = ?"}, {f.Model, "e.model = ?"}, {f.Target, "e.target = ?"},
+		{f.User, "e.end_user = ?"},
+		{f.Tag, "EXISTS (SELECT 1 FROM exchange_tags t WHERE t.seq = e.seq AND t.tag = ?)"},
+	} {
+		if c.value == "" {
+			continue
+		}
+		id, err := s.nameID(ctx, c.value)
+		if err != nil || id == 0 {
+			return nil, err
+		}
+		q.inBlock(id)
+		q.and(c.condition, id)
+	}
+	known, err := s.searchStatus(ctx, q, f.Status)
+	if err != nil || !known {
+		return nil, err
+	}
+	q.span(f.From, f.To)
+	if f.After != "" {
+		if err := s.searchAfter(ctx, q, f); err != nil {
+			return nil, err
+		}
+	}
+	q.args = append(q.joinArgs, q.args...)
+	return q, nil
+}
+
+// searchStatus looks for a status; known is false if nothing can fit.
+func (s *Store) searchStatus(ctx context.Context, q *search, status string) (known bool, err error) {
+	n, notNumber := strconv.Atoi(status)
+	switch {
+	case status == "":
+		return true, nil
+	case status == statusOK:
+		q.and("e.failed = 0")
+		return true, nil
+	case status == statusError:
+		q.and("e.failed = 1")
+	case len(status) == 3 && status[1:] == "xx" && status[0] >= '1' && status[0] <= '5':
+		q.and("e.status >= ? AND e.status < ?", int(status[0]-'0')*100, int(status[0]-'0'+1)*100)
+	case notNumber == nil && n >= 100 && n <= 599:
+		q.and("e.status = ?", n)
+	default:
+		f := fault.New(fault.InvalidRequest, "%s is not a status to look for.", quote(status))
+		f.Param, f.Hint = "status", "Send ok, error, a class such as 4xx, or a status such as 429."
+		return false, f
+	}
+	if status[0] < '4' {
+		return true, nil // only failures are entered in the tables of blocks: all else is in nearly every one
+	}
+	id, err := s.nameID(ctx, status)
+	if err != nil || id == 0 {
+		return false, err
+	}
+	q.inBlock(id)
+	return true, nil
+}
+
+// searchAfter goes on behind a record.
+func (s *Store) searchAfter(ctx context.Context, q *search, f usage.Filter) error {
+	var seq int64
+	err := s.row(ctx, "SELECT e.seq FROM exchanges e JOIN names p ON p.id = e.project WHERE e.id = ? AND (? = '' OR p.name = ?)",
+		f.After, f.Project, f.Project).Scan(&seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fault.New(fault.RecordNotFound, "There is no exchange %s to continue behind.", quote(f.After))
+	}
+	if err != nil {
+		return fmt.Errorf("read records: %w", err)
+	}
+	q.and("b.block <= ? AND e.seq < ?", seq/blockSize, seq)
+	return nil
+}
+
+// nameID gives the number of a text; 0 if no exchange has it.
+func (s *Store) nameID(ctx context.Context, name string) (id int64, err error) {
+	err = s.row(ctx, "SELECT id FROM names WHERE name = ?", name).Scan(&id)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("read the number of a name: %w", err)
+	}
+	return id, nil
+}

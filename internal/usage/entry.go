@@ -1,0 +1,262 @@
+package usage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+)
+
+// The kinds of journal entries. Each holds a Record, as far as it is known by then.
+const (
+	kindIntent  journal.Kind = iota + 1 // whose exchange it is, and one try that is about to be sent
+	kindOutcome                         // only the exchange's id, and how one try ended
+	kindRecord                          // the whole: the exchange is over
+	kindCarried                         // an open exchange, written again so that its first segment can go
+)
+
+// An entry's payload is a version, then the fields in the order of appendRecord, without names: numbers as varints, texts
+// and lists behind their length. This costs a tenth of JSON, on the request's path and in the worker. Whoever changes the
+// fields makes another version and keeps reading the older ones.
+const entryVersion = 1
+
+// maxText is how much of a text a record keeps, in bytes. Callers and providers write into it.
+const maxText = 4096
+
+var (
+	errNewer   = errors.New("the journal was written by a newer Penstock (start that one, or let it write its records first)")
+	errGarbled = errors.New("the entry cannot be decoded")
+)
+
+// appendRecord appends the payload for a record. The id comes first, for entryID.
+func appendRecord(b []byte, r *Record) []byte {
+	b = append(b, entryVersion)
+	b = appendText(b, r.ID)
+	b = appendInt(b, r.Time.UnixMicro())
+	b = appendText(b, r.Org)
+	b = appendText(b, r.Project)
+	b = appendText(b, r.Key)
+	b = appendText(b, r.User)
+	b = appendText(b, r.Model)
+	b = appendText(b, r.Target)
+	b = appendText(b, string(r.Op))
+	b = appendText(b, string(r.Dialect))
+	b = appendInt(b, int64(r.Status))
+	b = append(b, flags(r.Stream, r.Unpriced, r.Replayed, r.Error != nil))
+	if r.Error != nil {
+		b = appendText(b, r.Error.Code)
+		b = appendText(b, r.Error.Message)
+		b = appendText(b, r.Error.Detail)
+	}
+	b = appendUsage(b, r.Usage)
+	b = appendInt(b, int64(r.CostNano))
+	b = appendInt(b, r.Timings.TotalNS)
+	b = appendInt(b, r.Timings.FirstNS)
+	b = appendInt(b, r.Timings.OverheadNS)
+	b = appendText(b, r.ClientID)
+	b = appendInt(b, int64(len(r.Tags)))
+	for _, tag := range r.Tags {
+		b = appendText(b, tag)
+	}
+	b = appendInt(b, int64(len(r.Tries)))
+	for i := range r.Tries {
+		b = appendTry(b, &r.Tries[i])
+	}
+	b = appendInt(b, int64(len(r.Stages)))
+	for i := range r.Stages {
+		b = appendText(b, r.Stages[i].Stage)
+		b = appendText(b, r.Stages[i].Decision)
+		b = appendInt(b, r.Stages[i].TookNS)
+	}
+	return b
+}
+
+func appendTry(b []byte, t *pipeline.Try) []byte {
+	b = appendText(b, t.ID)
+	b = appendText(b, t.Target)
+	b = appendInt(b, t.StartNS)
+	b = appendInt(b, t.TookNS)
+	b = appendInt(b, t.FirstNS)
+	b = appendInt(b, int64(t.Status))
+	b = appendText(b, t.Reason)
+	b = appendText(b, t.Detail)
+	b = appendText(b, t.Upstream)
+	b = appendText(b, string(t.Outcome))
+	b = appendUsage(b, t.Usage)
+	b = appendInt(b, int64(t.CostNano))
+	return append(b, flags(t.Unpriced))
+}
+
+func appendUsage(b []byte, u llm.Usage) []byte {
+	b = appendInt(b, u.Input)
+	b = appendInt(b, u.Output)
+	b = appendInt(b, u.CachedInput)
+	b = appendInt(b, u.CacheWrite)
+	b = appendInt(b, u.Reasoning)
+	return append(b, flags(u.Estimated))
+}
+
+func appendInt(b []byte, n int64) []byte { return binary.AppendVarint(b, n) }
+
+// appendText cuts what is longer than maxText, at a rune.
+func appendText(b []byte, s string) []byte {
+	if len(s) > maxText {
+		n := maxText
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n]
+	}
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+func flags(bits ...bool) (b byte) {
+	for i, bit := range bits {
+		if bit {
+			b |= 1 << i
+		}
+	}
+	return b
+}
+
+// entryID reads the exchange's id of a payload, which is enough to know what an entry is about.
+func entryID(payload string) (string, error) {
+	d := decoder{rest: payload}
+	d.version()
+	id := d.text()
+	return id, d.err
+}
+
+// decodeRecord is the inverse of appendRecord. The record shares the payload's memory. Its texts are valid UTF-8 without
+// NUL, whatever was sent to us, so that every store takes them.
+func decodeRecord(payload string) (*Record, error) {
+	d := decoder{rest: payload}
+	d.version()
+	r := &Record{
+		ID: d.text(), Time: time.UnixMicro(d.int()).UTC(), Org: d.text(), Project: d.text(), Key: d.text(), User: d.text(),
+		Model: d.text(), Target: d.text(), Op: llm.Operation(d.text()), Dialect: llm.Dialect(d.text()), Status: int(d.int()),
+	}
+	bits := d.byte()
+	r.Stream, r.Unpriced, r.Replayed = bits&1 != 0, bits&2 != 0, bits&4 != 0
+	if bits&8 != 0 {
+		r.Error = &Error{Code: d.text(), Message: d.text(), Detail: d.text()}
+	}
+	r.Usage = d.usage()
+	r.CostNano = llm.Money(d.int())
+	r.Timings = Timings{TotalNS: d.int(), FirstNS: d.int(), OverheadNS: d.int()}
+	r.ClientID = d.text()
+	r.Tags = list(&d, (*decoder).text)
+	r.Tries = list(&d, (*decoder).try)
+	r.Stages = list(&d, func(d *decoder) pipeline.Decision {
+		return pipeline.Decision{Stage: d.text(), Decision: d.text(), TookNS: d.int()}
+	})
+	if d.err == nil && d.rest != "" {
+		d.err = errGarbled
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	return r, nil
+}
+
+// A decoder reads fields one after the other. After an error it gives zero values.
+type decoder struct {
+	rest string
+	err  error
+}
+
+func (d *decoder) version() {
+	if v := d.byte(); d.err == nil && v != entryVersion {
+		d.fail(fmt.Errorf("%w: version %d, this one reads %d", errNewer, v, entryVersion))
+	}
+}
+
+func (d *decoder) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+	d.rest = ""
+}
+
+func (d *decoder) byte() byte {
+	if d.rest == "" {
+		d.fail(errGarbled)
+		return 0
+	}
+	b := d.rest[0]
+	d.rest = d.rest[1:]
+	return b
+}
+
+func (d *decoder) uint() uint64 {
+	var n uint64
+	for i := range min(len(d.rest), binary.MaxVarintLen64) {
+		b := d.rest[i]
+		n |= uint64(b&0x7f) << (7 * i)
+		if b < 0x80 {
+			d.rest = d.rest[i+1:]
+			return n
+		}
+	}
+	d.fail(errGarbled)
+	return 0
+}
+
+func (d *decoder) int() int64 {
+	u := d.uint()
+	return int64(u>>1) ^ -int64(u&1)
+}
+
+func (d *decoder) text() string {
+	n := d.uint()
+	if n > uint64(len(d.rest)) {
+		d.fail(errGarbled)
+		return ""
+	}
+	s := d.rest[:n]
+	d.rest = d.rest[n:]
+	if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
+		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	}
+	return s
+}
+
+func (d *decoder) usage() llm.Usage {
+	return llm.Usage{
+		Input: d.int(), Output: d.int(), CachedInput: d.int(), CacheWrite: d.int(), Reasoning: d.int(), Estimated: d.byte()&1 != 0,
+	}
+}
+
+func (d *decoder) try() pipeline.Try {
+	return pipeline.Try{
+		ID: d.text(), Target: d.text(), StartNS: d.int(), TookNS: d.int(), FirstNS: d.int(), Status: int(d.int()),
+		Reason: d.text(), Detail: d.text(), Upstream: d.text(), Outcome: pipeline.Outcome(d.text()),
+		Usage: d.usage(), CostNano: llm.Money(d.int()), Unpriced: d.byte()&1 != 0,
+	}
+}
+
+// list reads a list. It grows as elements are read, so that a garbled length does not take memory.
+func list[T any](d *decoder, element func(*decoder) T) []T {
+	n := d.int()
+	if n < 0 || n > int64(len(d.rest)) {
+		d.fail(errGarbled)
+	}
+	if n == 0 || d.err != nil {
+		return nil
+	}
+	all := make([]T, 0, min(n, 16))
+	for range n {
+		all = append(all, element(d))
+		if d.err != nil {
+			return nil
+		}
+	}
+	return all
+}

@@ -1,0 +1,39 @@
+package usage
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// log writes the one line of an exchange: everything one greps for, and nothing that callers or models said.
+func (r *Recorder) log(rec *Record) {
+	ctx := context.Background()
+	if !r.o.Log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	code := ""
+	if rec.Error != nil {
+		code = rec.Error.Code
+	}
+	r.o.Log.LogAttrs(ctx, slog.LevelInfo, "exchange",
+		slog.String("exchange", rec.ID),
+		slog.String("project", rec.Project),
+		slog.String("key", rec.Key),
+		slog.String("op", string(rec.Op)),
+		slog.String("model", rec.Model),
+		slog.String("target", rec.Target),
+		slog.Bool("stream", rec.Stream),
+		slog.Int("status", rec.Status),
+		slog.String("code", code),
+		slog.Int64("input", rec.Usage.Input),
+		slog.Int64("output", rec.Usage.Output),
+		slog.Bool("estimated", rec.Usage.Estimated),
+		slog.String("cost", rec.CostNano.String()),
+		slog.Bool("unpriced", rec.Unpriced),
+		slog.Int("tries", len(rec.Tries)),
+		slog.Duration("first_token", time.Duration(rec.Timings.FirstNS)),
+		slog.Duration("total", time.Duration(rec.Timings.TotalNS)),
+		slog.Duration("overhead", time.Duration(rec.Timings.OverheadNS)),
+	)
+}

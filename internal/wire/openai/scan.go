@@ -1,0 +1,276 @@
+package openai
+
+import (
+	"fmt"
+
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// A scan is one walk over a chunk of a stream or over a plain answer. It tells ev what it sees.
+type scan struct {
+	cursor
+	ev    *llm.Event
+	text  []byte // what was generated is appended here, but not of a plain answer
+	op    llm.Operation
+	plain bool // a plain answer, of which every choice must be whole
+
+	choices int  // how many choices, or embeddings, were seen
+	bill    bool // there was a usage in its proper place
+	blank   bool // a choice ended by itself and its text is empty
+	choice  choice
+	err     error // the first thing that makes the answer unusable
+}
+
+// A choice is what was seen of the choice at hand.
+type choice struct {
+	message  bool // there is a message
+	some     bool // something was generated
+	empty    bool // there is a content, and it is ""
+	thought  bool // its reasoning is in the text already: some servers send it under two names
+	finished bool
+	stopped  bool // finished by itself, with "stop"
+	vector   bool // it is an embedding
+}
+
+// garbage makes an [ErrGarbage] that says what is wrong, without quoting the answer.
+func garbage(what string) error { return fmt.Errorf("%w: %s", ErrGarbage, what) }
+
+// object reads the whole text, which must be one JSON object.
+func (s *scan) object(text []byte) error {
+	if !isJSON(text) {
+		return garbage("not JSON")
+	}
+	s.cursor = cursor{text: text}
+	if s.kind() != '{' {
+		return garbage("not a JSON object")
+	}
+	for name := range s.members() {
+		switch string(name) {
+		case modelField:
+			s.model()
+		case "choices":
+			s.list()
+		case "data":
+			if s.op == llm.OpEmbeddings {
+				s.list()
+			}
+		case "usage":
+			s.bill = s.bill || s.kind() == '{'
+			s.usage(true)
+		case "x_groq": // where Groq puts what does not fit elsewhere
+			s.elsewhere()
+		case "error":
+			s.inBand()
+		case "object":
+			if string(s.value()) == `"error"` {
+				s.inBandWhole()
+			}
+		}
+	}
+	return s.err
+}
+
+// fail notes what makes the answer unusable.
+func (s *scan) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+func (s *scan) model() {
+	if s.kind() == '"' {
+		start := s.at
+		s.value()
+		s.ev.ModelAt = llm.Span{Start: start, End: s.at}
+	}
+}
+
+// elsewhere looks for usage in an object that is not the place for it.
+func (s *scan) elsewhere() {
+	for name := range s.members() {
+		if string(name) == "usage" {
+			s.usage(false)
+		}
+	}
+}
+
+// inBand makes an error of the next value, unless that is null, "" or the like.
+func (s *scan) inBand() {
+	if e, ok := errorValue(s.value()); ok {
+		s.fail(&InBandError{e})
+	}
+}
+
+// inBandWhole makes an error of the whole text, which calls itself one.
+func (s *scan) inBandWhole() {
+	if e, ok := ParseError(s.cursor.text); ok {
+		s.fail(&InBandError{e})
+	}
+	s.fail(garbage("an error without words"))
+}
+
+// list reads the array of choices, or of embeddings.
+func (s *scan) list() {
+	switch s.kind() {
+	case 'n':
+		return
+	case '[':
+	default:
+		s.fail(garbage("choices or data are not an array"))
+		return
+	}
+	for range s.elements() {
+		s.choices++
+		if s.kind() != '{' {
+			s.fail(garbage("a choice is not an object"))
+			continue
+		}
+		s.choice = choice{}
+		s.readChoice()
+		if s.plain {
+			s.fail(s.whole())
+		}
+	}
+}
+
+func (s *scan) readChoice() {
+	for name := range s.members() {
+		switch string(name) {
+		case "delta", "message":
+			s.choice.message = s.kind() == '{'
+			s.message()
+		case "finish_reason":
+			s.finish()
+		case "usage": // where Moonshot and others put it
+			s.usage(false)
+		case "error": // where OpenRouter puts it
+			s.inBand()
+		case "embedding":
+			value := s.value()
+			s.choice.vector = len(value) > len(`""`) && (value[0] == '"' || value[0] == '[')
+		}
+	}
+}
+
+func (s *scan) finish() {
+	value := s.value()
+	if value[0] != '"' || len(value) == len(`""`) { // some servers send "" in every chunk
+		return
+	}
+	s.ev.Has |= llm.Finish
+	s.choice.finished = true
+	s.choice.stopped = string(value) == `"stop"`
+}
+
+func (s *scan) message() {
+	for name := range s.members() {
+		switch string(name) {
+		case "content", "refusal":
+			s.say()
+		case "reasoning_content", "reasoning", "reasoning_details":
+			s.think()
+		case "tool_calls":
+			s.calls()
+		case "function_call":
+			s.call()
+		case "audio":
+			for name := range s.members() {
+				s.generated()
+				if string(name) == "transcript" {
+					s.say()
+				}
+			}
+		}
+	}
+}
+
+func (s *scan) generated() {
+	s.ev.Has |= llm.Content
+	s.choice.some = true
+}
+
+// say reads a value that is generated text, or an array of parts with text.
+func (s *scan) say() {
+	switch s.kind() {
+	case '"':
+		if raw := s.value(); len(raw) > len(`""`) {
+			s.generated()
+			s.keep(raw)
+		} else {
+			s.choice.empty = true
+		}
+	case '[', '{':
+		s.parts(s.value())
+	}
+}
+
+// think is say for reasoning, which counts once though it may come under several names.
+func (s *scan) think() {
+	before, empty := len(s.text), s.choice.empty
+	s.say()
+	s.choice.empty = empty
+	if s.choice.thought {
+		s.text = s.text[:before]
+	}
+	s.choice.thought = s.choice.thought || len(s.text) > before
+}
+
+// parts takes the text out of an array of parts, or of one part, however deep it lies.
+func (s *scan) parts(value []byte) {
+	c := cursor{text: value, at: 1}
+	wanted := false
+	for kind := c.kind(); kind != 0; kind = c.kind() {
+		if c.at < len(value)-1 {
+			s.generated()
+		}
+		switch kind {
+		case '{', '[', '}', ']':
+			c.at++
+			continue
+		}
+		token := c.value()
+		switch {
+		case kind == '"' && c.behindName():
+			wanted = isTextName(token)
+		case kind == '"' && wanted:
+			s.keep(token)
+		}
+	}
+}
+
+func isTextName(name []byte) bool {
+	switch string(name) {
+	case `"text"`, `"thinking"`, `"summary"`:
+		return true
+	}
+	return false
+}
+
+// keep takes a JSON string for generated text.
+func (s *scan) keep(raw []byte) {
+	if !s.plain {
+		s.text = appendUnquoted(s.text, raw)
+	}
+}
+
+// calls reads an array of tool calls.
+func (s *scan) calls() {
+	for range s.elements() {
+		s.generated()
+		for name := range s.members() {
+			if string(name) == "function" || string(name) == "custom" {
+				s.call()
+			}
+		}
+	}
+}
+
+// call reads the inside of a tool call.
+func (s *scan) call() {
+	for name := range s.members() {
+		switch string(name) {
+		case "name", "arguments", "input":
+			s.say()
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package openai
+
+import (
+	"strconv"
+
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// maxCount is the largest number of tokens that is believed.
+const maxCount = 1 << 40
+
+// maxDigits is more digits than maxCount has.
+const maxDigits = 20
+
+// unreported is a count that the provider did not give.
+const unreported = -1
+
+// counts are the numbers of a usage object as the provider gave them.
+type counts struct {
+	prompt, completion, total       int64
+	cached, cacheWritten, reasoning int64
+}
+
+// usage reads the next value as a usage object, if it is one. One that is not in its proper place gives way to one that is.
+func (s *scan) usage(proper bool) {
+	if s.kind() != '{' || !proper && s.bill {
+		return
+	}
+	c := counts{unreported, unreported, unreported, unreported, unreported, unreported}
+	for name := range s.members() {
+		switch string(name) {
+		case "prompt_tokens":
+			s.count(&c.prompt)
+		case "completion_tokens":
+			s.count(&c.completion)
+		case "total_tokens":
+			s.count(&c.total)
+		case "prompt_cache_hit_tokens", "cached_tokens": // DeepSeek, Moonshot
+			s.count(&c.cached)
+		case "prompt_tokens_details", "completion_tokens_details":
+			s.details(&c)
+		}
+	}
+	if u, ok := c.usage(s.op); ok {
+		s.ev.Usage = u
+		s.ev.Has |= llm.UsageIn
+	}
+}
+
+func (s *scan) details(c *counts) {
+	for name := range s.members() {
+		switch string(name) {
+		case "cached_tokens":
+			s.count(&c.cached)
+		case "cache_write_tokens":
+			s.count(&c.cacheWritten)
+		case "reasoning_tokens":
+			s.count(&c.reasoning)
+		}
+	}
+}
+
+// count reads a value into n if it can be a number of tokens.
+func (s *scan) count(n *int64) {
+	value := s.value()
+	if v, err := strconv.ParseInt(string(value[:min(len(value), maxDigits)]), 10, 64); err == nil && v >= 0 && v <= maxCount {
+		*n = v
+	}
+}
+
+// usage makes of the counts what they mean; ok is false if neither of the two main counts is known.
+//
+// A whole is made to hold its parts: some providers leave cached tokens out of prompt_tokens, or reasoning out of
+// completion_tokens, and only total_tokens, or the parts themselves, tell.
+func (c counts) usage(op llm.Operation) (u llm.Usage, ok bool) {
+	if op == llm.OpEmbeddings {
+		c.completion, c.total = 0, unreported
+	}
+	if c.prompt == unreported && (c.completion == unreported || op == llm.OpEmbeddings) {
+		return u, false
+	}
+	switch {
+	case c.completion == unreported && c.total >= c.prompt:
+		c.completion = c.total - c.prompt
+	case c.prompt == unreported && c.total >= c.completion:
+		c.prompt = c.total - c.completion
+	}
+	u = llm.Usage{
+		Input: max(c.prompt, 0), Output: max(c.completion, 0),
+		CachedInput: max(c.cached, 0), CacheWrite: max(c.cacheWritten, 0), Reasoning: max(c.reasoning, 0),
+		Estimated: c.prompt == unreported || c.completion == unreported,
+	}
+	cache, missing := u.CachedInput+u.CacheWrite, c.total-u.Input-u.Output
+	switch {
+	case missing > 0 && missing == cache, cache > u.Input:
+		u.Input += cache
+	case missing > 0:
+		u.Output += missing
+	case u.Reasoning > u.Output:
+		u.Output += u.Reasoning
+	}
+	return u, true
+}

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Everything that has to hold before a change lands. Each step has a heading and a time. A step that fails, or that cannot
+# run here, does not stop the others; but the summary names it and the script fails.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+# Tests bring their own providers: how this machine is set up must not change the outcome.
+for name in $(compgen -e); do
+  case $name in
+    PENSTOCK_TEST_*) ;;
+    PENSTOCK_* | OPENAI_* | ANTHROPIC_* | GEMINI_* | OLLAMA_* | AZURE_OPENAI_*) unset "$name" ;;
+  esac
+done
+
+passed=0
+failed=0
+summary=""
+
+# step NAME COMMAND...: runs the command under a heading and keeps its outcome and time.
+step() {
+  local name=$1 begin=$SECONDS outcome=ok
+  shift
+  printf '\n== step %d: %s\n' $((passed + failed + 1)) "$name"
+  if "$@"; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    outcome=FAILED
+  fi
+  printf -v name '%-6s %4d s  %s' "$outcome" $((SECONDS - begin)) "$name"
+  echo "-- $name"
+  summary+="$name"$'\n'
+}
+
+compilers() {
+  scripts/tools.sh cc && go version && gcc --version | head -n 1
+}
+
+format() {
+  local wrong
+  wrong=$(find . \( -name '.?*' -o -name node_modules -o -name testdata \) -prune -o -name '*.go' -print0 | xargs -0 gofmt -l) || return
+  if [[ -n $wrong ]]; then
+    printf 'not formatted (make fmt mends it):\n%s\n' "$wrong"
+    return 1
+  fi
+}
+
+lint() {
+  scripts/tools.sh lint && .tools/bin/golangci-lint run ./...
+}
+
+binary() {
+  make build && bin/penstock version
+}
+
+sdks() {
+  scripts/tools.sh python node &&
+    PENSTOCK_TEST_SDK=1 PENSTOCK_BIN="$PWD/bin/penstock" go test -count=1 -v ./test/sdk
+}
+
+step "compilers" compilers
+step "format" format
+step "vet" go vet ./...
+step "lint" lint
+step "generated files are current" scripts/generated.sh
+step "Go tests with the race detector, fuzz seeds included" go test -race -count=1 -timeout 15m ./...
+step "the binary" binary
+step "SDK clients: Python, Node, Go" sdks
+
+printf '\n== summary after %d s\n%s\n' "$SECONDS" "$summary"
+echo "$passed passed, $failed failed"
+[[ $failed == 0 ]]
