@@ -6,7 +6,6 @@ import (
 	"errors"
 	"hash/crc32"
 	"image"
-	"image/png"
 	"strings"
 	"testing"
 
@@ -128,7 +127,7 @@ func TestPictures(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		model         string
-		width, height int
+		width, height uint32
 		detail        string
 		want          int64
 	}{
@@ -145,11 +144,7 @@ func TestPictures(t *testing.T) {
 		{"gemini-2.5-flash", 384, 384, "", 258},
 		{"gemini-2.5-flash", 1000, 500, "", 2 * 258},
 	} {
-		var b bytes.Buffer
-		if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, c.width, c.height))); err != nil {
-			t.Fatal(err)
-		}
-		p := &llm.Part{Kind: llm.PartImage, Data: b.Bytes(), Detail: c.detail}
+		p := &llm.Part{Kind: llm.PartImage, Data: pngOf(c.width, c.height), Detail: c.detail}
 		got := imageTokens(c.model, p)
 		if got != c.want {
 			t.Errorf("%s: a picture of %d by %d pixels, detail %q, has %d tokens, want %d", c.model, c.width, c.height, c.detail, got, c.want)

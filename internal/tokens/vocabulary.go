@@ -78,7 +78,7 @@ func baseName(model string) string {
 // count counts a text whole.
 func (v *vocabulary) count(text string) int64 {
 	c := v.load()
-	var n int64
+	n := int64(strings.Count(text, "\x7f")) // a token of its own, which the library leaves out
 	for len(text) > 0 {
 		cut := cutBlank(text)
 		k, err := c.Count(text[:cut])

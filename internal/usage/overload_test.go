@@ -43,9 +43,8 @@ func (s *slowStore) AddRecords(_ context.Context, _ string, _ int64, records []*
 }
 
 // TestOverload drives ten times as many exchanges through as the store can take. None is lost or written twice, and
-// memory does not follow the lag.
+// memory does not follow the lag. It runs alone, since it looks at the memory of the whole process.
 func TestOverload(t *testing.T) {
-	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const perSecond, seconds = 5000, 4
 		store := &slowStore{perBatch: time.Second, seen: make([]uint8, perSecond*seconds)} // 500 records a second

@@ -17,10 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/journal"
-	"github.com/penstock/penstock/internal/llm"
-	"github.com/penstock/penstock/internal/pipeline"
 )
 
 // pass lets time pass in a bubble, until everything that follows from it has happened.
@@ -235,103 +232,6 @@ func TestAClosedJournalEndsTheWriter(t *testing.T) {
 	})
 }
 
-// reopen closes the journal as a dead process would leave it, and opens it for another recorder.
-func reopen(tb testing.TB, dir string, j *journal.Journal, o journal.Options) bench {
-	tb.Helper()
-	if err := j.Close(); err != nil {
-		tb.Fatal(err)
-	}
-	next, err := journal.Open(dir, o)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = next.Close() })
-	return newBenchOver(tb, next, Options{})
-}
-
-// TestAfterARestart: what was journalled and not stored is stored, once; what had begun and not ended is unknown.
-func TestAfterARestart(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		j, err := journal.Open(dir, journal.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, store := newBenchOver(t, j, Options{}), newStore()
-		openAtFirst := newExchange("ex_open")
-		if _, err := send(t.Context(), b.Recorder, openAtFirst, "openai/m"); err != nil {
-			t.Fatal(err)
-		}
-		stop := run(t, b.writer(t, store))
-		exchange(t, b, "ex_1", "ex_2")
-		pass(time.Second)
-		stop()
-		wantIDs(t, store, "ex_1", "ex_2")
-
-		exchange(t, b, "ex_3")
-		fallenBack := newExchange("ex_fallback")
-		try, err := send(t.Context(), b.Recorder, fallenBack, "claude/m")
-		if err != nil {
-			t.Fatal(err)
-		}
-		try.Reason, try.Status, try.Outcome, try.TookNS = "status", 500, pipeline.Released, 7
-		if err := b.Outcome(fallenBack, try); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := send(t.Context(), b.Recorder, fallenBack, "openai/m"); err != nil {
-			t.Fatal(err)
-		}
-
-		b = reopen(t, dir, j, journal.Options{})
-		exchange(t, b, "ex_4")
-		if _, err := send(t.Context(), b.Recorder, newExchange("ex_alive"), "openai/m"); err != nil {
-			t.Fatal(err)
-		}
-		run(t, b.writer(t, store))
-		pass(time.Second)
-		wantIDs(t, store, "ex_1", "ex_2", "ex_3", "ex_4", "ex_fallback", "ex_open")
-		if store.rejected > 0 {
-			t.Errorf("%d records were written twice", store.rejected)
-		}
-		got := store.records["ex_fallback"]
-		want := &Record{
-			ID: "ex_fallback", Time: fallenBack.Received.UTC().Truncate(time.Microsecond), Org: "default", Project: "prj_1", Key: "key_1",
-			User: "user-1", Model: "support", Op: llm.OpChat, Dialect: llm.OpenAI, Stream: true, Tags: []string{"blue"}, ClientID: "client-1",
-			Error: &Error{Code: string(fault.OutcomeUnknown), Message: got.Error.Message}, Replayed: true,
-			Tries: []pipeline.Try{
-				{ID: "ex_fallback-1", Target: "claude/m", StartNS: fallenBack.Tries[0].StartNS, TookNS: 7, Status: 500, Reason: "status", Outcome: pipeline.Released},
-				{ID: "ex_fallback-2", Target: "openai/m", StartNS: fallenBack.Tries[1].StartNS, Reason: reasonStopped, Outcome: pipeline.Unknown},
-			},
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-		if _, ok := fault.Lookup(fault.OutcomeUnknown); !ok {
-			t.Error("the code is not in the registry")
-		}
-	})
-}
-
-// TestAStoreThatKnowsMore: the journal's files were deleted under a store that had read them. What is journalled then has
-// positions that the store has seen, and must be stored all the same.
-func TestAStoreThatKnowsMore(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b, store := newBench(t, journal.Options{}, Options{}), newStore()
-		store.upTo[b.journal.ID()] = 1 << 40
-		exchange(t, b, "ex_1")
-		stop := run(t, b.writer(t, store))
-		exchange(t, b, "ex_2")
-		pass(time.Second)
-		wantIDs(t, store, "ex_1", "ex_2")
-		if got, want := store.upTo[b.journal.ID()], b.journal.End(); got != want {
-			t.Errorf("the store has the journal up to %d, want %d", got, want)
-		}
-		stop()
-	})
-}
-
 func TestTheJournalIsTrimmed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -362,49 +262,6 @@ func TestTheJournalIsTrimmed(t *testing.T) {
 		i := slices.Index(kinds, kindCarried)
 		if i < 0 || records[i].ID != "ex_long" || records[i].Project != "prj_1" || len(records[i].Tries) != 1 {
 			t.Errorf("the open exchange is not in the journal any more: %v", kinds)
-		}
-	})
-}
-
-// TestACarriedExchangeIsSettledAfterARestart, and not twice if its record came between.
-func TestACarriedExchangeIsSettledAfterARestart(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		small := journal.Options{SegmentBytes: 4 << 10}
-		j, err := journal.Open(dir, small)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, store := newBenchOver(t, j, Options{}), newStore()
-		w := b.writer(t, store)
-		w.carry = 8 << 10
-		stop := run(t, w)
-		resp, err := b.Stage()(answering(b.Recorder, nil, stream()...))(t.Context(), newExchange("ex_ends"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := send(t.Context(), b.Recorder, newExchange("ex_stays"), "openai/m"); err != nil {
-			t.Fatal(err)
-		}
-		exchange(t, b, numbered(200)...)
-		pass(time.Second)
-		if _, err := walk(resp, 0); err != nil {
-			t.Fatal(err)
-		}
-		pass(time.Second)
-		stop()
-		if kinds, _ := b.entries(t); !slices.Contains(kinds, kindCarried) || slices.Index(kinds, kindIntent) < 0 {
-			t.Fatal("nothing was carried: the test tests nothing")
-		}
-		b = reopen(t, dir, j, small)
-		run(t, b.writer(t, store))
-		pass(time.Second)
-		if got := store.records["ex_ends"]; got == nil || got.Replayed {
-			t.Errorf("the exchange that ended: %+v", got)
-		}
-		if got := store.records["ex_stays"]; got == nil || !got.Replayed || len(got.Tries) != 1 || got.Project != "prj_1" {
-			t.Errorf("the exchange that did not end: %+v", got)
 		}
 	})
 }
@@ -477,34 +334,4 @@ func TestANewerJournalStopsTheWriter(t *testing.T) {
 	if err := b.writer(t, store).Run(t.Context()); !errors.Is(err, errNewer) {
 		t.Errorf("got %v, want %v", err, errNewer)
 	}
-}
-
-func TestTheStoreMayComeLate(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, journal.Options{}, Options{})
-		store := &absentStore{fakeStore: newStore(), until: time.Now().Add(time.Minute)}
-		w := b.writer(t, store)
-		run(t, w)
-		exchange(t, b, "ex_1")
-		pass(30 * time.Second)
-		if w.LagBytes() == 0 || w.Lag() < 29*time.Second {
-			t.Errorf("the lag is %s, %d bytes", w.Lag(), w.LagBytes())
-		}
-		pass(time.Minute)
-		wantIDs(t, store.fakeStore, "ex_1")
-	})
-}
-
-type absentStore struct {
-	*fakeStore
-
-	until time.Time
-}
-
-func (s *absentStore) ReadUpTo(ctx context.Context, id string) (int64, error) {
-	if time.Now().Before(s.until) {
-		return 0, errors.New("no connection")
-	}
-	return s.fakeStore.ReadUpTo(ctx, id)
 }

@@ -223,10 +223,11 @@ func decodeMetadata(o *source, c *llm.Chat) {
 	inner := sourceOf(o.value("metadata"))
 	all := make(map[string]string, len(inner.fields))
 	for _, f := range inner.fields {
-		if inner.kind(f.Name) != '"' {
+		value := f.Value.Of(inner.text)
+		if value[0] != '"' {
 			return
 		}
-		all[f.Name] = inner.str(f.Name)
+		all[f.Name] = string(unquoted(value))
 	}
 	if len(all) > 0 {
 		c.Metadata = all

@@ -83,18 +83,18 @@ func takeCache(o *source) *llm.CacheMark {
 // decodeChoice reads tool_choice, or function_call, its older form.
 func decodeChoice(o *source, c *llm.Chat) {
 	const name, old = "tool_choice", "function_call"
-	choice := sourceOf(o.value(name))
+	choice, custom := sourceOf(o.value(name)), customTools(c)
 	exact := true
 	switch kind := choice.str("type"); {
 	case o.kind(name) == '"':
 		c.Choice.Mode = llm.ToolMode(o.str(name))
 		exact = slices.Contains([]llm.ToolMode{llm.ToolAuto, llm.ToolNone, llm.ToolRequired}, c.Choice.Mode)
 	case kind == functionType || kind == customType:
-		tool, ok := decodeReference(choice, c)
+		tool, ok := decodeReference(choice, custom)
 		c.Choice = llm.ToolChoice{Mode: llm.ToolNamed, Names: []string{tool}}
 		exact = ok
 	case kind == "allowed_tools":
-		c.Choice, exact = decodeAllowed(choice, c)
+		c.Choice, exact = decodeAllowed(choice, custom)
 	default:
 		exact = false
 		if s := o.str(old); s != "" {
@@ -109,29 +109,39 @@ func decodeChoice(o *source, c *llm.Chat) {
 }
 
 // decodeReference reads {"type":T,T:{"name":N}}; exact is false if encoding N again would give something else.
-func decodeReference(o *source, c *llm.Chat) (name string, exact bool) {
+func decodeReference(o *source, custom map[string]bool) (name string, exact bool) {
 	kind := o.str("type")
 	inner := sourceOf(o.value(kind))
 	name = inner.str("name")
-	return name, name != "" && kind == toolType(c, name) && o.only("type", kind) && inner.only("name")
+	return name, name != "" && kind == toolType(custom[name]) && o.only("type", kind) && inner.only("name")
 }
 
-// toolType is the type of the tool of that name.
-func toolType(c *llm.Chat, name string) string {
-	if slices.ContainsFunc(c.Tools, func(t llm.Tool) bool { return t.Name == name && t.Custom }) {
+// customTools has the names of the custom tools. A tool that is named and not there counts as a function.
+func customTools(c *llm.Chat) map[string]bool {
+	all := make(map[string]bool)
+	for i := range c.Tools {
+		if c.Tools[i].Custom {
+			all[c.Tools[i].Name] = true
+		}
+	}
+	return all
+}
+
+func toolType(custom bool) string {
+	if custom {
 		return customType
 	}
 	return functionType
 }
 
-func decodeAllowed(o *source, c *llm.Chat) (choice llm.ToolChoice, exact bool) {
+func decodeAllowed(o *source, custom map[string]bool) (choice llm.ToolChoice, exact bool) {
 	inner := sourceOf(o.value("allowed_tools"))
 	choice.Mode = llm.ToolMode(inner.str("mode"))
 	tools, exact := objectsOf(inner.value("tools"))
 	exact = exact && (choice.Mode == llm.ToolAuto || choice.Mode == llm.ToolRequired) &&
 		o.only("type", "allowed_tools") && inner.only("mode", "tools")
 	for _, t := range tools {
-		name, ok := decodeReference(t, c)
+		name, ok := decodeReference(t, custom)
 		choice.Names = append(choice.Names, name)
 		exact = exact && ok
 	}

@@ -220,10 +220,7 @@ func (e *encoder) tools(x extra) {
 }
 
 func (e *encoder) tool(t *llm.Tool) {
-	kind := functionType
-	if t.Custom {
-		kind = customType
-	}
+	kind := toolType(t.Custom)
 	e.comma()
 	e.dst = append(e.dst, '{')
 	if t.Name != "" {
@@ -277,9 +274,10 @@ func (e *encoder) choice(x extra) {
 		return
 	}
 	e.name("tool_choice")
+	custom := customTools(e.chat)
 	switch {
 	case choice.Mode == llm.ToolNamed && len(choice.Names) == 1:
-		e.reference(choice.Names[0])
+		e.reference(choice.Names[0], custom)
 	case choice.Mode == llm.ToolNamed:
 		e.refuse("%d tools named at once", len(choice.Names))
 	case len(choice.Names) == 0:
@@ -291,15 +289,15 @@ func (e *encoder) choice(x extra) {
 		e.dst = append(e.dst, '[')
 		for _, name := range choice.Names {
 			e.comma()
-			e.reference(name)
+			e.reference(name, custom)
 		}
 		e.dst = append(e.dst, `]}}`...)
 	}
 }
 
 // reference names a tool.
-func (e *encoder) reference(name string) {
-	kind := toolType(e.chat, name)
+func (e *encoder) reference(name string, custom map[string]bool) {
+	kind := toolType(custom[name])
 	e.dst = append(e.dst, '{')
 	e.member("type", kind)
 	e.name(kind)

@@ -177,9 +177,9 @@ func (e *encoder) calls(x extra, parts []llm.Part) {
 }
 
 func (e *encoder) call(p *llm.Part) {
-	kind, arguments := functionType, "arguments"
+	kind, arguments := toolType(p.Custom), "arguments"
 	if p.Custom {
-		kind, arguments = customType, "input"
+		arguments = "input"
 	}
 	e.comma()
 	e.dst = append(e.dst, '{')

@@ -99,5 +99,6 @@ func (c counts) usage(op llm.Operation) (u llm.Usage, ok bool) {
 	case u.Reasoning > u.Output:
 		u.Output += u.Reasoning
 	}
+	u.Input, u.Output = max(u.Input, cache), max(u.Output, u.Reasoning) // also where the numbers contradict each other
 	return u, true
 }
