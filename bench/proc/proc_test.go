@@ -45,14 +45,20 @@ func TestWorkOfAProcessIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := time.Now().Add(100 * time.Millisecond)
-	for n := 0; time.Now().Before(end); n++ {
-		_ = strings.Repeat("x", n%100)
+	const enough = 3 * tick
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); { // however busy the machine is
+		for n := range 100_000 {
+			_ = strings.Repeat("x", n%10)
+		}
+		after, err := cpu(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after-before >= enough {
+			return
+		}
 	}
-	after, err := cpu(os.Getpid())
-	if err != nil || after-before < 20*time.Millisecond {
-		t.Errorf("100 ms of work are seen as %s, %v", after-before, err)
-	}
+	t.Error("20 s of work are not seen")
 }
 
 func TestAProcessSaysThatItListens(t *testing.T) {

@@ -1,21 +1,24 @@
 // Package admin is the control API: projects, keys, prices, records, sums and the state of the process, for operators and
 // for the command line.
 //
-// Its routes are in one table that names the permission each one needs; a handler cannot be reached without it. It holds
-// no rules about tenants or money of its own: it calls auth, catalog and usage.
+// Its routes are in one table ([Endpoints]) that names the permission each one needs, what it takes and what it gives; no
+// handler can be reached past it, and api/openapi.yaml is made from it. The package holds no rules about tenants or money
+// of its own: it calls auth, catalog and usage.
 package admin
 
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/go-json-experiment/json"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
@@ -23,7 +26,7 @@ import (
 	"github.com/penstock/penstock/internal/usage"
 )
 
-// Options are what the control API works with.
+// Options are what the control API works with. All are needed.
 type Options struct {
 	Keys    *auth.Keys
 	Tenants *auth.Service
@@ -34,226 +37,176 @@ type Options struct {
 	// Routes tells what answers for which model at the moment.
 	Routes func() []Route
 	Status func() Status
-	Ready  func() error
-	// Metrics serves the Prometheus text format. OpenMetrics lets everybody read it.
+	// Ready says why the process cannot take traffic, nil if it can.
+	Ready func() error
+	// Metrics serves the Prometheus text format; the API registers its own on Register. OpenMetrics says whether
+	// everybody may read them at the moment.
 	Metrics     http.Handler
-	OpenMetrics bool
+	Register    prometheus.Registerer
+	OpenMetrics func() bool
 	Log         *slog.Logger
 	Now         func() time.Time
 }
 
 // An API is the control plane's http.Handler.
 type API struct {
-	o   Options
-	mux *http.ServeMux
-}
-
-// A Route of the inventory. Permission "" is open to everybody.
-type endpoint struct {
-	method, path string
-	permission   auth.Permission
-	status       int
-	serve        func(a *API, r *http.Request) (any, error)
-}
-
-var endpoints = []endpoint{
-	{http.MethodPost, "/admin/v1/projects", auth.WriteTenants, http.StatusCreated, (*API).createProject},
-	{http.MethodGet, "/admin/v1/projects", auth.ReadTenants, http.StatusOK, (*API).listProjects},
-	{http.MethodPatch, "/admin/v1/projects/{id}", auth.WriteTenants, http.StatusOK, (*API).updateProject},
-	{http.MethodPost, "/admin/v1/keys", auth.WriteTenants, http.StatusCreated, (*API).createKey},
-	{http.MethodGet, "/admin/v1/keys", auth.ReadTenants, http.StatusOK, (*API).listKeys},
-	{http.MethodPost, "/admin/v1/keys/{id}/revoke", auth.WriteTenants, http.StatusOK, (*API).revokeKey},
-	{http.MethodPost, "/admin/v1/keys/{id}/rotate", auth.WriteTenants, http.StatusCreated, (*API).rotateKey},
-	{http.MethodGet, "/admin/v1/exchanges", auth.ReadExchanges, http.StatusOK, (*API).listExchanges},
-	{http.MethodGet, "/admin/v1/exchanges/{id}", auth.ReadExchanges, http.StatusOK, (*API).exchange},
-	{http.MethodGet, "/admin/v1/usage", auth.ReadUsage, http.StatusOK, (*API).usage},
-	{http.MethodGet, "/admin/v1/prices", auth.ReadPrices, http.StatusOK, (*API).listPrices},
-	{http.MethodPut, "/admin/v1/prices", auth.WritePrices, http.StatusOK, (*API).setPrices},
-	{http.MethodGet, "/admin/v1/routes", auth.ReadRoutes, http.StatusOK, (*API).routes},
-	{http.MethodGet, "/admin/v1/status", auth.ReadRoutes, http.StatusOK, (*API).status},
+	o         Options
+	endpoints []Endpoint
+	foreign   *http.CrossOriginProtection
+	calls     *prometheus.CounterVec
+	quiet     atomic.Int64 // until when no refused key is logged, in nanoseconds since 1970
 }
 
 // New makes the control API.
 func New(o Options) *API {
-	a := &API{o: o, mux: http.NewServeMux()}
-	for _, e := range endpoints {
-		a.mux.Handle(e.method+" "+e.path, a.handler(e))
-	}
-	a.mux.HandleFunc("GET /metrics", a.metrics)
-	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeValue(w, http.StatusOK, map[string]string{"status": "alive"})
-	})
-	a.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := o.Ready(); err != nil {
-			writeFault(w, fault.Wrap(fault.NotReady, err, "Not ready: %v.", err))
-			return
-		}
-		writeValue(w, http.StatusOK, map[string]string{"status": "ready"})
-	})
-	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := a.authenticate(r); err != nil { // a stranger learns nothing of what exists
-			writeFault(w, fault.From(err))
-			return
-		}
-		writeFault(w, fault.New(fault.UnknownRoute, "No route %s %s on the control plane.", r.Method, strconv.Quote(r.URL.Path)))
-	})
+	a := &API{o: o, endpoints: Endpoints(), foreign: http.NewCrossOriginProtection()}
+	a.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "penstock_admin_requests_total",
+		Help: "Requests to the control plane, by route and the HTTP status that was sent.",
+	}, []string{"route", "status"})
+	o.Register.MustRegister(a.calls)
 	return a
+}
+
+// A call is a request that has passed the door.
+type call struct {
+	grant *auth.Grant // who makes it; nil on open routes
+	id    string      // from the path, "" if it has none
+	query query
+	body  body
 }
 
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	out := &answer{w: w, id: "ad_" + ulid.Make().String(), route: "other"}
+	defer a.end(out)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Request-Id", out.id)
+	e, c, err := a.enter(r, out)
+	var v any
+	if err == nil {
+		v, err = e.serve(a, r.Context(), c)
+	}
+	if err != nil {
+		out.refuse(a.o.Log, err)
+		return
+	}
+	if foreign, ok := v.(http.Handler); ok {
+		out.status = e.Status
+		foreign.ServeHTTP(w, r)
+		return
+	}
+	out.write(e.Status, v)
+}
+
+// end counts the request. A panic becomes a 500, if nothing was written yet, and the process lives.
+func (a *API) end(out *answer) {
+	if p := recover(); p != nil {
+		if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel that is panicked with as it is
+			panic(p)
+		}
+		a.o.Log.Error("panic in an administrative call", "request", out.id, "route", out.route, "panic", p, "stack", string(debug.Stack()))
+		if out.status != 0 {
+			panic(http.ErrAbortHandler) // the answer has begun: all that is left is to cut it
+		}
+		out.write(http.StatusInternalServerError, shown(fault.New(fault.InternalError, "Penstock met an error of its own.")))
+	}
+	a.calls.WithLabelValues(out.route, strconv.Itoa(out.status)).Inc()
+}
+
+// enter is the door of every request: what it is, who is asking, may they. A stranger learns nothing but that a key is
+// needed: not even which routes there are.
+func (a *API) enter(r *http.Request, out *answer) (*Endpoint, *call, error) {
 	if r.URL.Host != "" || strings.ContainsAny(r.Host, "/\\#@? ") {
-		writeFault(w, fault.New(fault.InvalidRequest, "The request names its host in a form that is not served here."))
-		return
+		return nil, nil, fault.New(fault.InvalidRequest, "The request names its host in a form that is not served here.")
 	}
-	a.mux.ServeHTTP(w, r)
+	if err := a.foreign.Check(r); err != nil {
+		return nil, nil, fault.Wrap(fault.NotAllowed, err, "A page of another origin may change nothing here.")
+	}
+	e, id, allowed := a.find(r.Method, r.URL.EscapedPath())
+	c := &call{id: id}
+	if e == nil || !a.open(e) {
+		var err error
+		if c.grant, err = a.authenticate(r); err != nil {
+			return nil, nil, err
+		}
+	}
+	if e == nil {
+		return nil, nil, out.noRoute(r, allowed)
+	}
+	out.route = e.Method + " " + e.Path
+	if c.grant != nil && !c.grant.Key.Role.Can(e.Permission) {
+		return nil, nil, fault.New(fault.NotAllowed, "The role %s may not do this; it needs the permission %s.", c.grant.Key.Role, e.Permission)
+	}
+	var err error
+	c.query, err = readQuery(r.URL.RawQuery, e)
+	c.body = body{r: http.MaxBytesReader(out.w, r.Body, maxBody), mayBeEmpty: e.MayBeEmpty}
+	return e, c, err
 }
 
-type grantKey struct{}
-
-// grantOf is who makes an administrative call; handlers run behind authenticate, which put it there.
-func grantOf(ctx context.Context) *auth.Grant { g, _ := ctx.Value(grantKey{}).(*auth.Grant); return g }
-
-// handler wraps an endpoint with what all have in common: who is asking, may they, and the form of the answer.
-func (a *API) handler(e endpoint) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g, err := a.authenticate(r)
-		if err == nil && !g.Key.Role.Can(e.permission) {
-			err = fault.New(fault.NotAllowed, "The role %s may not do this; it needs the permission %s.", g.Key.Role, e.permission)
-		}
-		if err != nil {
-			writeFault(w, fault.From(err))
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, 16<<20)
-		v, err := e.serve(a, r.WithContext(context.WithValue(r.Context(), grantKey{}, g)))
-		if err != nil {
-			f := fault.From(err)
-			if f.Kind == fault.Internal {
-				a.o.Log.Error("administrative call failed", "route", e.method+" "+e.path, "error", err)
-			}
-			writeFault(w, f)
-			return
-		}
-		writeValue(w, e.status, v)
-	})
+// open reports whether an endpoint needs no key.
+func (a *API) open(e *Endpoint) bool {
+	return e.Permission == "" || e.Permission == auth.ReadMetrics && a.o.OpenMetrics()
 }
 
+// authenticate finds out who is asking. A wrong key costs one hash and one look into a map, and at most one line in the
+// log a second; keys have 256 random bits, so guesses are not counted by sender: a lock-out would only be a way to lock
+// the operator out.
 func (a *API) authenticate(r *http.Request) (*auth.Grant, error) {
-	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "bearer") || key == "" {
-		f := fault.New(fault.InvalidAPIKey, "The control plane wants an admin key.")
-		f.Hint = "Send it as Authorization: Bearer KEY; it lies in <data>/admin.key."
-		return nil, f
+	presented := r.Header["Authorization"]
+	if len(presented) == 0 {
+		return nil, keyless("The control plane wants an admin key.")
 	}
-	return a.o.Keys.CheckAdmin(key)
-}
-
-func (a *API) metrics(w http.ResponseWriter, r *http.Request) {
-	if !a.o.OpenMetrics {
-		g, err := a.authenticate(r)
-		if err == nil && !g.Key.Role.Can(auth.ReadMetrics) {
-			err = fault.New(fault.NotAllowed, "The role %s may not read metrics.", g.Key.Role)
-		}
-		if err != nil {
-			writeFault(w, fault.From(err))
-			return
-		}
+	scheme, key, _ := strings.Cut(presented[0], " ")
+	if len(presented) > 1 || !strings.EqualFold(scheme, "bearer") || key == "" {
+		return nil, keyless("Authorization is not one header of the form: Bearer KEY.")
 	}
-	a.o.Metrics.ServeHTTP(w, r)
-}
-
-// A list is the form of every list answer.
-type list[T any] struct {
-	Data []T    `json:"data"`
-	Next string `json:"next"`
-}
-
-// pageSize is how much of a list one answer holds, unless the caller asks for less.
-const pageSize = 200
-
-func limitOf(r *http.Request) (int, error) {
-	s := r.URL.Query().Get("limit")
-	if s == "" {
-		return pageSize, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > 1000 {
-		return 0, fault.New(fault.InvalidRequest, "limit is %q; send a number from 1 to 1000.", s)
-	}
-	return n, nil
-}
-
-// cut makes a page of the rows that a store gave, one more than asked for telling that there are more.
-func cut[T, U any](rows []T, limit int, id func(T) string, show func(T) U) list[U] {
-	out := list[U]{Data: []U{}}
-	if len(rows) > limit {
-		rows = rows[:limit]
-		out.Next = id(rows[limit-1])
-	}
-	for _, r := range rows {
-		out.Data = append(out.Data, show(r))
-	}
-	return out
-}
-
-// read decodes a body strictly: unknown and repeated members are refused, so that nothing is accepted and ignored.
-func read(r *http.Request, into any) error {
-	b, err := io.ReadAll(r.Body)
+	grant, err := a.o.Keys.CheckAdmin(strings.TrimLeft(key, " "))
 	if err != nil {
-		var big *http.MaxBytesError
-		if errors.As(err, &big) {
-			return fault.Wrap(fault.BodyTooLarge, err, "The body is over 16 MB.")
-		}
-		return fault.Wrap(fault.InvalidRequest, err, "The body ended before its length.")
+		a.noteRefused(r, err)
 	}
-	if err := json.Unmarshal(b, into, json.RejectUnknownMembers(true)); err != nil {
-		return fault.Wrap(fault.InvalidRequest, err, "The body is not what this route takes: %s.", reason(err))
-	}
-	return nil
+	return grant, err
 }
 
-// reason takes the words of a JSON error without the Go types in it.
-func reason(err error) string {
-	var s *json.SemanticError
-	if errors.As(err, &s) {
-		where := string(s.JSONPointer)
-		if where == "" {
-			where = "/"
-		}
-		if s.Err != nil && errors.Is(s.Err, json.ErrUnknownName) {
-			return "unknown member " + where
-		}
-		return "wrong type or value at " + where
-	}
-	return strings.TrimPrefix(err.Error(), "jsontext: ")
+func keyless(message string) error {
+	f := fault.New(fault.InvalidAPIKey, "%s", message)
+	f.Hint = "Send it as Authorization: Bearer KEY; the first one lies in <data>/admin.key."
+	return f
 }
 
-func writeValue(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v, json.Deterministic(true))
-	if err != nil {
-		writeFault(w, fault.From(err))
-		return
+// noteRefused logs one refused key a second; the counter counts them all.
+func (a *API) noteRefused(r *http.Request, err error) {
+	due, now := a.quiet.Load(), time.Now().UnixNano()
+	if now >= due && a.quiet.CompareAndSwap(due, now+int64(time.Second)) {
+		a.o.Log.Warn("the control plane refused a key", "from", r.RemoteAddr, "error", err)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // a client that left has nobody to tell
 }
 
-func writeFault(w http.ResponseWriter, f *fault.Error) {
-	var body struct {
-		Error struct {
-			Code    fault.Code `json:"code"`
-			Message string     `json:"message"`
-			Hint    string     `json:"hint"`
-		} `json:"error"`
+func (a *API) metrics(context.Context, *call) (http.Handler, error) { return a.o.Metrics, nil }
+
+func (a *API) healthz(context.Context, *call) (Health, error) { return Health{Status: "alive"}, nil }
+
+func (a *API) readyz(context.Context, *call) (Health, error) {
+	err := a.o.Ready()
+	if err == nil {
+		return Health{Status: "ready"}, nil
 	}
-	body.Error.Code, body.Error.Message, body.Error.Hint = f.Code, f.Message, f.Advice()
-	if f.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
+	f := fault.Wrap(fault.NotReady, err, "Not ready: %v.", err)
+	f.RetryAfter = time.Second
+	return Health{}, f
+}
+
+// settle waits for the records of all that has been answered, so that one who got an answer finds its record.
+func (a *API) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	err := a.o.Sync(ctx)
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
 	}
-	writeValue(w, f.HTTPStatus(), body)
+	f := fault.Wrap(fault.RecordsBehind, err, "Records cannot be read at the moment: they wait in the journal for the store.")
+	f.RetryAfter = 2 * time.Second
+	return f
 }

@@ -2,86 +2,71 @@ package admin
 
 import (
 	"context"
-	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/penstock/penstock/internal/auth"
-	"github.com/penstock/penstock/internal/fault"
 )
 
-func (a *API) createProject(r *http.Request) (any, error) {
-	var in ProjectInput
-	if err := read(r, &in); err != nil {
-		return nil, err
+func (a *API) createProject(ctx context.Context, _ *call, in ProjectInput) (Project, error) {
+	spec := auth.ProjectSpec{Org: in.Org, Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict}
+	if in.Retention != "" {
+		var err error
+		if spec.Retention, err = parseSpan("retention", in.Retention); err != nil {
+			return Project{}, err
+		}
 	}
-	spec := auth.ProjectSpec{Org: in.Org, Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict != nil && *in.Strict}
-	var err error
-	if spec.Retention, err = parseSpan("retention", in.Retention); err != nil {
-		return nil, err
-	}
-	p, err := a.o.Tenants.CreateProject(r.Context(), spec)
+	p, err := a.o.Tenants.CreateProject(ctx, spec)
 	if err != nil {
-		return nil, err
+		return Project{}, err
 	}
 	return projectOf(p), nil
 }
 
-func (a *API) updateProject(r *http.Request) (any, error) {
-	var in ProjectInput
-	if err := read(r, &in); err != nil {
-		return nil, err
-	}
-	if in.Org != "" {
-		return nil, fault.New(fault.InvalidRequest, "A project cannot move to another organisation; make one there.")
-	}
-	change := auth.ProjectChange{Labels: in.Labels, Strict: in.Strict}
-	if in.Name != "" {
-		change.Name = &in.Name
-	}
-	if in.Bodies != "" {
-		change.Bodies = &in.Bodies
-	}
-	if in.Retention != "" {
-		d, err := parseSpan("retention", in.Retention)
+func (a *API) changeProject(ctx context.Context, c *call, in ProjectChange) (Project, error) {
+	change := auth.ProjectChange{Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict}
+	if in.Retention != nil {
+		d, err := parseSpan("retention", *in.Retention)
 		if err != nil {
-			return nil, err
+			return Project{}, err
 		}
 		change.Retention = &d
 	}
-	p, err := a.o.Tenants.UpdateProject(r.Context(), r.PathValue("id"), change)
+	p, err := a.o.Tenants.Store.FindProject(ctx, "", c.id)
+	if err == nil {
+		p, err = a.o.Tenants.UpdateProject(ctx, p.ID, change)
+	}
 	if err != nil {
-		return nil, err
+		return Project{}, err
 	}
 	return projectOf(p), nil
 }
 
-func (a *API) listProjects(r *http.Request) (any, error) {
-	limit, err := limitOf(r)
+func (a *API) listProjects(ctx context.Context, c *call) (list[Project], error) {
+	limit, err := c.query.limit()
 	if err != nil {
-		return nil, err
+		return list[Project]{}, err
 	}
-	rows, err := a.o.Tenants.Store.Projects(r.Context(), r.URL.Query().Get("after"), limit+1)
+	rows, err := a.o.Tenants.Store.Projects(ctx, c.query["after"], limit+1)
 	if err != nil {
-		return nil, err
+		return list[Project]{}, err
 	}
-	return cut(rows, limit, func(p auth.Project) string { return p.ID }, projectOf), nil
+	return page(rows, limit, func(p auth.Project) string { return p.ID }, projectOf), nil
 }
 
-func (a *API) createKey(r *http.Request) (any, error) {
-	var in KeyInput
-	if err := read(r, &in); err != nil {
-		return nil, err
-	}
+func (a *API) createKey(ctx context.Context, c *call, in KeyInput) (NewKey, error) {
 	spec := auth.KeySpec{Project: in.Project, Name: in.Name, Models: in.Models, Role: auth.Role(in.Role), SHA256: in.SHA256}
-	var err error
-	if spec.Expires, err = parseSpan("expires", in.Expires); err != nil {
-		return nil, err
+	if in.Expires != "" {
+		var err error
+		if spec.Expires, err = parseSpan("expires", in.Expires); err != nil {
+			return NewKey{}, err
+		}
+		if spec.Expires == 0 { // to auth, it would be a key without end
+			return NewKey{}, badParam("expires", "expires: a key that is to end at once; send a span such as 720h, or leave it out for a key without end.")
+		}
 	}
-	issued, err := a.o.Tenants.CreateKey(r.Context(), grantOf(r.Context()).Key.Role, spec)
+	issued, err := a.o.Tenants.CreateKey(ctx, c.grant.Key.Role, spec)
 	if err != nil {
-		return nil, err
+		return NewKey{}, err
 	}
 	return newKey(issued), nil
 }
@@ -94,56 +79,56 @@ func newKey(i auth.Issued) NewKey {
 	}
 }
 
-func (a *API) listKeys(r *http.Request) (any, error) {
-	limit, err := limitOf(r)
+func (a *API) listKeys(ctx context.Context, c *call) (list[Key], error) {
+	limit, err := c.query.limit()
 	if err != nil {
-		return nil, err
+		return list[Key]{}, err
 	}
-	project, err := a.projectID(r.Context(), r.URL.Query().Get("project"))
+	project, err := a.projectID(ctx, c.query["project"])
 	if err != nil {
-		return nil, err
+		return list[Key]{}, err
 	}
-	rows, err := a.o.Tenants.Store.Keys(r.Context(), project, r.URL.Query().Get("after"), limit+1)
+	rows, err := a.o.Tenants.Store.Keys(ctx, project, c.query["after"], limit+1)
 	if err != nil {
-		return nil, err
+		return list[Key]{}, err
 	}
-	names, err := a.projectNames(r.Context(), rows)
-	if err != nil {
-		return nil, err
+	names := map[string]string{}
+	for _, k := range rows {
+		if err := a.projectName(ctx, names, k.Project); err != nil {
+			return list[Key]{}, err
+		}
 	}
 	show := func(k auth.Key) Key { return keyOf(k, names[k.Project]) }
-	return cut(rows, limit, func(k auth.Key) string { return k.ID }, show), nil
+	return page(rows, limit, func(k auth.Key) string { return k.ID }, show), nil
 }
 
-func (a *API) projectNames(ctx context.Context, keys []auth.Key) (map[string]string, error) {
+// projectID lets callers name a project by id or name; "" is all.
+func (a *API) projectID(ctx context.Context, nameOrID string) (string, error) {
+	if nameOrID == "" {
+		return "", nil
+	}
+	p, err := a.o.Tenants.Store.FindProject(ctx, "", nameOrID)
+	return p.ID, err
+}
+
+// projectName adds a project's name to names, unless it is there.
+func (a *API) projectName(ctx context.Context, names map[string]string, id string) error {
+	if _, known := names[id]; known {
+		return nil
+	}
+	p, err := a.o.Tenants.Store.FindProject(ctx, "", id)
+	names[id] = p.Name
+	return err
+}
+
+func (a *API) revokeKey(ctx context.Context, c *call, _ Nothing) (Key, error) {
+	k, err := a.o.Tenants.RevokeKey(ctx, c.grant.Key.Role, c.id)
+	if err != nil {
+		return Key{}, err
+	}
 	names := map[string]string{}
-	for _, k := range keys {
-		if names[k.Project] != "" {
-			continue
-		}
-		p, err := a.o.Tenants.Store.FindProject(ctx, "", k.Project)
-		if err != nil {
-			return nil, err
-		}
-		names[k.Project] = p.Name
-	}
-	return names, nil
-}
-
-func (a *API) revokeKey(r *http.Request) (any, error) {
-	var in struct{}
-	if r.ContentLength != 0 {
-		if err := read(r, &in); err != nil {
-			return nil, err
-		}
-	}
-	k, err := a.o.Tenants.RevokeKey(r.Context(), grantOf(r.Context()).Key.Role, r.PathValue("id"))
-	if err != nil {
-		return nil, err
-	}
-	names, err := a.projectNames(r.Context(), []auth.Key{k})
-	if err != nil {
-		return nil, err
+	if err := a.projectName(ctx, names, k.Project); err != nil {
+		return Key{}, err
 	}
 	return keyOf(k, names[k.Project]), nil
 }
@@ -151,50 +136,17 @@ func (a *API) revokeKey(r *http.Request) (any, error) {
 // defaultOverlap is how long a rotated key works on if nothing else is said.
 const defaultOverlap = 24 * time.Hour
 
-func (a *API) rotateKey(r *http.Request) (any, error) {
-	var in RotateInput
-	if r.ContentLength != 0 {
-		if err := read(r, &in); err != nil {
-			return nil, err
-		}
-	}
+func (a *API) rotateKey(ctx context.Context, c *call, in RotateInput) (NewKey, error) {
 	overlap := defaultOverlap
 	if in.Overlap != "" {
 		var err error
 		if overlap, err = parseSpan("overlap", in.Overlap); err != nil {
-			return nil, err
+			return NewKey{}, err
 		}
 	}
-	issued, err := a.o.Tenants.RotateKey(r.Context(), grantOf(r.Context()).Key.Role, r.PathValue("id"), overlap)
+	issued, err := a.o.Tenants.RotateKey(ctx, c.grant.Key.Role, c.id, overlap)
 	if err != nil {
-		return nil, err
+		return NewKey{}, err
 	}
 	return newKey(issued), nil
-}
-
-// parseSpan reads a span of time with a unit: what Go reads, and days ("30d").
-func parseSpan(member, s string) (time.Duration, error) {
-	if s == "" {
-		return 0, nil
-	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n <= 36500 {
-			return time.Duration(n) * 24 * time.Hour, nil
-		}
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		f := fault.New(fault.InvalidRequest, "%s: %q is not a span of time; write it as 720h or 30d.", member, s)
-		f.Param = member
-		return 0, f
-	}
-	return d, nil
-}
-
-// span writes a span of time the way parseSpan reads it, in days where it is whole days.
-func span(d time.Duration) string {
-	if day := 24 * time.Hour; d%day == 0 {
-		return strconv.Itoa(int(d/day)) + "d"
-	}
-	return d.String()
 }

@@ -4,21 +4,23 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/usage"
 )
 
-// The types of the API are their own, and never those that the store keeps: what is not named here cannot leak.
+// The types of the API are its own, and never those that the store keeps: what is not named here cannot leak. Their
+// comments become the descriptions in api/openapi.yaml.
 
-// A Project is a project as the API shows it.
+// A Project owns keys, records and settings.
 type Project struct {
 	ID        string            `json:"id"`
-	Org       string            `json:"org"`
+	Org       string            `json:"org"` // the organisation's name
 	Name      string            `json:"name"`
 	Labels    map[string]string `json:"labels"`
-	Bodies    string            `json:"bodies"`
-	Retention string            `json:"retention,omitzero"`
-	Strict    bool              `json:"strict"`
+	Bodies    string            `json:"bodies"`             // none or keep
+	Retention string            `json:"retention,omitzero"` // how long kept bodies live, such as 30d
+	Strict    bool              `json:"strict"`             // the record of every try is synced to the disk before it is sent
 	Created   time.Time         `json:"created"`
 }
 
@@ -33,30 +35,39 @@ func projectOf(p auth.Project) Project {
 	return out
 }
 
-// A ProjectInput makes or changes a project; what is absent stays as it is, or takes the default.
+// A ProjectInput makes a project.
 type ProjectInput struct {
-	Name      string            `json:"name,omitzero"`
-	Org       string            `json:"org,omitzero"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	Bodies    string            `json:"bodies,omitzero"`
-	Retention string            `json:"retention,omitzero"`
+	Name      string            `json:"name"`               // unique in its organisation
+	Org       string            `json:"org,omitzero"`       // made if it is new; "default" if it is left out
+	Labels    map[string]string `json:"labels,omitempty"`   // such as cost_center: "42"
+	Bodies    string            `json:"bodies,omitzero"`    // none (the default) or keep
+	Retention string            `json:"retention,omitzero"` // needed with bodies: keep; such as 30d
+	Strict    bool              `json:"strict,omitzero"`    // sync the record of every try to the disk before it is sent
+}
+
+// A ProjectChange changes a project; what is left out stays as it is.
+type ProjectChange struct {
+	Name      *string           `json:"name,omitzero"`
+	Labels    map[string]string `json:"labels,omitzero"` // replaces all labels
+	Bodies    *string           `json:"bodies,omitzero"` // none or keep
+	Retention *string           `json:"retention,omitzero"`
 	Strict    *bool             `json:"strict,omitzero"`
 }
 
-// A Key is a key as the API shows it: never the key itself, never its hash.
+// A Key is a key as it may be seen: never the key itself, never its hash.
 type Key struct {
 	ID          string     `json:"id"`
-	Project     string     `json:"project"`
+	Project     string     `json:"project"` // id
 	ProjectName string     `json:"project_name"`
 	Name        string     `json:"name"`
-	Prefix      string     `json:"prefix"`
+	Prefix      string     `json:"prefix"` // the first characters of the key
 	Role        string     `json:"role"`
-	Models      []string   `json:"models"`
+	Models      []string   `json:"models"` // globs on the models that it may ask for; none means all
 	Created     time.Time  `json:"created"`
-	Expires     *time.Time `json:"expires"`
-	Revoked     *time.Time `json:"revoked"`
-	Replaces    string     `json:"replaces,omitzero"`
-	LastUsed    *time.Time `json:"last_used"`
+	Expires     *time.Time `json:"expires"`           // null: never
+	Revoked     *time.Time `json:"revoked"`           // null: not revoked; may lie in the future, after a rotation
+	Replaces    string     `json:"replaces,omitzero"` // id of the key that this one was rotated from
+	LastUsed    *time.Time `json:"last_used"`         // null: never; may lag by seconds
 }
 
 func keyOf(k auth.Key, project string) Key {
@@ -76,43 +87,45 @@ func instant(t time.Time) *time.Time {
 	return &t
 }
 
-// A KeyInput makes a key. Expires is a span from now, such as 720h or 30d.
+// A KeyInput makes a key.
 type KeyInput struct {
-	Project string   `json:"project"`
-	Name    string   `json:"name,omitzero"`
-	Models  []string `json:"models,omitempty"`
-	Expires string   `json:"expires,omitzero"`
-	Role    string   `json:"role,omitzero"`
-	// SHA256 takes over a key of another gateway, whose text is not known, by its SHA-256 in hex.
-	SHA256 string `json:"sha256,omitzero"`
+	Project string   `json:"project"`          // id, or name if only one organisation has the name
+	Name    string   `json:"name,omitzero"`    // the key's prefix if it is left out
+	Models  []string `json:"models,omitempty"` // globs on the models that it may ask for; all if it is left out
+	Expires string   `json:"expires,omitzero"` // span from now, such as 720h or 30d; never if it is left out
+	Role    string   `json:"role,omitzero"`    // caller if it is left out
+	SHA256  string   `json:"sha256,omitzero"`  // takes over a key of another gateway by its SHA-256, in hex
 }
 
 // A RotateInput says how long the old key works on.
 type RotateInput struct {
-	Overlap string `json:"overlap,omitzero"`
+	Overlap string `json:"overlap,omitzero"` // 24h if it is left out; 0s is not at all
 }
 
-// A NewKey is the one answer that holds a key. Key is empty for a key that was taken over.
+// Nothing is the body of a request that has nothing to say.
+type Nothing struct{}
+
+// A NewKey is the one answer that holds a key.
 type NewKey struct {
 	ID      string     `json:"id"`
-	Key     string     `json:"key"`
+	Key     string     `json:"key"` // shown this once; "" for a key that was taken over
 	Prefix  string     `json:"prefix"`
-	Project string     `json:"project"`
+	Project string     `json:"project"` // id
 	Name    string     `json:"name"`
 	Role    string     `json:"role"`
-	Expires *time.Time `json:"expires"`
+	Expires *time.Time `json:"expires"` // null: never
 }
 
-// A Price is in US dollars per million tokens, as decimal text.
+// A Price is what a target costs, in US dollars per million tokens, as decimal text.
 type Price struct {
 	Target      string     `json:"target"` // PROVIDER/MODEL
 	Input       string     `json:"input,omitzero"`
 	Output      string     `json:"output,omitzero"`
 	CachedInput string     `json:"cached_input,omitzero"`
 	CacheWrite  string     `json:"cache_write,omitzero"`
-	Source      string     `json:"source,omitzero"`
-	Set         *time.Time `json:"set,omitzero"`
-	Unpriced    bool       `json:"unpriced,omitzero"`
+	Source      string     `json:"source,omitzero"`   // where the price is from
+	Set         *time.Time `json:"set,omitzero"`      // when an operator set it; left out if none did
+	Unpriced    bool       `json:"unpriced,omitzero"` // there is no price, which is not zero
 }
 
 // PriceOf writes a price as the API has it.
@@ -123,28 +136,51 @@ func PriceOf(t llm.Target, p llm.Price) Price {
 	}
 }
 
-// A Usage is the answer to a question for sums. Names gives the names of the projects and keys in it by their ids.
+// A PricesInput sets prices.
+type PricesInput struct {
+	Data []PriceInput `json:"data"`
+}
+
+// A PriceInput sets what a target costs, in US dollars per million tokens, as decimal text with at most six decimals.
+type PriceInput struct {
+	Target      string `json:"target"`                // PROVIDER/MODEL
+	Input       string `json:"input"`                 // prompt tokens
+	Output      string `json:"output"`                // generated tokens
+	CachedInput string `json:"cached_input,omitzero"` // prompt tokens from the provider's cache; as input if it is left out
+	CacheWrite  string `json:"cache_write,omitzero"`  // prompt tokens written to the provider's cache; as input if it is left out
+	Source      string `json:"source,omitzero"`       // where the price is from; "set" if it is left out
+}
+
+// PriceInputOf writes a price the way it is set.
+func PriceInputOf(o catalog.Override) PriceInput {
+	p := PriceOf(o.Target, o.Price)
+	return PriceInput{
+		Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: o.Source,
+	}
+}
+
+// A Usage is the answer to a question for sums.
 type Usage struct {
-	From    string            `json:"from"`
-	To      string            `json:"to"`
+	From    time.Time         `json:"from"`
+	To      time.Time         `json:"to"` // not part of the span
 	GroupBy []string          `json:"group_by"`
 	Data    []usage.Sum       `json:"data"`
-	Names   map[string]string `json:"names"`
+	Names   map[string]string `json:"names"` // of the projects and keys in data, by their ids
 }
 
 // A Route is what answers for one model name.
 type Route struct {
-	Model   string        `json:"model"`
-	Route   string        `json:"route"`
+	Model   string        `json:"model"` // as it is asked for
+	Route   string        `json:"route"` // how a target is chosen: failover
 	Targets []RouteTarget `json:"targets"`
 }
 
 // A RouteTarget is one of the targets of a Route, in the order in which they are tried.
 type RouteTarget struct {
-	Target    string `json:"target"`
-	Price     *Price `json:"price"`   // null: unpriced
-	Context   int64  `json:"context"` // tokens; 0: unknown
-	MaxOutput int64  `json:"max_output"`
+	Target    string `json:"target"`     // PROVIDER/MODEL
+	Price     *Price `json:"price"`      // null: unpriced
+	Context   int64  `json:"context"`    // tokens of prompt and answer together; 0: unknown
+	MaxOutput int64  `json:"max_output"` // tokens; 0: unknown
 }
 
 // A Status says how the process is.
@@ -154,8 +190,44 @@ type Status struct {
 	Ready          bool      `json:"ready"`
 	Reason         string    `json:"reason,omitzero"` // why it is not ready
 	ConfigLoaded   time.Time `json:"config_loaded"`
-	ConfigError    string    `json:"config_error,omitzero"` // of the last reload, "" if it succeeded
+	ConfigError    string    `json:"config_error,omitzero"` // of the last reload; left out if it succeeded
 	Models         int       `json:"models"`
 	Providers      int       `json:"providers"`
-	JournalBacklog int64     `json:"journal_backlog_bytes"`
+	JournalBacklog int64     `json:"journal_backlog_bytes"` // records that wait for the store
+}
+
+// Health is the answer of the probes.
+type Health struct {
+	Status string `json:"status"` // alive or ready
+}
+
+// A Refusal is the answer to every request that is not served.
+type Refusal struct {
+	Error RefusalError `json:"error"`
+}
+
+// A RefusalError says what was wrong and what to do.
+type RefusalError struct {
+	Code    string `json:"code"`    // stable; listed in docs/reference/errors.md
+	Message string `json:"message"` // what, and where
+	Hint    string `json:"hint"`    // what to do; may be ""
+}
+
+// A list is a page of a list.
+type list[T any] struct {
+	Data []T    `json:"data"`
+	Next string `json:"next"` // send it as after for the next page; "" at the end
+}
+
+// page makes a page of the rows that a store gave, one more than asked for telling that there are more.
+func page[T, U any](rows []T, limit int, id func(T) string, show func(T) U) list[U] {
+	out := list[U]{Data: []U{}}
+	if len(rows) > limit {
+		rows = rows[:limit]
+		out.Next = id(rows[limit-1])
+	}
+	for _, r := range rows {
+		out.Data = append(out.Data, show(r))
+	}
+	return out
 }

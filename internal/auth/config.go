@@ -11,7 +11,7 @@ import (
 type Config struct {
 	// MaxStale bounds how long keys are checked against what was last read of them: a revoked key is dead after it even
 	// if the store is away, and every key is answered 503 then. From 2 s to 60 s.
-	MaxStale time.Duration `yaml:"max_stale" doc:"how old the snapshot of keys may be before they are answered 503; a revoked key is dead everywhere within it" default:"5s"`
+	MaxStale time.Duration `yaml:"max_stale" restart:"true" doc:"how old the snapshot of keys may be before they are answered 503; a revoked key is dead everywhere within it" default:"5s"`
 }
 
 // DefaultConfig is what holds where the file says nothing.

@@ -22,7 +22,7 @@ func (a *app) configCheck() *cobra.Command {
 		Example: "  penstock config check -c penstock.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(cmd.Context(), f.options(a))
+			cfg, err := config.Load(cmd.Context(), f.options(a, false))
 			if err != nil {
 				return configError(err)
 			}
@@ -57,7 +57,7 @@ func (a *app) configShow() *cobra.Command {
 		Short: "Print what a file and the environment come to, and where each value is from; secrets stay masked",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(cmd.Context(), f.options(a))
+			cfg, err := config.Load(cmd.Context(), f.options(a, false))
 			if err != nil {
 				return configError(err)
 			}

@@ -56,10 +56,10 @@ func (c *adminClient) makeKey(ctx context.Context, project string) (string, erro
 
 // setPrices gives Penstock the prices that simulated providers charge.
 func (c *adminClient) setPrices(ctx context.Context, providers sim.Config) error {
-	prices := page[admin.Price]{}
+	prices := admin.PricesInput{}
 	for name, p := range providers.Providers {
 		for model, m := range p.Models {
-			price := admin.Price{Target: name + "/" + model, Input: m.Price.Input, Output: m.Price.Output, CachedInput: m.Price.Cached}
+			price := admin.PriceInput{Target: name + "/" + model, Input: m.Price.Input, Output: m.Price.Output, CachedInput: m.Price.Cached}
 			if price.Output == "" {
 				price.Output = "0"
 			}

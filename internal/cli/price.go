@@ -25,7 +25,7 @@ func (a *app) priceCommand() *cobra.Command {
 }
 
 func (a *app) priceSet(f *adminFlags) *cobra.Command {
-	in := admin.Price{}
+	in := admin.PriceInput{}
 	c := &cobra.Command{
 		Use:   "set PROVIDER/MODEL --input DOLLARS --output DOLLARS",
 		Short: "Set what a model costs, in US dollars per million tokens",
@@ -38,7 +38,7 @@ func (a *app) priceSet(f *adminFlags) *cobra.Command {
 				return err
 			}
 			in.Target = args[0]
-			return a.putPrices(cmd, f, client, []admin.Price{in})
+			return a.putPrices(cmd, f, client, []admin.PriceInput{in})
 		},
 	}
 	c.Flags().StringVar(&in.Input, "input", "", "a million prompt tokens")
@@ -50,9 +50,9 @@ func (a *app) priceSet(f *adminFlags) *cobra.Command {
 	return c
 }
 
-func (a *app) putPrices(cmd *cobra.Command, f *adminFlags, client *adminClient, prices []admin.Price) error {
+func (a *app) putPrices(cmd *cobra.Command, f *adminFlags, client *adminClient, prices []admin.PriceInput) error {
 	var out page[admin.Price]
-	if err := client.call(cmd.Context(), http.MethodPut, "/prices", nil, page[admin.Price]{Data: prices}, &out); err != nil {
+	if err := client.call(cmd.Context(), http.MethodPut, "/prices", nil, admin.PricesInput{Data: prices}, &out); err != nil {
 		return err
 	}
 	if f.json {
@@ -87,10 +87,9 @@ A LiteLLM price table (JSON, US dollars per token) is taken as it is.`,
 			if err != nil {
 				return err
 			}
-			prices := make([]admin.Price, len(overrides))
+			prices := make([]admin.PriceInput, len(overrides))
 			for i, o := range overrides {
-				prices[i] = admin.PriceOf(o.Target, o.Price)
-				prices[i].Source = o.Source
+				prices[i] = admin.PriceInputOf(o)
 			}
 			return a.putPrices(cmd, f, client, prices)
 		},

@@ -19,9 +19,8 @@ func (a *app) projectCommand() *cobra.Command {
 	return c
 }
 
-// A projectFlags holds what can be said of a project.
+// A projectFlags holds what can be said of a project when it is made and later.
 type projectFlags struct {
-	org       string
 	labels    []string
 	bodies    string
 	retention string
@@ -29,33 +28,30 @@ type projectFlags struct {
 }
 
 func (p *projectFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&p.org, "org", "", "organisation that the project belongs to")
 	c.Flags().StringArrayVar(&p.labels, "label", nil, "label as NAME=VALUE, for usage by cost centre and the like; may be repeated")
 	c.Flags().StringVar(&p.bodies, "bodies", "", "whether bodies are kept: none or keep")
 	c.Flags().StringVar(&p.retention, "retention", "", "how long kept bodies live, such as 30d")
 	c.Flags().BoolVar(&p.strict, "strict", false, "sync the record of every try to the disk before it is sent")
 }
 
-func (p *projectFlags) input(c *cobra.Command, name string) (admin.ProjectInput, error) {
-	in := admin.ProjectInput{Name: name, Org: p.org, Bodies: p.bodies, Retention: p.retention}
-	if c.Flags().Changed("strict") {
-		in.Strict = &p.strict
-	}
-	for _, l := range p.labels {
-		k, v, ok := strings.Cut(l, "=")
-		if !ok || k == "" {
-			return in, fail(exitUsage, "write it as --label cost_center=42", "--label %q has no name or no value", l)
+// labelsOf reads labels; nil if there are none.
+func labelsOf(texts []string) (map[string]string, error) {
+	var labels map[string]string
+	for _, l := range texts {
+		name, value, ok := strings.Cut(l, "=")
+		if _, twice := labels[name]; !ok || name == "" || twice {
+			return nil, fail(exitUsage, "write each name once, as in --label cost_center=42", "--label %q has no name or no value, or is there twice", l)
 		}
-		if in.Labels == nil {
-			in.Labels = map[string]string{}
+		if labels == nil {
+			labels = map[string]string{}
 		}
-		in.Labels[k] = v
+		labels[name] = value
 	}
-	return in, nil
+	return labels, nil
 }
 
 func (a *app) projectCreate(f *adminFlags) *cobra.Command {
-	p := &projectFlags{}
+	p, org := &projectFlags{}, ""
 	c := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a project",
@@ -63,9 +59,12 @@ func (a *app) projectCreate(f *adminFlags) *cobra.Command {
   penstock project create search --org acme --label cost_center=42 --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := p.input(cmd, args[0])
+			labels, err := labelsOf(p.labels)
 			if err != nil {
 				return err
+			}
+			in := admin.ProjectInput{
+				Name: args[0], Org: org, Labels: labels, Bodies: p.bodies, Retention: p.retention, Strict: p.strict,
 			}
 			client, err := a.client(cmd.Context(), f)
 			if err != nil {
@@ -84,6 +83,7 @@ func (a *app) projectCreate(f *adminFlags) *cobra.Command {
 		},
 	}
 	p.add(c)
+	c.Flags().StringVar(&org, "org", "", "organisation that the project belongs to; made if it is new (default: default)")
 	return c
 }
 
@@ -92,11 +92,11 @@ func (a *app) projectSet(f *adminFlags) *cobra.Command {
 	var name string
 	c := &cobra.Command{
 		Use:     "set PROJECT",
-		Short:   "Change a project",
+		Short:   "Change a project; what is not said stays as it is, but labels replace all labels",
 		Example: "  penstock project set checkout --label cost_center=43\n  penstock project set checkout --name checkout-eu",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, err := p.input(cmd, name)
+			in, err := p.change(cmd, name)
 			if err != nil {
 				return err
 			}
@@ -118,6 +118,22 @@ func (a *app) projectSet(f *adminFlags) *cobra.Command {
 	p.add(c)
 	c.Flags().StringVar(&name, "name", "", "new name")
 	return c
+}
+
+// change holds the flags that were given.
+func (p *projectFlags) change(c *cobra.Command, name string) (in admin.ProjectChange, err error) {
+	for flag, set := range map[string]func(){
+		"name":      func() { in.Name = &name },
+		"bodies":    func() { in.Bodies = &p.bodies },
+		"retention": func() { in.Retention = &p.retention },
+		"strict":    func() { in.Strict = &p.strict },
+	} {
+		if c.Flags().Changed(flag) {
+			set()
+		}
+	}
+	in.Labels, err = labelsOf(p.labels)
+	return in, err
 }
 
 func (a *app) projectList(f *adminFlags) *cobra.Command {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -43,14 +42,15 @@ func (f *serveFlags) add(c *cobra.Command) {
 	c.Flags().BoolVar(&f.json, "json", false, "print one line of JSON when listening, and log as JSON")
 }
 
-func (f *serveFlags) options(a *app) config.Options {
+// options are what to load. references asks for the secrets that the file refers to, which only a serving process needs.
+func (f *serveFlags) options(a *app, references bool) config.Options {
 	flags := map[string]string{}
 	for name, value := range f.values {
 		if *value != "" {
 			flags[name] = *value
 		}
 	}
-	return config.Options{File: f.file, Env: a.env, Flags: flags}
+	return config.Options{File: f.file, Env: a.env, Flags: flags, References: references}
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -73,7 +73,7 @@ SIGTERM or Ctrl-C drains and stops.`,
 
 func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	begun := time.Now()
-	load := func(ctx context.Context) (*config.File, error) { return config.Load(ctx, f.options(a)) }
+	load := func(ctx context.Context) (*config.File, error) { return config.Load(ctx, f.options(a, true)) }
 	cfg, err := load(ctx)
 	if err != nil {
 		return configError(err)
@@ -83,67 +83,18 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 			"There are no providers: no file was given, and the environment names none")
 	}
 	log := a.logger(cfg, f.json)
-	s, err := server.New(ctx, cfg, server.Options{Log: log, Version: a.version})
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	s, err := server.New(ctx, cfg, server.Options{Log: log, Version: a.version, Load: load, Hangup: hangup})
 	if err != nil {
 		return startError(err)
 	}
 	a.announce(cfg, s, f.json, time.Since(begun))
-	reloads := make(chan struct{}, 1)
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	a.watch(watching, cfg, reloads, log)
-	go func() { // ends with watching
-		for {
-			select {
-			case <-watching.Done():
-				return
-			case <-reloads:
-				a.reload(watching, s, load, log)
-			}
-		}
-	}()
 	if err := s.Run(ctx); err != nil {
 		return fail(exitFailure, "", "Penstock stopped with an error: %v", err)
 	}
 	return nil
-}
-
-// watch sends into reloads when the file changes and on SIGHUP, until ctx ends.
-func (a *app) watch(ctx context.Context, cfg *config.File, reloads chan<- struct{}, log *slog.Logger) {
-	ask := func() {
-		select {
-		case reloads <- struct{}{}:
-		default: // one is waiting already
-		}
-	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	go func() {
-		defer signal.Stop(hup)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hup:
-				ask()
-			}
-		}
-	}()
-	if cfg.Path() != "" {
-		go func() {
-			if err := config.Watch(ctx, cfg.Path(), ask); err != nil {
-				log.Error("the file is not watched any more; reload with SIGHUP", "error", err)
-			}
-		}()
-	}
-}
-
-func (a *app) reload(ctx context.Context, s *server.Server, load func(context.Context) (*config.File, error), log *slog.Logger) {
-	if err := s.Reload(ctx, load); err != nil {
-		log.Error("configuration not taken over; the one before stays in force", "error", err)
-		return
-	}
-	log.Info("configuration taken over")
 }
 
 func (a *app) logger(cfg *config.File, asJSON bool) *slog.Logger {
@@ -212,6 +163,3 @@ func startError(err error) error {
 	}
 	return fail(exitFailure, "", "%v", err)
 }
-
-// discard is a log that nobody reads.
-func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

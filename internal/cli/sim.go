@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
@@ -77,16 +78,12 @@ func (a *app) announceSim(cfg sim.Config, addr string, asJSON bool) {
 	fmt.Fprintf(a.err, "Bill at http://%s/_bill. Ctrl-C stops.\n", addr)
 }
 
+// joinNames lists models; "*" stands for all further names.
 func joinNames(names []string) string {
-	s := ""
-	for i, n := range names {
-		if i > 0 {
-			s += ", "
-		}
-		if n == "*" {
-			n = "and any other"
-		}
-		s += n
+	known := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "*" })
+	s := strings.Join(known, ", ")
+	if len(known) < len(names) {
+		s += " and any other"
 	}
 	return s
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/guptarohit/asciigraph"
 	"github.com/spf13/cobra"
@@ -67,7 +68,8 @@ func (a *app) printUsage(f *adminFlags, u *usageFlags, out admin.Usage) error {
 	case u.csv:
 		return a.usageCSV(out)
 	case len(out.Data) == 0:
-		fmt.Fprintf(a.err, "No exchanges from %s to %s. Send one: penstock chat MODEL \"hello\", or widen with --from.\n", out.From, out.To)
+		fmt.Fprintf(a.err, "No exchanges from %s to %s. Send one: penstock chat MODEL \"hello\", or widen with --from.\n",
+			out.From.Format(time.RFC3339), out.To.Format(time.RFC3339))
 		return nil
 	case u.plot:
 		return a.usagePlot(out)

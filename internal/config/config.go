@@ -46,7 +46,7 @@ type File struct {
 	// ShutdownGrace may be 0: then nothing is waited for.
 	ShutdownGrace time.Duration `yaml:"shutdown_grace" zero:"true" default:"30s" doc:"how long open exchanges may go on after a stop was asked for"`
 	Usage         usage.Config  `yaml:",inline"` // records
-	Log           Log           `yaml:"log" doc:"the log on stderr"`
+	Log           Log           `yaml:"log" restart:"true" doc:"the log on stderr"`
 
 	// Discovered is what the environment offered where there is no file.
 	Discovered Discovered `yaml:"-"`
@@ -70,8 +70,8 @@ func (t TLS) On() bool { return t.Cert != "" }
 type Admin struct {
 	Listen         string `yaml:"listen" kind:"address" default:"127.0.0.1:8081" restart:"true" doc:"address of the control plane, HOST:PORT; port 0 takes a free one"`
 	TLS            TLS    `yaml:"tls" restart:"true" doc:"certificate of the control plane; needed on a public address"`
-	OpenMetrics    bool   `yaml:"open_metrics" doc:"/metrics needs no key"`
-	AllowPlaintext bool   `yaml:"allow_plaintext" doc:"plain HTTP on a public address, for the control plane behind something that adds TLS"`
+	OpenMetrics    bool   `yaml:"open_metrics" restart:"true" doc:"/metrics needs no key"`
+	AllowPlaintext bool   `yaml:"allow_plaintext" restart:"true" doc:"plain HTTP on a public address, for the control plane behind something that adds TLS"`
 }
 
 // Egress is the way out to the providers.

@@ -5,70 +5,99 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
+	"mime"
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/penstock/penstock/internal/fault"
 )
 
-// A body is a request's body in a pooled buffer. It has one owner, who frees it after the exchange has ended.
+// A body is a request's body in a buffer. It has one owner, who frees it after the exchange has ended.
 type body struct {
+	*buffer
 	g    *Gateway
-	b    []byte
 	held int64 // counted against Limits.InFlight
 }
 
 // readBody reads a body under the limits on size, on time, and on what all bodies together may hold.
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, l Limits) (*body, error) {
+	b, err := g.tryBody(w, r, l)
+	if err != nil {
+		leaveBody(w, r)
+	}
+	return b, err
+}
+
+func (g *Gateway) tryBody(w http.ResponseWriter, r *http.Request, l Limits) (*body, error) {
 	if r.ContentLength > l.Body {
 		return nil, tooLarge(r.ContentLength, l.Body)
 	}
-	if err := checkCharset(r.Header); err != nil {
+	if err := checkCharset(r.Header.Get("Content-Type")); err != nil {
 		return nil, err
 	}
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(l.BodyTime)) // writers that cannot are test recorders
-	b := &body{g: g}
+	_ = rc.SetReadDeadline(time.Now().Add(l.BodyTime)) // recorders in tests cannot
 	src, err := decoded(r)
-	if err == nil {
-		err = b.read(src, max(r.ContentLength, 0), l)
-	}
-	_ = rc.SetReadDeadline(time.Time{})
 	if err != nil {
+		return nil, bodyError(err, l)
+	}
+	b := &body{g: g}
+	if err := b.read(src, max(r.ContentLength, 0), l); err != nil {
 		b.free()
 		return nil, bodyError(err, l)
 	}
+	_ = rc.SetReadDeadline(time.Time{})
 	return b, nil
+}
+
+// linger is how long a client that is still sending may take to notice that it has its answer already.
+const linger = time.Second
+
+// leaveBody lets a request be answered without its body: the server must not wait for one that may never come, neither
+// before the answer nor after it, so the connection is closed.
+func leaveBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	w.Header()["Connection"] = closing
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(linger)) // recorders in tests cannot
 }
 
 // free gives the buffer back.
 func (b *body) free() {
 	b.g.held.Add(-b.held)
-	putBuffer(b.b)
-	b.b, b.held = nil, 0
+	b.held = 0
+	if b.buffer != nil {
+		b.buffer.free()
+	}
 }
 
-// grow replaces the buffer by one that holds n bytes, if all bodies together may grow by that much.
+// grow replaces the buffer by one that holds n bytes, but not more than a body may have and the one that shows that it
+// has too many, if all bodies together may grow by that much.
 func (b *body) grow(n int64, l Limits) error {
-	if !b.g.hold(n-b.held, l.InFlight) {
+	n = min(n, l.Body+1)
+	more := min(n, l.Body) - b.held
+	if !b.g.hold(more, l.InFlight) {
 		err := fault.New(fault.Overloaded, "Bodies of %s are being handled at the moment, which is the most this Penstock holds (limits.in_flight).", size(l.InFlight))
 		err.RetryAfter = time.Second
 		return err
 	}
-	b.held = n
-	bigger := append(takeBuffer(int(n)), b.b...)
-	putBuffer(b.b)
-	b.b = bigger
+	b.held += more
+	bigger := takeBuffer(int(n))
+	if b.buffer != nil {
+		bigger.b = append(bigger.b, b.b...)
+		b.buffer.free()
+	}
+	b.buffer = bigger
 	return nil
 }
 
-// read reads src to its end and refuses the first byte over the limit. expect is the announced length, 0 if unknown.
+// read reads src to its end and refuses the first byte over the limit. expect is the announced length, 0 if unknown; it is
+// believed up to the largest pooled buffer, so that nobody takes much room by announcements alone.
 func (b *body) read(src io.Reader, expect int64, l Limits) error {
-	if err := b.grow(max(expect+1, 1<<minShift), l); err != nil {
+	if err := b.grow(min(max(expect+1, 1<<minShift), 1<<maxShift), l); err != nil {
 		return err
 	}
 	for {
@@ -77,7 +106,7 @@ func (b *body) read(src io.Reader, expect int64, l Limits) error {
 		switch {
 		case int64(len(b.b)) > l.Body:
 			return errLimit
-		case err == io.EOF: //nolint:errorlint // a Reader's EOF is never wrapped, and ErrUnexpectedEOF is another thing
+		case err == io.EOF:
 			return nil
 		case err != nil:
 			return err
@@ -90,26 +119,32 @@ func (b *body) read(src io.Reader, expect int64, l Limits) error {
 	}
 }
 
-// hold reserves n bytes if that stays under the limit. One body is always let in.
+// hold reserves n bytes if that stays under the limit.
 func (g *Gateway) hold(n, most int64) bool {
-	if g.held.Add(n) > most {
-		if g.held.Add(-n) > 0 {
+	for {
+		held := g.held.Load()
+		if held+n > most {
 			return false
 		}
-		g.held.Add(n)
-	}
-	return true
-}
-
-func checkCharset(h http.Header) error {
-	ct := h.Get("Content-Type")
-	if i := strings.Index(strings.ToLower(ct), "charset="); i >= 0 {
-		name := strings.Trim(ct[i+len("charset="):], `"' ;`)
-		if !strings.EqualFold(name, "utf-8") && !strings.EqualFold(name, "utf8") {
-			return fault.New(fault.BadEncoding, "The body's charset is %q; JSON is UTF-8.", clip(name))
+		if g.held.CompareAndSwap(held, held+n) {
+			return true
 		}
 	}
-	return nil
+}
+
+// checkCharset refuses a body that says that it is something else than UTF-8. A content type that is none is no reason:
+// what counts is whether the body is JSON.
+func checkCharset(contentType string) error {
+	if contentType == "" || contentType == jsonType[0] {
+		return nil
+	}
+	_, params, _ := mime.ParseMediaType(contentType)
+	switch name := params["charset"]; strings.ToLower(name) {
+	case "", "utf-8", "utf8", "us-ascii":
+		return nil
+	default:
+		return fault.New(fault.BadEncoding, "The body's charset is %q; JSON is UTF-8.", clip(name))
+	}
 }
 
 // decoded undoes the one content encoding that is read.
@@ -118,14 +153,29 @@ func decoded(r *http.Request) (io.Reader, error) {
 	case "", "identity":
 		return r.Body, nil
 	case "gzip":
-		z, err := gzip.NewReader(r.Body)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errGzip, err)
-		}
-		return z, nil
+		return &gunzip{src: r.Body}, nil
 	default:
 		return nil, fault.New(fault.BadEncoding, "The body's Content-Encoding is %q.", clip(enc))
 	}
+}
+
+// A gunzip undoes gzip and marks its errors, but for those of the network, as such.
+type gunzip struct {
+	src io.Reader
+	z   *gzip.Reader
+}
+
+func (g *gunzip) Read(p []byte) (n int, err error) {
+	if g.z == nil {
+		g.z, err = gzip.NewReader(g.src)
+	}
+	if err == nil {
+		n, err = g.z.Read(p)
+	}
+	if err != nil && err != io.EOF { //nolint:errorlint // a Reader's EOF is never wrapped
+		err = fmt.Errorf("%w: %w", errGzip, err)
+	}
+	return n, err
 }
 
 var (
@@ -139,20 +189,21 @@ func bodyError(err error, l Limits) error {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, errLimit):
-		return tooLarge(-1, l.Body)
+		return fault.New(fault.BodyTooLarge, "The body is over %s (limits.body).", size(l.Body))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fault.Wrap(fault.SlowBody, err, "The body did not arrive within %s (limits.body_time).", l.BodyTime)
-	case errors.Is(err, errGzip), errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
+	case errors.Is(err, errGzip):
 		return fault.Wrap(fault.BadEncoding, err, "The body says Content-Encoding: gzip, and is not.")
 	}
 	return fault.Wrap(fault.InvalidRequest, err, "The body ended before its length.")
 }
 
 func tooLarge(n, limit int64) error {
-	if n < 0 {
-		return fault.New(fault.BodyTooLarge, "The body is over %s (limits.body).", size(limit))
+	is, most := size(n), size(limit)
+	if is == most {
+		is, most = fmt.Sprintf("%d bytes", n), fmt.Sprintf("%d bytes", limit)
 	}
-	return fault.New(fault.BodyTooLarge, "The body is %s, the limit is %s (limits.body).", size(n), size(limit))
+	return fault.New(fault.BodyTooLarge, "The body is %s, the limit is %s (limits.body).", is, most)
 }
 
 // size writes bytes as people do: "21.3 MB".
@@ -164,32 +215,4 @@ func size(n int64) string {
 		return strings.Replace(fmt.Sprintf("%.1f KB", float64(n)/(1<<10)), ".0 ", " ", 1)
 	}
 	return fmt.Sprintf("%d bytes", n)
-}
-
-// Buffers are pooled by powers of two, from 4 KB to 1 MB; larger ones are left to the collector, so that memory follows
-// the requests that are open and not the largest that ever was.
-const (
-	minShift = 12
-	maxShift = 20
-)
-
-var buffers [maxShift - minShift + 1]sync.Pool
-
-func takeBuffer(n int) []byte {
-	shift := max(bits.Len(uint(max(n, 1)-1)), minShift)
-	if shift > maxShift {
-		return make([]byte, 0, n)
-	}
-	if p, ok := buffers[shift-minShift].Get().(*[]byte); ok {
-		return (*p)[:0]
-	}
-	return make([]byte, 0, 1<<shift)
-}
-
-func putBuffer(b []byte) {
-	shift := bits.Len(uint(cap(b))) - 1
-	if shift < minShift || shift > maxShift || cap(b) != 1<<shift {
-		return
-	}
-	buffers[shift-minShift].Put(&b)
 }

@@ -23,20 +23,19 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 			ClientID: clip(r.Header.Get("X-Request-Id")),
 		}
 		ctx := r.Context()
+		options := callerOptions(x, r.Header)
 		b, err := g.readBody(w, r, c.runtime.Limits)
 		if err == nil {
 			defer b.free()
 			x.Request, err = decode(op, b.b)
 		}
 		if err == nil {
-			err = admit(x, c)
+			err = options
 		}
 		if err == nil {
-			err = callerOptions(x, r.Header)
+			err = admit(x, c)
 		}
-		if err != nil {
-			x.Refused = err
-		}
+		x.Refused = err
 		if !x.Deadline.IsZero() {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithDeadlineCause(ctx, x.Deadline, fault.New(fault.DeadlinePassed,
@@ -107,33 +106,25 @@ func (g *Gateway) answer(ctx context.Context, w http.ResponseWriter, x *pipeline
 	resp, err := c.runtime.Handler(ctx, x)
 	if err != nil {
 		f := fault.From(err)
-		setTries(w.Header(), x)
+		c.setTries(w, x)
 		if f.Kind == fault.Internal {
 			g.o.Log.Error("exchange failed", "exchange", x.ID, "error", f)
 		}
 		if f.Kind == fault.Canceled {
 			panic(http.ErrAbortHandler) // nobody is left to read it
 		}
-		writeError(w, f)
+		c.writeError(w, f)
 		return
 	}
-	h := w.Header()
-	setTries(h, x)
-	h["X-Penstock-Target"] = []string{resp.Target.String()}
+	c.setTries(w, x)
+	c.set(w, "X-Penstock-Target", resp.Target.String())
 	if resp.Stream {
-		g.writeStream(ctx, w, x, resp, c.runtime.Limits.Write)
+		c.writeStream(w, x, resp)
 		return
 	}
-	g.writePlain(w, x, resp)
+	c.writePlain(w, x, resp)
 }
 
-var tryCounts = [...]string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
-
-func setTries(h http.Header, x *pipeline.Exchange) {
-	n := len(x.Tries)
-	if n < len(tryCounts) {
-		h["X-Penstock-Tries"] = []string{tryCounts[n]}
-		return
-	}
-	h["X-Penstock-Tries"] = []string{strconv.Itoa(n)}
+func (c *call) setTries(w http.ResponseWriter, x *pipeline.Exchange) {
+	c.set(w, "X-Penstock-Tries", strconv.Itoa(len(x.Tries))) // small numbers do not allocate
 }

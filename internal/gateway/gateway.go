@@ -9,6 +9,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -95,7 +97,10 @@ type call struct {
 	received time.Time
 	grant    *auth.Grant // nil on open routes
 	runtime  *Runtime
-	rest     string // of the path, below a route that ends in a slash
+	rest     string // of the path, unescaped, below a route that ends in a slash
+
+	values []string // of the answer's headers; see set
+	room   [5]string
 }
 
 // New makes the data plane. Swap must be called before it serves.
@@ -105,7 +110,9 @@ func New(o Options) *Gateway {
 		Name: "penstock_refused_requests_total",
 		Help: "Requests that were refused before they became an exchange, by error code.",
 	}, []string{"code"})
-	o.Metrics.MustRegister(g.refusals)
+	o.Metrics.MustRegister(g.refusals,
+		gauge("penstock_open_requests", "Requests of the data plane that are being served.", &g.open),
+		gauge("penstock_held_body_bytes", "Bytes of requests' bodies that are held.", &g.held))
 	for _, r := range Routes() {
 		if strings.HasSuffix(r.Path, "/") {
 			g.below = append(g.below, &r)
@@ -114,6 +121,10 @@ func New(o Options) *Gateway {
 		}
 	}
 	return g
+}
+
+func gauge(name, help string, of *atomic.Int64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(of.Load()) })
 }
 
 // Swap puts a runtime in force for the exchanges that begin from now on.
@@ -128,41 +139,58 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer g.open.Add(-1)
 	now := time.Now()
 	c := &call{id: newID(now), received: now, runtime: g.runtime.Load()}
-	w.Header()["X-Request-Id"] = []string{c.id}
+	c.values = c.room[:0]
+	c.set(w, "X-Request-Id", c.id)
 	defer g.survive(w, c)
 	rt, err := g.find(r, c)
+	if err == nil && !rt.takes(r.Method) {
+		c.set(w, "Allow", rt.methods())
+		err = fault.New(fault.MethodNotAllow, "%s takes %s, not %s.", clip(r.URL.Path), rt.Method, clip(r.Method))
+	}
 	if err == nil && !rt.Open {
 		c.grant, err = g.authenticate(r.Header)
 	}
+	if err != nil || !rt.Spends {
+		leaveBody(w, r)
+	}
 	if err != nil {
-		g.refuse(w, r, err)
+		g.refuse(w, r, c, err)
 		return
 	}
 	rt.serve(g, w, r, c)
 }
 
-// find looks the route up by the decoded path, which is the one thing that routing and authorisation look at. Targets
-// and hosts that could be read in two ways are refused.
+// find looks the route up by the path as it was written: one that is spelled in another way, with escapes or doubled
+// slashes, is none, so that whatever stands before Penstock and looks at paths sees the same. Targets and hosts that could
+// be read in two ways are refused.
 func (g *Gateway) find(r *http.Request, c *call) (*Route, error) {
 	if r.URL.Host != "" || r.URL.Scheme != "" || strings.ContainsAny(r.Host, "/\\#@? ") {
 		return nil, fault.New(fault.InvalidRequest, "The request names its host in a form that is not served here.")
 	}
-	path := r.URL.Path
-	rt := g.exact[path]
-	if rt == nil {
-		for _, b := range g.below {
-			if rest, ok := strings.CutPrefix(path, b.Path); ok && rest != "" {
-				rt, c.rest = b, rest
-			}
+	if rt := g.exact[r.URL.Path]; rt != nil && r.URL.RawPath == "" {
+		return rt, nil
+	}
+	for _, rt := range g.below {
+		written, ok := strings.CutPrefix(r.URL.EscapedPath(), rt.Path)
+		if rest, err := url.PathUnescape(written); ok && err == nil && rest != "" {
+			c.rest = rest
+			return rt, nil
 		}
 	}
-	if rt == nil {
-		return nil, fault.New(fault.UnknownRoute, "No route %s here.", clip(path))
+	return nil, fault.New(fault.UnknownRoute, "No route %s here.", clip(r.URL.Path))
+}
+
+// takes reports whether the route is called by a method. What can be read can be asked for without its body.
+func (rt *Route) takes(method string) bool {
+	return method == rt.Method || method == http.MethodHead && rt.Method == http.MethodGet
+}
+
+// methods is the route's Allow header.
+func (rt *Route) methods() string {
+	if rt.Method == http.MethodGet {
+		return http.MethodGet + ", " + http.MethodHead
 	}
-	if r.Method != rt.Method && (r.Method != http.MethodHead || rt.Method != http.MethodGet) {
-		return nil, fault.New(fault.MethodNotAllow, "%s takes %s, not %s.", clip(path), rt.Method, clip(r.Method))
-	}
-	return rt, nil
+	return rt.Method
 }
 
 // authenticate checks the key of a request. It is taken from Authorization or x-api-key; two that differ are nobody's.
@@ -215,9 +243,9 @@ func (g *Gateway) survive(w http.ResponseWriter, c *call) {
 	if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel that is panicked with as it is
 		panic(p)
 	}
-	g.o.Log.Error("panic in a request", "exchange", c.id, "panic", p, "stack", stack())
+	g.o.Log.Error("panic in a request", "exchange", c.id, "panic", p, "stack", string(debug.Stack()))
 	if w.Header().Get("Content-Type") != "" {
 		panic(http.ErrAbortHandler) // the answer has begun: all that is left is to cut it
 	}
-	writeError(w, fault.New(fault.InternalError, "Penstock met an error of its own. Request %s.", c.id))
+	c.writeError(w, fault.New(fault.InternalError, "Penstock met an error of its own. Request %s.", c.id))
 }

@@ -3,10 +3,10 @@ package gateway
 import (
 	"encoding/binary"
 	"math/rand/v2"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -24,16 +24,14 @@ func newID(now time.Time) string {
 	return string(text[:])
 }
 
-func stack() string { return string(debug.Stack()) }
-
-// clip shortens text that a client made up, and takes control characters out, for errors and records.
+// clip shortens text that a client made up, and takes out what cannot be seen, for errors and records.
 func clip(s string) string {
 	const most = 128
 	if len(s) > most {
 		s = s[:most] + "..."
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\ufffd' {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 			return -1
 		}
 		return r

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -19,7 +18,7 @@ func (g *Gateway) models(w http.ResponseWriter, _ *http.Request, c *call) {
 	for _, name := range g.usable(c) {
 		list = append(list, openai.Model{ID: name, OwnedBy: c.runtime.Table.Targets(name)[0].Provider})
 	}
-	writeJSON(w, openai.AppendModelList(nil, list))
+	c.show(w, openai.AppendModelList(nil, list))
 }
 
 func (g *Gateway) usable(c *call) []string {
@@ -36,10 +35,10 @@ func (g *Gateway) usable(c *call) []string {
 func (g *Gateway) model(w http.ResponseWriter, r *http.Request, c *call) {
 	name := c.rest
 	if !c.grant.Key.MayUse(name) || !c.runtime.Table.Has(name) {
-		g.refuse(w, r, c.runtime.Table.NotFound(name, c.grant.Key.MayUse))
+		g.refuse(w, r, c, c.runtime.Table.NotFound(name, c.grant.Key.MayUse))
 		return
 	}
-	writeJSON(w, openai.AppendModel(nil, openai.Model{ID: name, OwnedBy: c.runtime.Table.Targets(name)[0].Provider}))
+	c.show(w, openai.AppendModel(nil, openai.Model{ID: name, OwnedBy: c.runtime.Table.Targets(name)[0].Provider}))
 }
 
 // self tells the holder of a key what it is and may.
@@ -71,21 +70,17 @@ func (g *Gateway) self(w http.ResponseWriter, r *http.Request, c *call) {
 	if !k.Expires.IsZero() {
 		out.Key.Expires = k.Expires.UTC().Format(time.RFC3339)
 	}
-	g.writeValue(w, r, out)
+	g.showValue(w, r, c, out)
 }
 
 // record shows a key's project one of its own exchanges, without what is the operator's.
 func (g *Gateway) record(w http.ResponseWriter, r *http.Request, c *call) {
-	id, err := url.PathUnescape(c.rest)
+	rec, err := g.readRecord(r.Context(), c.grant.Caller.Project, c.rest)
 	if err != nil {
-		id = c.rest
-	}
-	rec, err := g.readRecord(r.Context(), c.grant.Caller.Project, id)
-	if err != nil {
-		g.refuse(w, r, err)
+		g.refuse(w, r, c, err)
 		return
 	}
-	g.writeValue(w, r, rec.ForCaller())
+	g.showValue(w, r, c, rec.ForCaller())
 }
 
 func (g *Gateway) readRecord(ctx context.Context, project, id string) (*usage.Record, error) {
@@ -99,31 +94,32 @@ func (g *Gateway) readRecord(ctx context.Context, project, id string) (*usage.Re
 	return g.o.Records.Record(ctx, project, id)
 }
 
-func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request, _ *call) {
-	writeJSON(w, []byte(`{"status":"alive","version":"`+g.o.Version+`"}`))
+func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request, c *call) {
+	c.show(w, []byte(`{"status":"alive","version":"`+g.o.Version+`"}`))
 }
 
 // readyz says whether traffic should be sent here. Providers do not count.
-func (g *Gateway) readyz(w http.ResponseWriter, _ *http.Request, _ *call) {
+func (g *Gateway) readyz(w http.ResponseWriter, _ *http.Request, c *call) {
 	if err := g.o.Ready(); err != nil {
 		f := fault.Wrap(fault.NotReady, err, "Not ready: %s.", err)
 		f.RetryAfter = time.Second
-		writeError(w, f)
+		c.writeError(w, f)
 		return
 	}
-	writeJSON(w, []byte(`{"status":"ready"}`))
+	c.show(w, []byte(`{"status":"ready"}`))
 }
 
-func (g *Gateway) writeValue(w http.ResponseWriter, r *http.Request, v any) {
+func (g *Gateway) showValue(w http.ResponseWriter, r *http.Request, c *call, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		g.refuse(w, r, err)
+		g.refuse(w, r, c, err)
 		return
 	}
-	writeJSON(w, b)
+	c.show(w, b)
 }
 
-func writeJSON(w http.ResponseWriter, b []byte) {
-	w.Header()["Content-Type"] = jsonType
-	_, _ = w.Write(b) // a client that left has nobody to tell
+// show answers with JSON that nobody on the way may keep: it is for one key and one moment.
+func (c *call) show(w http.ResponseWriter, b []byte) {
+	w.Header()["Cache-Control"] = noStore
+	c.write(w, http.StatusOK, b)
 }

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -13,32 +11,49 @@ import (
 	"github.com/penstock/penstock/internal/wire/openai"
 )
 
-// writePlain writes an answer of one event.
-func (g *Gateway) writePlain(w http.ResponseWriter, x *pipeline.Exchange, resp *llm.Response) {
-	for ev, err := range resp.Events {
-		if err != nil {
-			writeError(w, fault.From(err))
-			return
-		}
-		h := w.Header()
-		if cost, ok := totalCost(x); ok {
-			h["X-Penstock-Cost"] = []string{cost.String()}
-		}
-		buf := openai.AppendAnswer(takeBuffer(len(ev.Raw)+256), &ev, x.Request.Model)
-		h["Content-Type"] = jsonType
-		h["Content-Length"] = []string{strconv.Itoa(len(buf))}
-		_, _ = w.Write(buf) // a client that left has its record already: the answer was whole
-		putBuffer(buf)
-		return
-	}
-}
-
+// Header values that answers share; nobody changes them.
 var (
 	jsonType   = []string{"application/json"}
 	streamType = []string{"text/event-stream; charset=utf-8"}
 	noCache    = []string{"no-cache"}
+	noStore    = []string{"no-store"}
 	noBuffer   = []string{"no"}
+	closing    = []string{"close"}
 )
+
+// set puts a header of one value. All of a call's share one array, instead of an allocation each.
+func (c *call) set(w http.ResponseWriter, name, value string) {
+	c.values = append(c.values, value)
+	n := len(c.values)
+	w.Header()[name] = c.values[n-1 : n : n]
+}
+
+// write sends a whole JSON answer. A client that does not take it in time is given up.
+func (c *call) write(w http.ResponseWriter, status int, b []byte) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(c.runtime.Limits.Write)) // recorders in tests cannot
+	w.Header()["Content-Type"] = jsonType
+	c.set(w, "Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // a client that left has nobody to tell
+}
+
+// writePlain writes an answer of one event.
+func (c *call) writePlain(w http.ResponseWriter, x *pipeline.Exchange, resp *llm.Response) {
+	for ev, err := range resp.Events {
+		if err != nil {
+			c.writeError(w, fault.From(err))
+			return
+		}
+		if cost, ok := totalCost(x); ok {
+			c.set(w, "X-Penstock-Cost", cost.String())
+		}
+		out := takeBuffer(len(ev.Raw) + len(x.Request.Model))
+		out.b = openai.AppendAnswer(out.b, &ev, x.Request.Model)
+		c.write(w, http.StatusOK, out.b)
+		out.free()
+		return
+	}
+}
 
 // totalCost is what all tries cost; ok is false if any of them has no price.
 func totalCost(x *pipeline.Exchange) (sum llm.Money, ok bool) {
@@ -57,46 +72,38 @@ const flushAt = 3900
 
 // writeStream writes events as they come. What arrived together is flushed together; the end is left to the server,
 // which flushes it with the last chunk. An error becomes the dialect's error event, and no clean end follows it.
-func (g *Gateway) writeStream(ctx context.Context, w http.ResponseWriter, x *pipeline.Exchange, resp *llm.Response, patience time.Duration) {
+func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *llm.Response) {
 	h := w.Header()
 	h["Content-Type"] = streamType
 	h["Cache-Control"] = noCache
 	h["X-Accel-Buffering"] = noBuffer
-	out := streamWriter{w: w, rc: http.NewResponseController(w), buf: takeBuffer(flushAt), patience: patience}
-	defer func() { putBuffer(out.buf) }()
+	out := streamWriter{w: w, rc: http.NewResponseController(w), buffer: takeBuffer(flushAt), patience: c.runtime.Limits.Write}
+	defer out.free()
 	for ev, err := range resp.Events {
 		if err != nil {
-			out.buf = openai.AppendErrorEvent(out.buf, shown(ctx, err))
+			out.b = openai.AppendErrorEvent(out.b, fault.From(err))
 			break
 		}
 		if !ev.Is(llm.Hidden) {
-			out.buf = openai.AppendChunk(out.buf, &ev, x.Request.Model)
+			out.b = openai.AppendChunk(out.b, &ev, x.Request.Model)
 		}
 		if ev.Is(llm.End) {
 			break
 		}
-		if len(out.buf) >= flushAt || !ev.More {
+		if len(out.b) >= flushAt || !ev.More {
 			if out.write(!ev.More) != nil {
 				return // breaking off ends the upstream call; the record says that the client left
 			}
 		}
 	}
-	_ = out.write(false)
+	_ = out.write(false) // the answer has its record already
 }
 
-// shown is what the client is told of an error in mid-stream: who ended the context may have said why.
-func shown(ctx context.Context, err error) *fault.Error {
-	var f *fault.Error
-	if errors.As(context.Cause(ctx), &f) {
-		return f
-	}
-	return fault.From(err)
-}
-
+// A streamWriter gathers what is written to a client.
 type streamWriter struct {
+	*buffer
 	w        http.ResponseWriter
 	rc       *http.ResponseController
-	buf      []byte
 	patience time.Duration
 	renew    time.Time // when the deadline for a slow client is to be moved on
 }
@@ -108,11 +115,11 @@ func (s *streamWriter) write(flush bool) error {
 		_ = s.rc.SetWriteDeadline(now.Add(s.patience)) // writers that cannot are test recorders
 		s.renew = now.Add(s.patience / 4)
 	}
-	if len(s.buf) > 0 {
-		if _, err := s.w.Write(s.buf); err != nil {
+	if len(s.b) > 0 {
+		if _, err := s.w.Write(s.b); err != nil {
 			return err
 		}
-		s.buf = s.buf[:0]
+		s.b = s.b[:0]
 	}
 	if flush {
 		return s.rc.Flush()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -122,10 +123,13 @@ func TestEveryDiskFault(t *testing.T) {
 func runOnBadDisk(t *testing.T, d *badDisk, name string) {
 	t.Helper()
 	dir := t.TempDir()
-	j := open(t, dir, Options{SegmentBytes: 60, disk: d})
+	j := open(t, dir, Options{SegmentBytes: 150, disk: d})
 	var acknowledged []string
 	for i := range 12 {
 		payload := fmt.Sprintf("entry number %d", i)
+		if i%3 == 0 { // what a failed write leaves behind reaches further than the next entry
+			payload += strings.Repeat(" and on", 6)
+		}
 		_, err := j.Append(1, []byte(payload))
 		if err == nil {
 			acknowledged = append(acknowledged, payload)

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -374,6 +375,36 @@ func TestReadersFollow(t *testing.T) {
 		next[e.Kind]++
 	}
 	wg.Wait()
+}
+
+// TestNothingIsMissedAtTheEnd reads at the very end all the time, where entries appear between two looks.
+func TestNothingIsMissedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	j := open(t, t.TempDir(), Options{SegmentBytes: 10 << 10})
+	const entries = 50_000
+	go func() {
+		for i := range entries {
+			if _, err := j.Append(1, binary.LittleEndian.AppendUint32(nil, uint32(i))); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	r := j.Reader(0)
+	defer r.Close()
+	for i := 0; i < entries; {
+		e, ok, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			continue
+		}
+		if got := binary.LittleEndian.Uint32(e.Payload); got != uint32(i) {
+			t.Fatalf("entry %d follows entry %d", got, i-1)
+		}
+		i++
+	}
 }
 
 func TestWaitingEnds(t *testing.T) {

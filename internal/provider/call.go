@@ -44,18 +44,27 @@ func (x *call) open(t llm.Target, r *llm.Request) (id string, err error) {
 	}
 	x.body, x.status = resp.Body, resp.StatusCode
 	id = upstreamID(resp.Header)
-	if err := decodeBody(resp); err != nil {
-		return id, err
-	}
+	err = decodeBody(resp)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		err := x.client.codec.DecodeError(resp, x.client.settings)
-		if f, ok := errors.AsType[*Failure](err); ok && f.RetryAfter == 0 {
-			f.RetryAfter = ParseRetryAfter(resp.Header, time.Now())
+		if err != nil {
+			resp.Body = http.NoBody // the status says enough
 		}
+		return id, x.refusal(resp)
+	}
+	if err != nil {
 		return id, err
 	}
 	x.answer, err = x.client.codec.Decode(resp, x.client.settings, t, r)
 	return id, err
+}
+
+// refusal reads an answer that is not 2xx.
+func (x *call) refusal(resp *http.Response) error {
+	err := x.client.codec.DecodeError(resp, x.client.settings)
+	if f, ok := errors.AsType[*Failure](err); ok && f.RetryAfter == 0 {
+		f.RetryAfter = ParseRetryAfter(resp.Header, time.Now())
+	}
+	return err
 }
 
 // upstreamID is the provider's id of the call. It is written to records and logs, so only plain short text is taken.

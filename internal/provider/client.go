@@ -36,8 +36,8 @@ type Options struct {
 
 // Egress is the way out of the house.
 type Egress struct {
-	// Proxy refers to the URL of a proxy for all requests; "" is none. http:// and https:// proxies, with a user and a
-	// password in the URL if they want one.
+	// Proxy is the URL of a proxy for all requests, or a reference to it; "" is none. http:// and https:// proxies, with a
+	// user and a password in the URL if they want one.
 	Proxy string
 	// NoProxy lists hosts that are reached directly, as the variable NO_PROXY does. Loopback always is.
 	NoProxy string
@@ -64,7 +64,7 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", name, err)
 	}
-	if o.Resolve == nil && (cfg.Credential != "" || o.Egress.Proxy != "") {
+	if o.Resolve == nil && (cfg.Credential != "" || isReference(o.Egress.Proxy)) {
 		return nil, fmt.Errorf("provider %s: nothing reads references", name)
 	}
 	c := &Client{
@@ -94,6 +94,9 @@ func newDialer(o Options, timeout time.Duration) *dialer {
 	}
 	if o.Egress.Proxy != "" {
 		d.egress = &egress{proxy: &reference{ref: o.Egress.Proxy, resolve: o.Resolve}, noProxy: o.Egress.NoProxy}
+		if !isReference(o.Egress.Proxy) {
+			d.egress.proxy.resolve = func(url string) (secret.String, error) { return secret.New(url), nil }
+		}
 	}
 	return d
 }

@@ -65,6 +65,16 @@ func TestContentEncoding(t *testing.T) {
 	}
 }
 
+// An error in an encoding that nobody asked for is that error still.
+func TestStatusBeatsEncoding(t *testing.T) {
+	t.Parallel()
+	up := startUpstream(t, answering("HTTP/1.1 503 Busy\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\n\x01\x02\x03\x04"))
+	cl := newTestClient(t, Config{BaseURL: up.url()}, Options{})
+	if _, f := callAndWalk(t.Context(), cl, plain()); f == nil || f.Reason != ReasonStatus || f.Status != 503 {
+		t.Errorf("got %v", f)
+	}
+}
+
 // S18, security 19: a bomb in a stream, of which nobody caps the sum, stops at the ratio, and memory stays flat.
 func TestGzipBomb(t *testing.T) {
 	t.Parallel()

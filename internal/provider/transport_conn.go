@@ -178,8 +178,9 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	n, err := b.src.Read(p)
 	if err != nil {
-		b.end(err == io.EOF)
-		if err != io.EOF {
+		whole := errors.Is(err, io.EOF)
+		b.end(whole)
+		if !whole {
 			err = cause(b.ctx, err)
 		}
 		b.err = err

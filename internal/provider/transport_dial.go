@@ -233,7 +233,7 @@ func (e *egress) proxyFor(u *url.URL) (*url.URL, error) {
 	if e.choose == nil || e.value != s.Reveal() {
 		value := strings.TrimSpace(s.Reveal())
 		if err := checkProxyURL(value); err != nil {
-			return nil, fmt.Errorf("egress.proxy: what %s stands for %w", e.proxy.ref, err)
+			return nil, fmt.Errorf("egress.proxy: its value %w", err)
 		}
 		e.value = s.Reveal()
 		e.choose = (&httpproxy.Config{HTTPProxy: value, HTTPSProxy: value, NoProxy: e.noProxy}).ProxyFunc()

@@ -168,23 +168,28 @@ func TestEgressProxy(t *testing.T) {
 	}
 	auth := "Basic " + base64.StdEncoding.EncodeToString([]byte("me:pass word"))
 	for _, c := range []struct {
-		name, proxy, base, noProxy string
-		http2                      bool
-		want                       string // the answer, or the failure's reason
-		seen                       string // by any proxy, last
+		name, proxy, base string
+		http2             bool
+		want              string // the answer, or the failure's reason
+		seen              string // by any proxy, last
 	}{
-		{"tunnel", at(plainProxy, "me:pass%20word@"), "https://example.com:" + portOf(target), "", false, "hello HTTP/1.1", "CONNECT example.com:" + portOf(target) + " " + auth},
-		{"tunnel, HTTP/2", at(plainProxy, ""), "https://example.com:" + portOf(target), "", true, "hello HTTP/2.0", "CONNECT example.com:" + portOf(target) + " "},
-		{"tunnel in TLS", at(tlsProxy, "me:pass%20word@"), "https://example.com:" + portOf(target), "", false, "hello HTTP/1.1", "CONNECT example.com:" + portOf(target) + " " + auth},
-		{"absolute form", at(plainProxy, "me:pass%20word@"), "http://example.com/v1", "", false, "by proxy", "POST http://example.com/v1/words " + auth},
-		{"refused", at(denyingProxy, ""), "https://example.com", "", false, string(ReasonConnect), "CONNECT example.com:443 "},
-		{"not a URL", "proxy:3128", "https://example.com", "", false, string(ReasonConnect), ""},
-		{"another scheme", "socks5://" + canary + "@proxy:1080", "https://example.com", "", false, string(ReasonConnect), ""},
-		{"unset", "", "https://example.com", "", false, string(ReasonConnect), ""},
+		{"tunnel", at(plainProxy, "me:pass%20word@"), "https://example.com:" + portOf(target), false, "hello HTTP/1.1", "CONNECT example.com:" + portOf(target) + " " + auth},
+		{"tunnel, HTTP/2", at(plainProxy, ""), "https://example.com:" + portOf(target), true, "hello HTTP/2.0", "CONNECT example.com:" + portOf(target) + " "},
+		{"tunnel in TLS", at(tlsProxy, "me:pass%20word@"), "https://example.com:" + portOf(target), false, "hello HTTP/1.1", "CONNECT example.com:" + portOf(target) + " " + auth},
+		{"absolute form", at(plainProxy, "me:pass%20word@"), "http://example.com/v1", false, "by proxy", "POST http://example.com/v1/words " + auth},
+		{"refused", at(denyingProxy, ""), "https://example.com", false, string(ReasonConnect), "CONNECT example.com:443 "},
+		{"not a URL", "proxy:3128", "https://example.com", false, string(ReasonConnect), ""},
+		{"another scheme", "socks5://" + canary + "@proxy:1080", "https://example.com", false, string(ReasonConnect), ""},
+		{"written out", at(plainProxy, ""), "http://example.com/v1", false, "by proxy", "POST http://example.com/v1/words "},
+		{"unset", "", "https://example.com", false, string(ReasonConnect), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			ref := "env:P"
+			if c.name == "written out" {
+				ref = c.proxy
+			}
 			cl := newTestClient(t, Config{BaseURL: c.base, HTTP2: c.http2}, Options{
-				Egress:      Egress{Proxy: "env:P", NoProxy: c.noProxy, Roots: roots},
+				Egress:      Egress{Proxy: ref, Roots: roots},
 				DialContext: dial,
 				Resolve: func(string) (secret.String, error) {
 					if c.proxy == "" {

@@ -17,6 +17,7 @@ import (
 type watch struct {
 	limits Timeouts
 	cancel context.CancelCauseFunc
+	ended  func() error // the context's Err
 
 	mu      sync.Mutex // guards the fields below
 	timer   *time.Timer
@@ -25,13 +26,12 @@ type watch struct {
 	waiting bool
 	flowing bool          // there has been content: the phase is gap
 	left    time.Duration // of first_token, while not waiting
-	done    bool
 }
 
 // startWatch begins to wait for the first token. The watch must be stopped.
 func startWatch(ctx context.Context, limits Timeouts) (context.Context, *watch) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watch{limits: limits, cancel: cancel, left: limits.FirstToken}
+	w := &watch{limits: limits, cancel: cancel, ended: ctx.Err, left: limits.FirstToken}
 	now := time.Now()
 	if limits.Total > 0 {
 		w.ends = now.Add(limits.Total)
@@ -64,13 +64,12 @@ func (w *watch) got(content bool) {
 
 // stop ends the watch and the try's context.
 func (w *watch) stop() {
+	w.cancel(context.Canceled)
 	w.mu.Lock()
-	w.done = true
+	defer w.mu.Unlock()
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-	w.mu.Unlock()
-	w.cancel(context.Canceled)
 }
 
 // begin sets when the phase is over. The caller holds mu.
@@ -116,7 +115,7 @@ func (w *watch) fire() {
 	defer w.mu.Unlock()
 	now := time.Now()
 	switch {
-	case w.done:
+	case w.ended() != nil: // of an answer that nobody walks too
 	case !w.ends.IsZero() && !now.Before(w.ends):
 		w.cancel(&Failure{Reason: ReasonTotal, Timer: "total", Message: "did not finish in " + seconds(w.limits.Total)})
 	case !w.waiting || w.due.IsZero() || now.Before(w.due):

@@ -91,13 +91,21 @@ func soonest(failures []*provider.Failure) time.Duration {
 // summary is one line over all tries: "2 targets tried, none answered: openai/gpt-5-mini 429, ...".
 func summary(x *pipeline.Exchange, failures []*provider.Failure) string {
 	if len(failures) == 1 {
-		return fmt.Sprintf("%s %s. %s", x.Tries[0].Target, failures[0].Message, tail(x, failures))
+		return fmt.Sprintf("%s %s. %s", x.Tries[0].Target, words(failures[0]), tail(x, failures))
 	}
 	parts := make([]string, len(failures))
 	for i, f := range failures {
-		parts[i] = x.Tries[i].Target + " " + f.Message
+		parts[i] = x.Tries[i].Target + " " + words(f)
 	}
 	return fmt.Sprintf("%d targets tried, none answered: %s. %s", len(failures), strings.Join(parts, "; "), tail(x, failures))
+}
+
+// words is what became of a try, for the caller; a timer is named as the operator has it in the file.
+func words(f *provider.Failure) string {
+	if f.Timer == "" {
+		return f.Message
+	}
+	return f.Message + " (timeouts." + f.Timer + ")"
 }
 
 // tail says what the failure may have cost, and where to read more.
@@ -112,7 +120,7 @@ func tail(x *pipeline.Exchange, failures []*provider.Failure) string {
 // interrupted is the error of an answer that had begun.
 func interrupted(ctx context.Context, x *pipeline.Exchange, try *pipeline.Try, f *provider.Failure) error {
 	if f.Timer != "" {
-		err := fault.Wrap(fault.TimerExpired, f, "%s %s. The answer so far is incomplete. Record: %s.", try.Target, f.Message, x.ID)
+		err := fault.Wrap(fault.TimerExpired, f, "%s %s. The answer so far is incomplete. Record: %s.", try.Target, words(f), x.ID)
 		err.Spent = true
 		return err
 	}

@@ -124,6 +124,7 @@ func failure(err error) *provider.Failure {
 func record(x *pipeline.Exchange, try *pipeline.Try, f *provider.Failure) {
 	try.TookNS = int64(time.Since(x.Received)) - try.StartNS
 	try.Status = f.Status
+	try.Upstream = f.UpstreamID
 	try.Reason = string(f.Reason)
 	try.Detail = f.Error()
 	try.Unpriced = try.Price == nil && !f.NothingBilled

@@ -309,3 +309,39 @@ func TestConfigValidate(t *testing.T) {
 		}
 	}
 }
+
+// TestAFailedTryKeepsTheProvidersID: it is what an operator, and the bill, know the call by.
+func TestAFailedTryKeepsTheProvidersID(t *testing.T) {
+	t.Parallel()
+	f := status(500)
+	f.UpstreamID = "req_1"
+	r, _, x := setup(t, &fakeProvider{fail: map[string]error{"a/m": f}})
+	if _, err := r.Handle(t.Context(), x); err != nil {
+		t.Fatal(err)
+	}
+	if x.Tries[0].Upstream != "req_1" {
+		t.Errorf("try %+v", x.Tries[0])
+	}
+}
+
+// TestOpenNamesAreFitForHeaders: they come from callers, and stand in headers, records and metrics.
+func TestOpenNamesAreFitForHeaders(t *testing.T) {
+	t.Parallel()
+	table := NewTable(nil, map[string]Provider{"a": &fakeProvider{}}, nil)
+	for name, want := range map[string]bool{
+		"a/m": true, "a/m?x=1&y=a:b": true, "a/../m": true, "a/org/m:free": true,
+		"a/m\r\nX-Evil: 1": false, "a/m\x00": false, "a/\x1b[31m": false, "a/m\u202e": false, "a/m n": false,
+	} {
+		if table.Has(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+}
+
+func TestTableAllocations(t *testing.T) {
+	table := NewTable(Config{"support": {Targets: []string{"a/m"}}}, map[string]Provider{"a": &fakeProvider{}}, nil)
+	open := NewTable(nil, map[string]Provider{"a": &fakeProvider{}}, nil)
+	if n := testing.AllocsPerRun(100, func() { table.Has("support"); open.Has("a/m") }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -3,6 +3,7 @@ package route
 import (
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
@@ -73,8 +74,9 @@ func (t *Table) Names() []string { return t.names }
 
 // Has reports whether the name resolves.
 func (t *Table) Has(model string) bool {
-	_, ok := t.find(model)
-	return ok
+	_, named := t.models[model]
+	_, direct := t.direct(model)
+	return named || direct
 }
 
 // Targets gives what answers for a name, in order.
@@ -87,15 +89,23 @@ func (t *Table) find(model string) (choice, bool) {
 	if c, ok := t.models[model]; ok {
 		return c, true
 	}
+	if target, ok := t.direct(model); ok {
+		return single(target), true
+	}
+	return choice{}, false
+}
+
+// direct reads a PROVIDER/MODEL, of which only the provider needs to be known. Such a name is the caller's own and ends up
+// in headers, records and metrics, so it has nothing in it that cannot be seen.
+func (t *Table) direct(model string) (llm.Target, bool) {
 	if !t.open {
-		return choice{}, false
+		return llm.Target{}, false
 	}
 	target, ok := llm.ParseTarget(model)
-	if !ok || t.providers[target.Provider] == nil {
-		return choice{}, false
-	}
-	return single(target), true
+	return target, ok && t.providers[target.Provider] != nil && !strings.ContainsFunc(model, unseen)
 }
+
+func unseen(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }
 
 // NotFound is the 404 for a model that does not exist for a caller, with the nearest names that do. may says which names
 // the caller may use.
@@ -127,16 +137,21 @@ func near(model string, names []string, may func(string) bool) []string {
 	}
 	var found []scored
 	asked := strings.ToLower(clip(model))
+	far := max(2, len(asked)/3)
 	for _, n := range names {
 		if !may(n) {
 			continue
 		}
 		have := strings.ToLower(n)
+		within := strings.Contains(have, asked) || strings.Contains(asked, have)
+		if !within && max(len(have)-len(asked), len(asked)-len(have)) > far {
+			continue // each byte too many is a step, so there is no need to count the others
+		}
 		d := distance(asked, have)
-		if strings.Contains(have, asked) || strings.Contains(asked, have) {
+		if within {
 			d = min(d, 2)
 		}
-		if d <= max(2, len(asked)/3) {
+		if d <= far {
 			found = append(found, scored{n, d})
 		}
 	}

@@ -40,6 +40,10 @@ import (
 type Options struct {
 	Log     *slog.Logger
 	Version string
+	// Load reads the configuration anew: when its file changes, and when Hangup gives a signal. Without it there are no
+	// reloads but those by Reload.
+	Load   func(context.Context) (*config.File, error)
+	Hangup <-chan os.Signal
 }
 
 // A Server is one Penstock.
@@ -58,6 +62,7 @@ type Server struct {
 	metrics  *prometheus.Registry
 
 	data, admin net.Listener
+	present     string // the data directory that says where, "" before
 	stopping    atomic.Bool
 
 	mu       sync.Mutex // guards the fields below
@@ -112,8 +117,12 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if s.data, err = listen(ctx, cfg.Listen, cfg.TLS, cfg.Resolver(), s.o.Log); err != nil {
 		return err
 	}
-	s.admin, err = listen(ctx, cfg.Admin.Listen, cfg.Admin.TLS, cfg.Resolver(), s.o.Log)
-	return err
+	if s.admin, err = listen(ctx, cfg.Admin.Listen, cfg.Admin.TLS, cfg.Resolver(), s.o.Log); err != nil {
+		return err
+	}
+	// Before anybody is told that the server listens: whoever is told may ask a command to find it.
+	s.present = cfg.Data
+	return s.Presence().write(cfg.Data)
 }
 
 // openRecords makes what keeps the record of every exchange. With records off, which is for benchmarks, there is neither
@@ -168,38 +177,6 @@ func (s *Server) take(cfg *config.File) error {
 		old.retire(next)
 	}
 	return nil
-}
-
-// Reload takes over a new configuration whole, or changes nothing and says why. Exchanges that are under way finish on
-// the old one.
-func (s *Server) Reload(ctx context.Context, load func(context.Context) (*config.File, error)) error {
-	cfg, err := load(ctx)
-	if err == nil {
-		s.mu.Lock()
-		changes := config.Plan(s.runtime.cfg, cfg)
-		s.mu.Unlock()
-		err = s.applyPlan(cfg, changes)
-	}
-	s.mu.Lock()
-	s.reloaded = err
-	s.mu.Unlock()
-	return err
-}
-
-func (s *Server) applyPlan(cfg *config.File, changes []config.Change) error {
-	var fixed []error
-	for _, c := range changes {
-		if c.Restart {
-			fixed = append(fixed, fmt.Errorf("%s needs a restart", c.Path))
-		}
-	}
-	if len(fixed) > 0 {
-		return errors.Join(fixed...)
-	}
-	if len(changes) == 0 {
-		return nil
-	}
-	return s.take(cfg)
 }
 
 // ready says why traffic should not be sent here, nil if it may be.
@@ -260,6 +237,12 @@ func (s *Server) routes() []admin.Route {
 	return s.runtime.routes()
 }
 
+func (s *Server) openMetrics() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runtime.cfg.Admin.OpenMetrics
+}
+
 // errStopped ends the group of workers in good order.
 var errStopped = errors.New("stopped")
 
@@ -268,9 +251,6 @@ func (s *Server) Run(ctx context.Context) error {
 	s.mu.Lock()
 	cfg := s.runtime.cfg
 	s.mu.Unlock()
-	if err := s.Presence().write(cfg.Data); err != nil {
-		return errors.Join(fmt.Errorf("presence: %w", err), s.Close())
-	}
 	// The workers outlive the listeners: what the last exchanges leave behind is theirs to write.
 	background, stopWorkers := context.WithCancelCause(context.WithoutCancel(ctx))
 	workers, running := errgroup.WithContext(background)
@@ -278,6 +258,9 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Go(func() error { return s.catalog.Run(running) })
 	if s.writer != nil {
 		workers.Go(func() error { return s.writer.Run(running) })
+	}
+	if s.o.Load != nil {
+		workers.Go(func() error { return s.follow(running, cfg.Path(), s.o.Hangup) })
 	}
 
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -290,13 +273,20 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-running.Done(): // a worker has failed: nothing can be promised any more
 	}
-	s.drain(data, cfg.ShutdownGrace, cut)
+	s.drain(data, s.grace(), cut)
 	closing, cancel := context.WithTimeout(background, 5*time.Second)
 	defer cancel()
 	err := errors.Join(control.Shutdown(closing), listeners.Wait())
 	stopWorkers(errStopped)
 	cut(errStopped)
-	return errors.Join(err, workers.Wait(), os.Remove(presencePath(cfg.Data)), s.Close())
+	return errors.Join(err, workers.Wait(), s.Close())
+}
+
+// grace is that of the configuration in force.
+func (s *Server) grace() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runtime.cfg.ShutdownGrace
 }
 
 func serve(h *http.Server, l net.Listener) error {
@@ -315,8 +305,8 @@ func (s *Server) httpServers(cfg *config.File, base context.Context) (data, cont
 	control = &http.Server{
 		Handler: admin.New(admin.Options{
 			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Sync: s.settled, Routes: s.routes,
-			Status: s.status, Ready: s.ready, OpenMetrics: cfg.Admin.OpenMetrics, Log: s.o.Log, Now: time.Now,
-			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}),
+			Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
+			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
 		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: quiet,
 		BaseContext: func(net.Listener) context.Context { return base },
@@ -363,6 +353,9 @@ func (s *Server) Close() error {
 				errs = append(errs, err)
 			}
 		}
+	}
+	if s.present != "" {
+		errs = append(errs, os.Remove(presencePath(s.present)))
 	}
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())

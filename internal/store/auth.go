@@ -263,7 +263,7 @@ func (s *Store) TouchKeys(ctx context.Context, lastUsed map[string]time.Time) er
 		if err != nil {
 			return err
 		}
-		defer stmt.Close()
+		defer func() { _ = stmt.Close() }() // it ends with the transaction anyway
 		for id, at := range lastUsed {
 			if _, err := stmt.ExecContext(ctx, micros(at), id, micros(at)); err != nil {
 				return err

@@ -74,7 +74,7 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 	for _, query := range []string{
 		addExchange, addExchanges, addRecord, addRecords, addTag, noteName, noteBlock, lastSeq, seqsFrom, addName, readUpTo,
 	} {
-		stmt, err := db.PrepareContext(ctx, d.rebind(query))
+		stmt, err := db.PrepareContext(ctx, d.rebind(query)) //nolint:sqlclosecheck // close does
 		if err != nil {
 			return fmt.Errorf("prepare: %w", err)
 		}
@@ -98,11 +98,18 @@ func (c *recorder) forget() { c.names, c.block, c.seen = map[string]int64{}, -1,
 type recording struct {
 	*recorder
 	tx
-	bound map[string]*sql.Stmt // prepared ones, bound to the transaction
+	bound map[string]statement // prepared ones, which end with the transaction
+}
+
+// A statement is what can be run of a [sql.Stmt].
+type statement interface {
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, args ...any) *sql.Row
 }
 
 // bind gives a prepared statement.
-func (c *recording) bind(ctx context.Context, query string) *sql.Stmt {
+func (c *recording) bind(ctx context.Context, query string) statement {
 	stmt := c.bound[query]
 	if stmt == nil {
 		stmt = c.StmtContext(ctx, c.prepared[query])

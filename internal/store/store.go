@@ -137,9 +137,8 @@ func (s *Store) Close() error {
 	}
 	if s.write != nil {
 		errs = append(errs, s.records.close())
-		// What cannot be folded now is not lost; the next start does it.
-		if _, err := s.write.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
-			s.log.Warn("the write-ahead log stays for the next start", "error", err)
+		if s.schema > 0 { // it was ours
+			s.fold()
 		}
 		errs = append(errs, s.write.Close())
 	}
@@ -147,6 +146,14 @@ func (s *Store) Close() error {
 		errs = append(errs, s.lock.free())
 	}
 	return errors.Join(errs...)
+}
+
+// fold brings what lies in the write-ahead log into the database. What cannot be folded now is not lost; the next start
+// does it.
+func (s *Store) fold() {
+	if _, err := s.write.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		s.log.Warn("the write-ahead log stays for the next start", "error", err)
+	}
 }
 
 // Healthy says why the store could not write when it last tried; nil if it could, or has not tried yet. The next write
@@ -227,7 +234,7 @@ func (s *Store) attempt(ctx context.Context, f func(tx) error) error {
 		return err
 	}
 	if err := t.Commit(); err != nil {
-		_ = t.Rollback() // a commit that failed for want of space may leave the transaction open
+		// a commit that failed for want of space may leave the transaction open
 		return err
 	}
 	return nil
@@ -258,7 +265,7 @@ func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) 
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // rows.Err has what there is to say
 	var all []T
 	for rows.Next() {
 		v, err := scan(rows)

@@ -22,7 +22,7 @@ func (s *Store) AddRecords(ctx context.Context, journal string, upTo int64, reco
 		return err
 	}
 	err = s.change(ctx, "write records", func(t tx) error {
-		r := &recording{&s.records, t, map[string]*sql.Stmt{}}
+		r := &recording{&s.records, t, map[string]statement{}}
 		if err := r.add(ctx, records, texts); err != nil {
 			return err
 		}

@@ -49,9 +49,7 @@ func (s *Store) Records(ctx context.Context, f usage.Filter) ([]*usage.Record, e
 	if err != nil || q == nil {
 		return nil, err
 	}
-	text := "SELECT r.record FROM " + q.from() + " CROSS JOIN exchange_records r ON r.seq = e.seq" + q.where() +
-		" ORDER BY b.block DESC, e.seq DESC LIMIT ?"
-	rows, err := s.query(ctx, text, append(q.args, f.Limit)...)
+	rows, err := s.query(ctx, recordsQuery(q), append(q.args, f.Limit)...)
 	all, err := collect(rows, err, func(r *sql.Rows) (*usage.Record, error) {
 		var text sql.RawBytes
 		if err := r.Scan(&text); err != nil {
@@ -63,6 +61,11 @@ func (s *Store) Records(ctx context.Context, f usage.Filter) ([]*usage.Record, e
 		return nil, fmt.Errorf("read records: %w", err)
 	}
 	return all, nil
+}
+
+func recordsQuery(q *search) string {
+	return "SELECT r.record FROM " + q.from() + " CROSS JOIN exchange_records r ON r.seq = e.seq" + q.where() +
+		" ORDER BY b.block DESC, e.seq DESC LIMIT ?"
 }
 
 // A search is the part of a query that says where to look: in which blocks, and for what in them. Its texts are all

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/openai"
 )
 
 // chat makes a request whose canonical form is c.
@@ -42,6 +43,25 @@ func TestPromptOfText(t *testing.T) {
 		if n, exact := Prompt(c.model, chat(c.chat)); n != c.want || exact != c.exact {
 			t.Errorf("%s: %+v has %d tokens, exact %t; want %d, %t", c.model, c.chat.Messages, n, exact, c.want, c.exact)
 		}
+	}
+}
+
+// As the gateway has it: a body that was parsed.
+func TestPromptOfABody(t *testing.T) {
+	t.Parallel()
+	r, err := openai.ParseChat([]byte(`{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hello"}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, exact := Prompt("gpt-4o", r); n != 8 || !exact {
+		t.Errorf("%d tokens, exact %t; want 8, exactly", n, exact)
+	}
+	r, err = openai.ParseEmbeddings([]byte(`{"model":"m","input":["hello world"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, exact := Prompt("text-embedding-3-small", r); n != 2 || !exact {
+		t.Errorf("%d tokens, exact %t; want 2, exactly", n, exact)
 	}
 }
 

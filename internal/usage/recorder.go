@@ -74,7 +74,7 @@ func (r *Recorder) Intent(ctx context.Context, x *pipeline.Exchange, try *pipeli
 	rec := header(x)
 	rec.Tries = []pipeline.Try{*try}
 	rec.Tries[0].Unpriced = try.Price == nil
-	err := r.hasRoom()
+	err := r.claimRoom()
 	if err == nil {
 		err = r.append(ctx, kindIntent, &rec, x.Caller.Strict)
 	}
@@ -144,14 +144,32 @@ func (r *Recorder) append(ctx context.Context, kind journal.Kind, rec *Record, s
 	return err
 }
 
+// hasRoom reports whether an exchange may begin.
 func (r *Recorder) hasRoom() error {
-	if r.j.Room() >= r.j.MaxBytes()/reserve {
-		return nil
+	if r.j.Room() < r.j.MaxBytes()/reserve {
+		return errReserve
 	}
-	r.noticed(errReserve)
-	return errReserve
+	return nil
 }
 
+// claimRoom is hasRoom for an exchange that is refused otherwise.
+func (r *Recorder) claimRoom() error {
+	err := r.hasRoom()
+	if err != nil {
+		r.noticed(err)
+	}
+	return err
+}
+
+// probe finds out whether a journal that failed works again, for the case that no exchange does: while it fails, the
+// process is not ready and may be sent none. The entry that it writes says nothing.
+func (r *Recorder) probe() {
+	if r.failing.Load() && r.hasRoom() == nil {
+		_ = r.append(context.Background(), kindOutcome, &Record{}, false)
+	}
+}
+
+// noticed tells of the first failure and of the end of the trouble.
 func (r *Recorder) noticed(err error) {
 	switch {
 	case err == nil:
@@ -169,7 +187,7 @@ func (r *Recorder) noticed(err error) {
 // end writes the record of an exchange. One that came to no provider must not take the room of those that did.
 func (r *Recorder) end(rec *Record) error {
 	if len(rec.Tries) == 0 {
-		if err := r.hasRoom(); err != nil {
+		if err := r.claimRoom(); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -188,6 +189,38 @@ func TestWithoutAJournalNothingIsSent(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "records can be written again") {
 		t.Errorf("the recovery was not told:\n%s", log.String())
+	}
+}
+
+// TestReadyAgainWithoutTraffic: a process that is not ready is sent nothing, so it must find out by itself.
+func TestReadyAgainWithoutTraffic(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, journal.Options{MaxBytes: 64 << 10, SegmentBytes: 4 << 10}, Options{})
+		if err := b.Ready(); err != nil {
+			t.Fatalf("at the beginning: %v", err)
+		}
+		mend := failingJournal(t, b)
+		if b.Ready() == nil {
+			t.Error("ready with a full journal")
+		}
+		_, err := send(t.Context(), b.Recorder, newExchange("ex_1"), "openai/m")
+		if err == nil {
+			t.Fatal("sent with a full journal")
+		}
+		mend()
+		if b.Ready() == nil {
+			t.Error("ready before anything was written")
+		}
+		run(t, b.writer(t, newStore()))
+		time.Sleep(2 * idle)
+		synctest.Wait()
+		if err := b.Ready(); err != nil {
+			t.Errorf("not ready: %v", err)
+		}
+	})
+	if b := newBenchOver(t, nil, Options{Off: true}); b.Ready() != nil {
+		t.Error("not ready with records off")
 	}
 }
 

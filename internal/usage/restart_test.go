@@ -113,6 +113,57 @@ func TestAStoreThatKnowsMore(t *testing.T) {
 	})
 }
 
+// TestACopyOpensNothing: an exchange may end while it is written again, and its record then comes before the copy.
+func TestACopyOpensNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, store := newBench(t, journal.Options{}, Options{}), newStore()
+		w := b.writer(t, store)
+		stop := run(t, w)
+		exchange(t, b, "ex_1")
+		if _, err := b.journal.Append(kindCarried, appendRecord(nil, &Record{ID: "ex_1"})); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Second)
+		stop()
+		if len(w.open) > 0 {
+			t.Errorf("%d exchanges count as open", len(w.open))
+		}
+	})
+}
+
+// TestOpenExchangesAreNotTrimmed: what nobody needs goes, but not the segments in which an open exchange lies.
+func TestOpenExchangesAreNotTrimmed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		small := journal.Options{SegmentBytes: 4 << 10}
+		j, err := journal.Open(dir, small)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, store := newBenchOver(t, j, Options{}), newStore()
+		stop := run(t, b.writer(t, store))
+		exchange(t, b, numbered(100)...)
+		pass(time.Second)
+		if _, err := send(t.Context(), b.Recorder, newExchange("ex_open"), "openai/m"); err != nil {
+			t.Fatal(err)
+		}
+		exchange(t, b, numbered(200)[100:]...)
+		pass(time.Second)
+		stop()
+		if kinds, _ := b.entries(t); len(kinds) < 200 || len(kinds) > 250 {
+			t.Fatalf("%d entries are left", len(kinds))
+		}
+		b = reopen(t, dir, j, small)
+		run(t, b.writer(t, store))
+		pass(time.Second)
+		if got := store.records["ex_open"]; got == nil || !got.Replayed {
+			t.Errorf("the open exchange: %+v", got)
+		}
+	})
+}
+
 // TestACarriedExchangeIsSettledAfterARestart, and not twice if its record came between.
 func TestACarriedExchangeIsSettledAfterARestart(t *testing.T) {
 	t.Parallel()

@@ -336,6 +336,29 @@ func TestWithoutCountersTheTryIsUnknown(t *testing.T) {
 	}
 }
 
+func TestAPanicWhileCountingCostsNoRecord(t *testing.T) {
+	t.Parallel()
+	for _, where := range []string{"prompt", "answer"} {
+		o := counting()
+		if where == "prompt" {
+			o.EstimateInput = func(*pipeline.Exchange) int64 { panic("in the prompt") }
+		} else {
+			o.Count = func(string, []byte) int64 { panic("in the answer") }
+		}
+		b := newBench(t, journal.Options{}, o)
+		resp, err := b.Stage()(answering(b.Recorder, nil, hello, end))(t.Context(), newExchange("ex_1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := walk(resp, 0); err != nil {
+			t.Errorf("%s: %v", where, err)
+		}
+		if rec := b.record(t, "ex_1"); rec.Status != 200 || !rec.Usage.Estimated {
+			t.Errorf("%s: record %+v", where, rec)
+		}
+	}
+}
+
 func TestLongAnswersAreCountedInProportion(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, journal.Options{}, counting())

@@ -20,7 +20,7 @@ const (
 	firstRetry = 100 * time.Millisecond // after the store failed; doubles up to lastRetry
 	lastRetry  = 5 * time.Second
 	attempt    = time.Minute      // for the store to take a batch
-	idle       = time.Second      // before it looks for late records although the journal has nothing new
+	idle       = time.Second      // before it looks after the journal although that has nothing new
 	drainTime  = 10 * time.Second // for the store to take what is left when the process stops
 )
 
@@ -112,6 +112,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 	defer w.in.Close()
 	for last := false; ; {
+		w.r.probe()
 		if err := w.pass(storing); err != nil {
 			if storing.Err() != nil {
 				return w.stopped()
@@ -426,6 +427,7 @@ func (w *Writer) backOff(ctx context.Context, what string, err error) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		w.r.probe()
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -176,7 +176,7 @@ func (c *testCase) events(t *testing.T, body io.Reader) string {
 		}
 		writeEvent(&out, &e)
 		if e.Is(llm.End) {
-			if _, err := a.Next(); err != io.EOF {
+			if _, err := a.Next(); !errors.Is(err, io.EOF) {
 				t.Errorf("behind the end: %v, want io.EOF", err)
 			}
 			return out.String()

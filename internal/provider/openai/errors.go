@@ -25,7 +25,7 @@ const (
 // the operator: it may name hosts. What it says of Penstock's credential is for nobody, since it may repeat parts of it.
 func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 	status := resp.StatusCode
-	f := &provider.Failure{Reason: provider.ReasonStatus, Status: status, NothingBilled: status >= 400 && status < 500}
+	f := &provider.Failure{Reason: provider.ReasonStatus, Status: status, NothingBilled: unbilled(status)}
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		f.Message = "refused Penstock's own credential"
@@ -50,6 +50,18 @@ func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 		f.Body = e.Raw
 	}
 	return f
+}
+
+// unbilled reports whether a status is evidence that nothing was generated: a refusal, or an overload, which is said
+// before the work begins. 408, 500, 502 and 504 may be said after it.
+func unbilled(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout:
+		return false
+	case http.StatusServiceUnavailable, 529:
+		return true
+	}
+	return status >= 400 && status < 500
 }
 
 // failure makes a failure of what wire found wrong with an answer that came with status 2xx.

@@ -75,7 +75,9 @@ func decodeAll(t *testing.T, body io.Reader, r *llm.Request) result {
 			t.Fatalf("the model lies at %v of %d bytes", e.ModelAt, len(e.Raw))
 		}
 	}
-	if err != nil {
+	if errors.Is(err, io.ErrUnexpectedEOF) { // the stream ended within an event
+		res.reason = provider.ReasonCut
+	} else if err != nil {
 		f, ok := errors.AsType[*provider.Failure](err)
 		if !ok {
 			t.Fatalf("%v is not a Failure, and the network did not fail", err)

@@ -1,8 +1,8 @@
 // Package openai is the codec of the OpenAI dialect: OpenAI itself, and the many servers that speak like it (vLLM,
 // Ollama, llama.cpp, Azure's v1 endpoint, ...).
 //
-// It knows HTTP paths, headers and statuses, and which of them is what failure. What is inside the JSON is wire/openai's,
-// connections and timers are provider's.
+// It knows HTTP paths, headers and statuses, and which of them is what failure. It does not know what is inside the JSON
+// (wire/openai), and nothing of connections, credentials and timers (provider).
 package openai
 
 import (

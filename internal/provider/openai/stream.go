@@ -71,7 +71,7 @@ func (a *streamAnswer) Next() (llm.Event, error) {
 		return a.end(io.EOF)
 	}
 	in, err := a.events.Next()
-	if err == io.ErrUnexpectedEOF && len(in.Data) > 0 {
+	if errors.Is(err, io.ErrUnexpectedEOF) && len(in.Data) > 0 {
 		// The stream ended without the blank line. Some servers leave it out behind [DONE].
 		a.last, err = true, nil
 	}
@@ -134,14 +134,15 @@ func (a *streamAnswer) note(e llm.Event) (llm.Event, error) {
 // clean end of the connection are the proof that it is whole, and the event is made up for it.
 func (a *streamAnswer) end(err error) (llm.Event, error) {
 	a.ended = true
+	clean := errors.Is(err, io.EOF)
 	switch {
-	case err == sse.ErrTooLong:
+	case errors.Is(err, sse.ErrTooLong):
 		return llm.Event{}, &provider.Failure{
 			Reason: provider.ReasonTooLarge, Message: "sent an event of more than " + size(a.limit), Err: err,
 		}
-	case err != io.EOF && !a.last:
+	case !clean && !a.last:
 		return llm.Event{}, err
-	case err == io.EOF && a.finished >= a.choices:
+	case clean && a.finished >= a.choices:
 		return llm.Event{Has: llm.End, Dialect: llm.OpenAI, Raw: doneMark}, nil
 	case !a.content && a.finished == 0:
 		return llm.Event{}, &provider.Failure{Reason: provider.ReasonEmpty, Message: "sent a stream with nothing in it"}

@@ -37,32 +37,33 @@ func TestScanAnswer(t *testing.T) {
 		"empty text, but paid for":   {answer(message+`"content":""}`+stop, twoTokens), "finish usage end 1/2 cached 0 written 0 reasoning 0", nil},
 		"empty text, cut at the cap": {answer(message+`"content":""},"finish_reason":"length"`, ""), "finish end", nil},
 
-		"no body":                 {"", "", ErrEmpty},
-		"blank body":              {" \r\n", "", ErrEmpty},
-		"no choices":              {`{"id":"c"}`, "", ErrEmpty},
-		"choices empty":           {`{"choices":[]}`, "", ErrEmpty},
-		"choices null":            {`{"choices":null}`, "", ErrEmpty},
-		"content null":            {answer(message+`"content":null}`+stop, ""), "", ErrEmpty},
-		"content missing":         {answer(message+`"x":1}`+stop, twoTokens), "", ErrEmpty},
-		"content of no parts":     {answer(message+`"content":[]}`+stop, twoTokens), "", ErrEmpty},
-		"empty text, stop":        {answer(message+`"content":""}`+stop, ""), "", ErrEmpty},
-		"empty text, no tokens":   {answer(message+`"content":""}`+stop, `,"usage":{"prompt_tokens":1,"completion_tokens":0}`), "", ErrEmpty},
-		"second choice empty":     {`{"choices":[{"message":{"content":"a"},"finish_reason":"stop"},{"message":{"content":null},"finish_reason":"stop"}]}`, "", ErrEmpty},
-		"finish null":             {answer(message+`"content":"a"},"finish_reason":null`, ""), "", ErrGarbage},
-		"finish missing":          {answer(message+`"content":"a"}`, ""), "", ErrGarbage},
-		"finish empty":            {answer(message+`"content":"a"},"finish_reason":""`, ""), "", ErrGarbage},
-		"finish a number":         {answer(message+`"content":"a"},"finish_reason":1`, ""), "", ErrGarbage},
-		"message missing":         {answer(`"text":"a"`+stop, ""), "", ErrGarbage},
-		"message null":            {answer(`"message":null`+stop, ""), "", ErrGarbage},
-		"HTML":                    {"<html><body>502</body></html>", "", ErrGarbage},
-		"text":                    {"upstream connect error", "", ErrGarbage},
-		"array":                   {"[" + usualAnswer + "]", "", ErrGarbage},
-		"stream":                  {"data: " + usualChunk + "\n\n", "", ErrGarbage},
-		"cut":                     {usualAnswer[:100], "", ErrGarbage},
-		"not UTF-8":               {strings.Replace(usualAnswer, "Hello", "\xff", 1), "", ErrGarbage},
-		"two":                     {usualAnswer + usualAnswer, "", ErrGarbage},
-		"choices object":          {`{"choices":{}}`, "", ErrGarbage},
-		"the first fault is told": {`{"choices":[{"message":{"content":"a"}},{"message":{"content":null},"finish_reason":"stop"}]}`, "", ErrGarbage},
+		"no body":                     {"", "", ErrEmpty},
+		"blank body":                  {" \r\n", "", ErrEmpty},
+		"no choices":                  {`{"id":"c"}`, "", ErrEmpty},
+		"choices empty":               {`{"choices":[]}`, "", ErrEmpty},
+		"choices null":                {`{"choices":null}`, "", ErrEmpty},
+		"content null":                {answer(message+`"content":null}`+stop, ""), "", ErrEmpty},
+		"content missing":             {answer(message+`"x":1}`+stop, twoTokens), "", ErrEmpty},
+		"no content, reasoning empty": {answer(message+`"content":null,"reasoning":""}`+stop, twoTokens), "", ErrEmpty},
+		"content of no parts":         {answer(message+`"content":[]}`+stop, twoTokens), "", ErrEmpty},
+		"empty text, stop":            {answer(message+`"content":""}`+stop, ""), "", ErrEmpty},
+		"empty text, no tokens":       {answer(message+`"content":""}`+stop, `,"usage":{"prompt_tokens":1,"completion_tokens":0}`), "", ErrEmpty},
+		"second choice empty":         {`{"choices":[{"message":{"content":"a"},"finish_reason":"stop"},{"message":{"content":null},"finish_reason":"stop"}]}`, "", ErrEmpty},
+		"finish null":                 {answer(message+`"content":"a"},"finish_reason":null`, ""), "", ErrGarbage},
+		"finish missing":              {answer(message+`"content":"a"}`, ""), "", ErrGarbage},
+		"finish empty":                {answer(message+`"content":"a"},"finish_reason":""`, ""), "", ErrGarbage},
+		"finish a number":             {answer(message+`"content":"a"},"finish_reason":1`, ""), "", ErrGarbage},
+		"message missing":             {answer(`"text":"a"`+stop, ""), "", ErrGarbage},
+		"message null":                {answer(`"message":null`+stop, ""), "", ErrGarbage},
+		"HTML":                        {"<html><body>502</body></html>", "", ErrGarbage},
+		"text":                        {"upstream connect error", "", ErrGarbage},
+		"array":                       {"[" + usualAnswer + "]", "", ErrGarbage},
+		"stream":                      {"data: " + usualChunk + "\n\n", "", ErrGarbage},
+		"cut":                         {usualAnswer[:100], "", ErrGarbage},
+		"not UTF-8":                   {strings.Replace(usualAnswer, "Hello", "\xff", 1), "", ErrGarbage},
+		"two":                         {usualAnswer + usualAnswer, "", ErrGarbage},
+		"choices object":              {`{"choices":{}}`, "", ErrGarbage},
+		"the first fault is told":     {`{"choices":[{"message":{"content":"a"}},{"message":{"content":null},"finish_reason":"stop"}]}`, "", ErrGarbage},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -78,8 +79,8 @@ func TestScanAnswer(t *testing.T) {
 		})
 	}
 	var ev llm.Event
-	var inBand *InBandError
-	if err := ScanAnswer(llm.OpChat, []byte(`{"error":{"message":"quota","code":"insufficient_quota"}}`), &ev); !errors.As(err, &inBand) || inBand.Code != "insufficient_quota" {
+	err := ScanAnswer(llm.OpChat, []byte(`{"error":{"message":"quota","code":"insufficient_quota"}}`), &ev)
+	if inBand, ok := errors.AsType[*InBandError](err); !ok || inBand.Code != "insufficient_quota" {
 		t.Errorf("an error object with status 200: %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -97,42 +96,5 @@ func BenchmarkPromptText(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		text, _ = PromptText(text[:0], r)
-	}
-}
-
-// TestAllocations guards what is paid for every request and every event.
-func TestAllocations(t *testing.T) {
-	body := chatBody(10 << 10)
-	r, err := ParseChat(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ev, answer llm.Event
-	chunk, plain := []byte(usualChunk), []byte(usualAnswer)
-	text, dst := make([]byte, 0, 64), make([]byte, 0, 16<<10)
-	for _, g := range []struct {
-		name string
-		most float64
-		f    func() error
-	}{
-		{"ParseChat", 6, func() error { _, err := ParseChat(body); return err }},
-		{"ScanChunk", 0, func() error { return ScanChunk(chunk, &ev, text) }},
-		{"ScanAnswer", 0, func() error { return ScanAnswer(llm.OpChat, plain, &answer) }},
-		{"AppendChunk", 0, func() error { dst = AppendChunk(dst[:0], &ev, "support"); return nil }},
-		{"AppendAnswer", 0, func() error { dst = AppendAnswer(dst[:0], &answer, "support"); return nil }},
-		{"AppendRequest", 3, func() error { dst = AppendRequest(dst[:0], r, "gpt-5-mini-2026", true, false); return nil }},
-		{"PromptText", 0, func() error { dst, _ = PromptText(dst[:0], r); return nil }},
-	} {
-		got := testing.AllocsPerRun(200, func() {
-			if err := g.f(); err != nil {
-				t.Fatal(err)
-			}
-		})
-		if got > g.most {
-			t.Errorf("%s: %v allocations, at most %v", g.name, got, g.most)
-		}
-	}
-	if !bytes.Contains(dst, []byte("quick brown fox")) {
-		t.Error("PromptText found no text")
 	}
 }

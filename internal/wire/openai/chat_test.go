@@ -309,9 +309,9 @@ func drawCall(t *rapid.T) any {
 
 func drawMessage(t *rapid.T) any {
 	m := obj{"role": rapid.SampledFrom([]string{"developer", "system", "user", "assistant", "assistant", "tool", "function"}).Draw(t, "role")}
-	maybe(t, m, "content", nil, drawText(t), list(rapid.SliceOfN(rapid.Custom(drawPart), 0, 3).Draw(t, "parts")))
+	maybe(t, m, "content", nil, drawText(t), rapid.SliceOfN(rapid.Custom(drawPart), 0, 3).Draw(t, "parts"))
 	maybe(t, m, "name", "ann", "", nil)
-	maybe(t, m, "tool_calls", list(rapid.SliceOfN(rapid.Custom(drawCall), 0, 3).Draw(t, "calls")), nil)
+	maybe(t, m, "tool_calls", rapid.SliceOfN(rapid.Custom(drawCall), 0, 3).Draw(t, "calls"), nil)
 	maybe(t, m, "function_call", nil, obj{"name": "f", "arguments": "{}"}, obj{"name": "f"})
 	maybe(t, m, "tool_call_id", "c1", "")
 	maybe(t, m, "refusal", nil, "", "no")
@@ -338,8 +338,8 @@ func drawTool(t *rapid.T) any {
 
 func drawChat(t *rapid.T) obj {
 	ref := func(kind, name string) obj { return obj{"type": kind, kind: obj{"name": name}} }
-	c := obj{"model": "m", "messages": list(rapid.SliceOfN(rapid.Custom(drawMessage), 1, 3).Draw(t, "messages"))}
-	maybe(t, c, "tools", list(rapid.SliceOfN(rapid.Custom(drawTool), 0, 3).Draw(t, "tools")), nil)
+	c := obj{"model": "m", "messages": rapid.SliceOfN(rapid.Custom(drawMessage), 1, 3).Draw(t, "messages")}
+	maybe(t, c, "tools", rapid.SliceOfN(rapid.Custom(drawTool), 0, 3).Draw(t, "tools"), nil)
 	maybe(t, c, "functions", nil, list{obj{"name": "f"}})
 	maybe(t, c, "tool_choice", nil, "auto", "none", "odd", ref("function", "f"), ref("custom", "run"), ref("custom", "f"),
 		obj{"type": "allowed_tools", "allowed_tools": obj{"mode": "required", "tools": list{ref("function", "f"), ref("custom", "run")}}},

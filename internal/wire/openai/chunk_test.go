@@ -45,6 +45,7 @@ func TestScanChunk(t *testing.T) {
 	tests := map[string]struct{ data, want string }{
 		"role":                  {delta(`"delta":{"role":"assistant","content":""},"finish_reason":null`), ""},
 		"text":                  {delta(`"delta":{"content":"a\n\u00e9\ud83d\ude00"}`), `content "a\né😀"`},
+		"backslashes":           {delta(`"delta":{"content":"\\","refusal":"\\\"\\"}`), `content "\\\\\"\\"`},
 		"null content":          {delta(`"delta":{"content":null,"refusal":null,"tool_calls":null,"function_call":null,"audio":null}`), ""},
 		"empty delta, finish":   {delta(`"delta":{},"finish_reason":"stop"`), "finish"},
 		"text and finish":       {delta(`"delta":{"content":"a"},"finish_reason":"length"`), `content finish "a"`},
@@ -213,8 +214,8 @@ func TestScanChunkErrors(t *testing.T) {
 		"behind a content": {delta(`"delta":{"content":"a"}`)[:len(delta(`"delta":{"content":"a"}`))-1] + `,"error":{"message":"boom"}}`, "boom", ""},
 	} {
 		var ev llm.Event
-		var inBand *InBandError
-		if err := ScanChunk([]byte(tt.data), &ev, nil); !errors.As(err, &inBand) {
+		err := ScanChunk([]byte(tt.data), &ev, nil)
+		if inBand, ok := errors.AsType[*InBandError](err); !ok {
 			t.Errorf("%s: %v, want an error in band", name, err)
 		} else if inBand.Message != tt.message || inBand.Code != tt.code || !json.Valid(inBand.Raw) {
 			t.Errorf("%s: %+v, raw %s", name, inBand.UpstreamError, inBand.Raw)
@@ -266,6 +267,10 @@ func TestAppendChunk(t *testing.T) {
 		if string(ev.Raw) != tt.data {
 			t.Errorf("%s: the provider's bytes were changed: %q", name, ev.Raw)
 		}
+	}
+	named := llm.Event{Name: "keepalive", Raw: []byte("{}")}
+	if got := string(AppendChunk(nil, &named, "m")); got != "event: keepalive\ndata: {}\n\n" {
+		t.Errorf("a named event: %q", got)
 	}
 	if got := string(AppendChunk(nil, &llm.Event{Has: llm.End}, "m")); got != "data: [DONE]\n\n" {
 		t.Errorf("an end without bytes: %q", got)

@@ -84,7 +84,7 @@ func takeCache(o *source) *llm.CacheMark {
 func decodeChoice(o *source, c *llm.Chat) {
 	const name, old = "tool_choice", "function_call"
 	choice, custom := sourceOf(o.value(name)), customTools(c)
-	exact := true
+	var exact bool
 	switch kind := choice.str("type"); {
 	case o.kind(name) == '"':
 		c.Choice.Mode = llm.ToolMode(o.str(name))
@@ -96,7 +96,6 @@ func decodeChoice(o *source, c *llm.Chat) {
 	case kind == "allowed_tools":
 		c.Choice, exact = decodeAllowed(choice, custom)
 	default:
-		exact = false
 		if s := o.str(old); s != "" {
 			c.Choice.Mode = llm.ToolMode(s)
 		} else if s := sourceOf(o.value(old)).str("name"); s != "" {

@@ -31,8 +31,7 @@ func parse(body []byte, op llm.Operation, s shape) (*llm.Request, error) {
 		Dialect: llm.OpenAI, Op: op, Choices: 1, Raw: body, Fields: make([]llm.Field, 0, usualFields), DecodeChat: DecodeChat,
 	}
 	if err := p.body(s, r); err != nil {
-		var told *fault.Error
-		if errors.As(err, &told) {
+		if told, ok := errors.AsType[*fault.Error](err); ok {
 			return nil, told
 		}
 		return nil, p.syntax(err)

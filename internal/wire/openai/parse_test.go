@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/penstock/penstock/internal/fault"
@@ -42,8 +43,8 @@ func TestBrokenBodies(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = parserFor(file)(body)
-		var f *fault.Error
-		if !errors.As(err, &f) {
+		f, ok := errors.AsType[*fault.Error](err)
+		if !ok {
 			t.Errorf("%s: %v, want a *fault.Error", file, err)
 			continue
 		}
@@ -104,6 +105,7 @@ func TestParseChat(t *testing.T) {
 			llm.Request{Model: "m", Choices: 1},
 		},
 		"the larger cap counts": {`{"model":"m",` + hello + `,"max_completion_tokens":7,"max_tokens":9}`, llm.Request{Model: "m", MaxOutput: 9, Choices: 1}},
+		"in either order":       {`{"model":"m",` + hello + `,"max_tokens":9,"max_completion_tokens":7}`, llm.Request{Model: "m", MaxOutput: 9, Choices: 1}},
 		"numbers that JSON allows": {
 			`{"model":"m",` + hello + `,"temperature":1e400,"top_p":9007199254740993,"x":-0,"logit_bias":{"50256":-100}}`,
 			llm.Request{Model: "m", Choices: 1},
@@ -161,6 +163,9 @@ func checkFields(t interface{ Fatalf(string, ...any) }, r *llm.Request) {
 		if got := f.Value.Of(r.Raw); !bytes.Equal(got, want[f.Name]) {
 			t.Fatalf("field %q is %q, want %q", f.Name, got, want[f.Name])
 		}
+	}
+	if diff := cmp.Diff(fieldsOf(r.Raw), r.Fields, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("the cursor finds other fields (-cursor +reader):\n%s", diff)
 	}
 	if got := r.AppendBody(nil); !bytes.Equal(got, r.Raw) {
 		t.Fatalf("without edits the body is %q, want %q", got, r.Raw)
@@ -273,7 +278,7 @@ func FuzzParseChat(f *testing.F) {
 		for _, parse := range []func([]byte) (*llm.Request, error){ParseChat, ParseEmbeddings} {
 			r, err := parse(body)
 			if err != nil {
-				if f := (*fault.Error)(nil); !errors.As(err, &f) || f.Kind != fault.BadRequest || len(f.Text()) > 1000 {
+				if f, ok := errors.AsType[*fault.Error](err); !ok || f.Kind != fault.BadRequest || len(f.Text()) > 1000 {
 					t.Fatalf("%q: error %v", body, err)
 				}
 				continue

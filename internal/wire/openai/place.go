@@ -111,7 +111,7 @@ func (r *reader) got() string {
 
 // syntax reports what the decoder stumbled on.
 func (r *reader) syntax(err error) *fault.Error {
-	var bad *jsontext.SyntacticError
+	bad, ok := errors.AsType[*jsontext.SyntacticError](err)
 	switch {
 	case errors.Is(err, errTooDeep):
 		return r.refuseAt(r.dec.StackPointer(), int(r.dec.InputOffset())-1, fault.InvalidJSON, "Flatten it.",
@@ -120,7 +120,7 @@ func (r *reader) syntax(err error) *fault.Error {
 		e := fault.New(fault.InvalidJSON, "The body is empty.")
 		e.Hint = "Send a JSON object."
 		return e
-	case !errors.As(err, &bad):
+	case !ok:
 		return fault.Wrap(fault.InvalidJSON, err, "The body cannot be read as JSON.")
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return r.refuseAt(bad.JSONPointer.Parent(), int(bad.ByteOffset), fault.InvalidJSON, "Send it once.",

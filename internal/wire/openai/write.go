@@ -6,17 +6,22 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 )
 
-// The framing of a stream's event. The dialect's streams name no events, and JSON fits on one line.
+// The framing of a stream's event; JSON fits on one line.
 const (
+	namePrefix = "event: "
 	dataPrefix = "data: "
 	eventEnd   = "\n\n"
 )
 
 // AppendChunk appends an event of a stream with its framing, model in the place of the name that the provider gave. An
-// event that is [llm.End] becomes the end mark, whatever its Raw.
+// event that is [llm.End] becomes the end mark, whatever its Raw. The dialect names no events of a chat, but what a
+// provider names stays named.
 func AppendChunk(dst []byte, ev *llm.Event, model string) []byte {
 	if ev.Is(llm.End) {
 		return append(dst, dataPrefix+doneMark+eventEnd...)
+	}
+	if ev.Name != "" {
+		dst = append(append(append(dst, namePrefix...), ev.Name...), '\n')
 	}
 	dst = append(dst, dataPrefix...)
 	start := len(dst)

@@ -1,0 +1,168 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+
+	"github.com/penstock/penstock/internal/auth"
+)
+
+// An Endpoint is one entry of the control plane's inventory.
+type Endpoint struct {
+	Method, Path string          // {id} in the path stands for one segment of it
+	Permission   auth.Permission // "" is open to everybody
+	Status       int             // of an answer that is no error
+	Summary      string          // one sentence
+	Query        []Param
+	Action
+}
+
+// A Param is a parameter that a query may have. All can be left out.
+type Param struct{ Name, Meaning string }
+
+// An Action is what an endpoint does. In and Out are the types of the bodies, nil where there is none.
+type Action struct {
+	In, Out    reflect.Type
+	MayBeEmpty bool // the request may come without a body
+	serve      func(*API, context.Context, *call) (any, error)
+}
+
+// gives makes the action of a handler that takes no body.
+func gives[Out any](handle func(*API, context.Context, *call) (Out, error)) Action {
+	return Action{
+		Out:   reflect.TypeFor[Out](),
+		serve: func(a *API, ctx context.Context, c *call) (any, error) { return handle(a, ctx, c) },
+	}
+}
+
+// takes makes the action of a handler with a body, which is read before it is called.
+func takes[In, Out any](handle func(*API, context.Context, *call, In) (Out, error)) Action {
+	return Action{
+		In: reflect.TypeFor[In](), Out: reflect.TypeFor[Out](),
+		serve: func(a *API, ctx context.Context, c *call) (any, error) {
+			var in In
+			if err := c.body.read(&in); err != nil {
+				return nil, err
+			}
+			return handle(a, ctx, c, in)
+		},
+	}
+}
+
+// mayTake is takes for a body that may be left out.
+func mayTake[In, Out any](handle func(*API, context.Context, *call, In) (Out, error)) Action {
+	action := takes(handle)
+	action.MayBeEmpty = true
+	return action
+}
+
+var (
+	paging = []Param{
+		{"limit", "at most so many, from 1 to 1000; 200 if it is left out"},
+		{"after", "go on behind this id: the next of the page before"},
+	}
+	ofProject = Param{"project", "only of this project, by id, or by name if only one organisation has the name"}
+	between   = []Param{
+		{"from", "first instant: RFC 3339, or a day (its start in UTC)"},
+		{"to", "instant before which to stop: RFC 3339, or a day (its start in UTC)"},
+	}
+	selecting = []Param{
+		ofProject,
+		{"key", "only of this key, by id"},
+		{"model", "only of this model, as it was asked for"},
+		{"target", "only answered by this target: PROVIDER/MODEL"},
+		{"user", "only of this end user"},
+		{"tag", "only with this tag"},
+		{"status", "only with this outcome: ok, error, a class such as 4xx, or a status such as 429"},
+	}
+)
+
+// Endpoints is the whole inventory.
+func Endpoints() []Endpoint {
+	return []Endpoint{
+		{http.MethodPost, "/admin/v1/projects", auth.WriteTenants, http.StatusCreated,
+			"Make a project.", nil, takes((*API).createProject)},
+		{http.MethodGet, "/admin/v1/projects", auth.ReadTenants, http.StatusOK,
+			"List projects by name.", paging, gives((*API).listProjects)},
+		{http.MethodPatch, "/admin/v1/projects/{id}", auth.WriteTenants, http.StatusOK,
+			"Change a project, named by id or name; what is left out stays as it is.", nil, takes((*API).changeProject)},
+		{http.MethodPost, "/admin/v1/keys", auth.WriteTenants, http.StatusCreated,
+			"Make a key; the answer is the only one that ever holds it.", nil, takes((*API).createKey)},
+		{http.MethodGet, "/admin/v1/keys", auth.ReadTenants, http.StatusOK,
+			"List keys, the oldest first.", with(paging, ofProject), gives((*API).listKeys)},
+		{http.MethodPost, "/admin/v1/keys/{id}/revoke", auth.WriteTenants, http.StatusOK,
+			"End a key; it is refused everywhere within 5 s.", nil, mayTake((*API).revokeKey)},
+		{http.MethodPost, "/admin/v1/keys/{id}/rotate", auth.WriteTenants, http.StatusCreated,
+			"Replace a key; the old one works on for the overlap.", nil, mayTake((*API).rotateKey)},
+		{http.MethodGet, "/admin/v1/exchanges", auth.ReadExchanges, http.StatusOK,
+			"List records of exchanges, the newest first.", with(with(paging, between...), selecting...), gives((*API).listExchanges)},
+		{http.MethodGet, "/admin/v1/exchanges/{id}", auth.ReadExchanges, http.StatusOK,
+			"The record of one exchange.", nil, gives((*API).exchange)},
+		{http.MethodGet, "/admin/v1/usage", auth.ReadUsage, http.StatusOK,
+			"Sums of tokens and money; by default of this month (UTC) by model.", with(between, ofProject, grouping), gives((*API).usage)},
+		{http.MethodGet, "/admin/v1/prices", auth.ReadPrices, http.StatusOK,
+			"List what the models in use cost, and every price that an operator set.", []Param{onlyMissing}, gives((*API).listPrices)},
+		{http.MethodPut, "/admin/v1/prices", auth.WritePrices, http.StatusOK,
+			"Set prices, all or none; those not named stay as they are.", nil, takes((*API).setPrices)},
+		{http.MethodGet, "/admin/v1/routes", auth.ReadRoutes, http.StatusOK,
+			"List which targets answer for which model, in the order in which they are tried.", nil, gives((*API).routes)},
+		{http.MethodGet, "/admin/v1/status", auth.ReadRoutes, http.StatusOK,
+			"How the process is.", nil, gives((*API).status)},
+		{http.MethodGet, "/metrics", auth.ReadMetrics, http.StatusOK,
+			"Metrics for Prometheus; open to everybody with admin.open_metrics: true.", nil, gives((*API).metrics)},
+		{http.MethodGet, "/healthz", "", http.StatusOK,
+			"Whether the process lives.", nil, gives((*API).healthz)},
+		{http.MethodGet, "/readyz", "", http.StatusOK,
+			"Whether traffic should be sent to the data plane; 503 if not.", nil, gives((*API).readyz)},
+	}
+}
+
+var (
+	grouping    = Param{"group_by", "what to sum by, with commas between: org, project, key, user, model, target, tag, day"}
+	onlyMissing = Param{"missing", "true: only targets without a price"}
+)
+
+func with(params []Param, more ...Param) []Param {
+	return append(params[:len(params):len(params)], more...)
+}
+
+// find looks an endpoint up by the segments of the path as they were sent, so that there is one way to write each route;
+// only an id is decoded, because a project's name may hold a slash. With no endpoint, allowed are the methods that the
+// path has.
+func (a *API) find(method, path string) (found *Endpoint, id string, allowed []string) {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	for i := range a.endpoints {
+		e := &a.endpoints[i]
+		part, ok := match(e.Path, path)
+		if !ok {
+			continue
+		}
+		if e.Method == method {
+			return e, part, nil
+		}
+		allowed = append(allowed, e.Method)
+	}
+	return nil, "", allowed
+}
+
+// match compares a path with a pattern and gives what stands for {id}.
+func match(pattern, path string) (id string, ok bool) {
+	head, tail, hasID := strings.Cut(pattern, "{id}")
+	if !hasID {
+		return "", path == pattern
+	}
+	id, ok = strings.CutPrefix(path, head)
+	if !ok {
+		return "", false
+	}
+	if id, ok = strings.CutSuffix(id, tail); !ok || id == "" || strings.Contains(id, "/") {
+		return "", false
+	}
+	id, err := url.PathUnescape(id)
+	return id, err == nil
+}

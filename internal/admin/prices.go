@@ -1,0 +1,142 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// listPrices lists what the models in use cost, and every price that an operator set besides.
+func (a *API) listPrices(_ context.Context, c *call) (list[Price], error) {
+	missing, err := c.query.flag("missing")
+	if err != nil {
+		return list[Price]{}, err
+	}
+	prices := map[string]Price{}
+	for _, r := range a.o.Routes() {
+		for _, t := range r.Targets {
+			prices[t.Target] = Price{Target: t.Target, Unpriced: true}
+			if t.Price != nil {
+				prices[t.Target] = *t.Price
+			}
+		}
+	}
+	for _, o := range a.o.Catalog.Overrides() {
+		prices[o.Target.String()] = setPrice(o)
+	}
+	out := list[Price]{Data: []Price{}}
+	for _, p := range prices {
+		if p.Unpriced || !missing {
+			out.Data = append(out.Data, p)
+		}
+	}
+	slices.SortFunc(out.Data, func(x, y Price) int { return strings.Compare(x.Target, y.Target) })
+	return out, nil
+}
+
+// setPrice shows a price that an operator set.
+func setPrice(o catalog.Override) Price {
+	p := PriceOf(o.Target, o.Price)
+	p.Source, p.Set = o.Source, instant(o.Set)
+	return p
+}
+
+func (a *API) setPrices(ctx context.Context, _ *call, in PricesInput) (list[Price], error) {
+	overrides, err := overridesOf(in.Data, a.o.Now())
+	if err != nil {
+		return list[Price]{}, err
+	}
+	if err := a.o.Catalog.Set(ctx, overrides); err != nil {
+		return list[Price]{}, err
+	}
+	out := list[Price]{Data: []Price{}}
+	for _, o := range overrides {
+		out.Data = append(out.Data, setPrice(o))
+	}
+	return out, nil
+}
+
+// maxMistakes is how many mistakes of one request are told.
+const maxMistakes = 20
+
+// overridesOf reads prices, or says all that is wrong with them.
+func overridesOf(in []PriceInput, now time.Time) ([]catalog.Override, error) {
+	if len(in) == 0 {
+		return nil, badParam("data", "data is empty; send at least one price.")
+	}
+	out := make([]catalog.Override, len(in))
+	seen := map[llm.Target]int{}
+	var mistakes []string
+	for i, p := range in {
+		var problems []fault.Problem
+		out[i], problems = overrideOf(p, now)
+		if first, twice := seen[out[i].Target]; twice && len(problems) == 0 {
+			problems = append(problems, fault.Problem{Path: "target", Text: fmt.Sprintf("%s is in data[%d] already", p.Target, first)})
+		}
+		seen[out[i].Target] = i
+		for _, problem := range problems {
+			mistakes = append(mistakes, fmt.Sprintf("data[%d].%v", i, problem))
+		}
+	}
+	if len(mistakes) == 0 {
+		return out, nil
+	}
+	more := ""
+	if n := len(mistakes) - maxMistakes; n > 0 {
+		mistakes, more = mistakes[:maxMistakes], fmt.Sprintf("; and %d more", n)
+	}
+	f := badParam("data", "%s%s.", strings.Join(mistakes, "; "), more)
+	f.Hint = "Nothing was changed."
+	return nil, f
+}
+
+func overrideOf(p PriceInput, now time.Time) (o catalog.Override, problems []fault.Problem) {
+	add := func(path, text, hint string) {
+		problems = append(problems, fault.Problem{Path: path, Text: text, Hint: hint})
+	}
+	o = catalog.Override{Source: "set", Set: now.UTC().Truncate(time.Microsecond)} // as the store keeps it
+	var ok bool
+	if o.Target, ok = llm.ParseTarget(p.Target); !ok || !plain(p.Target, 256) {
+		add("target", quote(p.Target)+" is not PROVIDER/MODEL", "")
+	}
+	if p.Source != "" {
+		o.Source = p.Source
+	}
+	if !plain(o.Source, 128) {
+		add("source", "is not up to 128 characters that can be seen", "")
+	}
+	var rates [4]*llm.Rate
+	for i, part := range [...]struct{ name, text string }{
+		{"input", p.Input}, {"output", p.Output}, {"cached_input", p.CachedInput}, {"cache_write", p.CacheWrite},
+	} {
+		must := i < 2
+		switch {
+		case part.text == "" && must:
+			add(part.name, "is missing", "write 0 if it is free")
+		case part.text != "":
+			rate, err := llm.ParseRate(part.text)
+			if err != nil {
+				add(part.name, err.Error(), "")
+			}
+			rates[i] = &rate
+		}
+	}
+	if len(problems) > 0 {
+		return o, problems
+	}
+	o.Price = catalog.NewPrice(*rates[0], *rates[1], rates[2], rates[3])
+	return o, catalog.CheckPrice(o.Price)
+}
+
+// plain reports whether a text can be shown in one line of a table: up to so many characters, all of which can be seen.
+func plain(s string, most int) bool {
+	return utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}

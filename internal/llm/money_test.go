@@ -1,0 +1,154 @@
+package llm
+
+import (
+	"math"
+	"math/big"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestCost(t *testing.T) {
+	t.Parallel()
+	price := Price{Input: 150_000, CachedInput: 75_000, CacheWrite: 187_500, Output: 600_000} // $0.15, 0.075, 0.1875, 0.60
+	long := Price{Input: 1000, Output: 1_000_000, LongOver: 200, Long: &Price{Input: 20_000, Output: 100_000, LongOver: 1000, Long: &Price{Input: 1}}}
+	tests := map[string]struct {
+		price Price
+		usage Usage
+		want  Money
+	}{
+		"nothing":                       {price, Usage{}, 0},
+		"a million in":                  {price, Usage{Input: 1_000_000}, 150_000_000},
+		"a million out":                 {price, Usage{Output: 1_000_000}, 600_000_000},
+		"cached ones are part of input": {price, Usage{Input: 1_000_000, CachedInput: 600_000, CacheWrite: 400_000}, 120_000_000},
+		"reasoning is part of output":   {price, Usage{Output: 10, Reasoning: 10}, 6_000},
+		"rounded up":                    {Price{Input: 1}, Usage{Input: 1}, 1},
+		"exactly one":                   {Price{Input: 1}, Usage{Input: 1000}, 1},
+		"rounded up once, not by part":  {Price{Input: 1, CachedInput: 1, CacheWrite: 1, Output: 1}, Usage{Input: 3, CachedInput: 1, CacheWrite: 1, Output: 1}, 1},
+		"just over":                     {Price{Input: 1}, Usage{Input: 1001}, 2},
+		"free":                          {Price{}, Usage{Input: 5, Output: 5}, 0},
+		"more cached than input":        {price, Usage{Input: 1, CachedInput: 1_000_000}, 75_000_000},
+		"negative counts are nothing":   {price, Usage{Input: -5, Output: -5, CachedInput: -1}, 0},
+		"saturates":                     {Price{Input: math.MaxInt64}, Usage{Input: math.MaxInt64}, math.MaxInt64},
+		"saturates over all parts": {
+			Price{Input: math.MaxInt64, CachedInput: math.MaxInt64, CacheWrite: math.MaxInt64, Output: math.MaxInt64},
+			Usage{Input: math.MaxInt64, CachedInput: math.MaxInt64 / 2, CacheWrite: math.MaxInt64 / 2, Output: math.MaxInt64},
+			math.MaxInt64,
+		},
+		"at the length limit":     {long, Usage{Input: 200, CachedInput: 100, Output: 1}, 1100},
+		"over the length limit":   {long, Usage{Input: 201, CachedInput: 100, Output: 1}, 2120},
+		"over the next one":       {long, Usage{Input: 1001}, 2},
+		"length is that of input": {long, Usage{Output: 5000}, 5_000_000},
+		"just beyond 64 bits":     {Price{Output: 2001}, Usage{Output: math.MaxInt64}, math.MaxInt64},
+		"largest that fits":       {Price{Output: 1000}, Usage{Output: math.MaxInt64}, math.MaxInt64},
+	}
+	for name, tt := range tests {
+		if got := tt.price.Cost(tt.usage); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// TestCostAgainstBigNumbers: over all inputs, overflow included, the cost is the exact sum, rounded up once, capped.
+func TestCostAgainstBigNumbers(t *testing.T) {
+	t.Parallel()
+	number := rapid.OneOf(rapid.Int64Range(0, 3000), rapid.Int64Range(0, 1<<40), rapid.Int64Range(0, math.MaxInt64))
+	rapid.Check(t, func(t *rapid.T) {
+		p := Price{
+			Input: Rate(number.Draw(t, "in")), CachedInput: Rate(number.Draw(t, "cached")),
+			CacheWrite: Rate(number.Draw(t, "write")), Output: Rate(number.Draw(t, "out")),
+		}
+		u := Usage{Input: number.Draw(t, "input"), Output: number.Draw(t, "output")}
+		u.CachedInput = rapid.Int64Range(0, u.Input).Draw(t, "cached input")
+		u.CacheWrite = rapid.Int64Range(0, u.Input-u.CachedInput).Draw(t, "written")
+
+		sum := new(big.Int)
+		for _, part := range [][2]int64{
+			{u.Input - u.CachedInput - u.CacheWrite, int64(p.Input)}, {u.CachedInput, int64(p.CachedInput)},
+			{u.CacheWrite, int64(p.CacheWrite)}, {u.Output, int64(p.Output)},
+		} {
+			sum.Add(sum, new(big.Int).Mul(big.NewInt(part[0]), big.NewInt(part[1])))
+		}
+		sum.Add(sum, big.NewInt(999)).Div(sum, big.NewInt(1000))
+		want := Money(math.MaxInt64)
+		if sum.IsInt64() {
+			want = Money(sum.Int64())
+		}
+		if got := p.Cost(u); got != want {
+			t.Fatalf("%+v at %+v: %d, want %d", u, p, got, want)
+		}
+	})
+}
+
+// TestCostIsMonotone: more tokens never cost less.
+func TestCostIsMonotone(t *testing.T) {
+	t.Parallel()
+	n := rapid.Int64Range(0, 1<<50)
+	rapid.Check(t, func(t *rapid.T) {
+		p := Price{Input: Rate(n.Draw(t, "in")), Output: Rate(n.Draw(t, "out"))}
+		u := Usage{Input: n.Draw(t, "input"), Output: n.Draw(t, "output")}
+		more := u.Add(Usage{Input: n.Draw(t, "more in"), Output: n.Draw(t, "more out")})
+		if p.Cost(more) < p.Cost(u) {
+			t.Fatalf("%+v costs %d, %+v costs %d", u, p.Cost(u), more, p.Cost(more))
+		}
+	})
+}
+
+func TestMoneyText(t *testing.T) {
+	t.Parallel()
+	for m, want := range map[Money]string{
+		0: "0", 1: "0.000000001", Dollar: "1", 3_140_000: "0.00314", -Dollar / 2: "-0.5", 12 * Dollar: "12",
+		math.MaxInt64: "9223372036.854775807", math.MinInt64: "-9223372036.854775808",
+	} {
+		if got := m.String(); got != want {
+			t.Errorf("%d: %s, want %s", int64(m), got, want)
+		}
+	}
+	for r, want := range map[Rate]string{0: "0", perMillion: "1", 150_000: "0.15", 1: "0.000001"} {
+		if got := r.PerMillion(); got != want {
+			t.Errorf("%d: %s, want %s", int64(r), got, want)
+		}
+	}
+}
+
+func TestMoneyRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.Int64Range(0, math.MaxInt64).Draw(t, "n")
+		if m, err := ParseMoney(Money(n).String()); err != nil || m != Money(n) {
+			t.Fatalf("%s came back as %d, %v", Money(n), m, err)
+		}
+		if r, err := ParseRate(Rate(n).PerMillion()); err != nil || r != Rate(n) {
+			t.Fatalf("%s came back as %d, %v", Rate(n).PerMillion(), r, err)
+		}
+	})
+}
+
+func TestParseMoneyRefuses(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"", ".", "1.", ".5", "-1", "+1", "1e3", "1,5", " 1", "0x1", "1.0000000001", "NaN", "9223372036.854775808", strings.Repeat("9", 100)} {
+		if m, err := ParseMoney(s); err == nil {
+			t.Errorf("%q: %d", s, m)
+		}
+	}
+	if r, err := ParseRate("0.0000001"); err == nil {
+		t.Errorf("seven decimals of a rate: %d", r)
+	}
+}
+
+func TestUsageAdd(t *testing.T) {
+	t.Parallel()
+	got := Usage{Input: 1, Output: 2, CachedInput: 3, CacheWrite: 4, Reasoning: 5}.Add(Usage{Input: 10, Output: 20, CachedInput: 30, CacheWrite: 40, Reasoning: 50, Estimated: true})
+	if want := (Usage{Input: 11, Output: 22, CachedInput: 33, CacheWrite: 44, Reasoning: 55, Estimated: true}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func BenchmarkCost(b *testing.B) {
+	p, u := Price{Input: 150_000, CachedInput: 75_000, Output: 600_000}, Usage{Input: 1200, CachedInput: 1000, Output: 300}
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Cost(u)
+	}
+}

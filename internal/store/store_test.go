@@ -1,0 +1,437 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/store/storetest"
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// asChild is what a copy of this test binary is told to do instead of testing.
+const asChild = "PENSTOCK_STORE_CHILD"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(asChild) {
+	case "open":
+		childOpens()
+	case "write":
+		childWrites()
+	default:
+		goleak.VerifyTestMain(m)
+	}
+}
+
+func TestSQLite(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) storetest.Store { return openTest(t) })
+}
+
+// child starts a copy of this binary on a store.
+func child(t *testing.T, what, path string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), asChild+"="+what, "PENSTOCK_STORE_PATH="+path)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func childOpens() {
+	s, err := Open(context.Background(), "sqlite:"+os.Getenv("PENSTOCK_STORE_PATH"), Options{})
+	if err == nil {
+		err = s.Close()
+	}
+	fmt.Println(err, errors.Is(err, ErrLocked))
+}
+
+// childWrites writes batches and says after each how far it is, until it is killed.
+func childWrites() {
+	s, err := Open(context.Background(), "sqlite:"+os.Getenv("PENSTOCK_STORE_PATH"), Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	from, err := s.ReadUpTo(context.Background(), "j")
+	for n := int(from); err == nil; n += 100 {
+		err = s.AddRecords(context.Background(), "j", int64(n+100), workloads(n, 100))
+		fmt.Println(n + 100)
+	}
+	fmt.Println(err)
+}
+
+// Fault 53 of reliability.md.
+func TestASecondProcessIsRefused(t *testing.T) {
+	t.Parallel()
+	s := openTest(t)
+	text := func() string {
+		out, err := child(t, "open", s.path).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	want := regexp.MustCompile(`^` + regexp.QuoteMeta(s.path) + ` is in use by process ` + strconv.Itoa(os.Getpid()) + ` since \d\d:\d\d true$`)
+	if got := text(); !want.MatchString(got) {
+		t.Errorf("another process: got %q, want %s", got, want)
+	}
+	_, err := Open(t.Context(), "sqlite:"+s.path, Options{})
+	var e *OpenError
+	if !errors.As(err, &e) || !errors.Is(err, ErrLocked) || e.Hint == "" {
+		t.Errorf("the same process: got %v", err)
+	}
+	link := filepath.Join(t.TempDir(), "other.db")
+	if err := os.Symlink(s.path, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), "sqlite:"+link, Options{}); !errors.Is(err, ErrLocked) {
+		t.Errorf("by another name: got %v", err)
+	}
+	if _, err := s.KeyVersion(t.Context()); err != nil {
+		t.Errorf("the first one: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(); got != "<nil> false" {
+		t.Errorf("after the first one's end: got %q", got)
+	}
+	s.write, s.read, s.lock = nil, nil, nil // so that the clean-up does not close it again
+}
+
+func TestTheLockSaysSinceWhen(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "penstock.db")
+	began := time.Date(2026, 11, 24, 13, 40, 30, 0, time.Local)
+	l, err := lockFile(path, "data/penstock.db", began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for later, want := range map[time.Duration]string{time.Hour: "13:40", 48 * time.Hour: "Nov 24 13:40"} {
+		_, err := lockFile(path, "data/penstock.db", began.Add(later))
+		if want := fmt.Sprintf("data/penstock.db is in use by process %d since %s", os.Getpid(), want); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if err := l.f.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockFile(path, "p.db", began); err == nil || err.Error() != "p.db is in use by another process" {
+		t.Errorf("got %v", err)
+	}
+	if err := l.free(); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = lockFile(path, "p.db", began); err != nil {
+		t.Fatalf("after it was given back: %v", err)
+	}
+	if err := l.free(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Fault 48 of reliability.md, for what this package promises: records and position are kept together or not at all.
+func TestAKilledWriterLosesNothingThatItSaidItHad(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "penstock.db")
+	for round := range 4 {
+		cmd := child(t, "write", path)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		acked := int64(0)
+		lines := bufio.NewScanner(out)
+		for n := 0; n < 3+round && lines.Scan(); n++ {
+			if acked, err = strconv.ParseInt(lines.Text(), 10, 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		for lines.Scan() { // what it still said before it died
+			acked, _ = strconv.ParseInt(lines.Text(), 10, 64)
+		}
+		_ = cmd.Wait()
+		checkKilled(t, path, acked)
+	}
+}
+
+func checkKilled(t *testing.T, path string, acked int64) {
+	t.Helper()
+	s, err := Open(t.Context(), "sqlite:"+path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	upTo, err := s.ReadUpTo(t.Context(), "j")
+	if err != nil || upTo < acked {
+		t.Errorf("position %d, %v; %d was acknowledged", upTo, err, acked)
+	}
+	sums, err := s.Sums(t.Context(), usage.Query{})
+	if err != nil || sums[0].Requests != upTo {
+		t.Errorf("%d records, %v; the position is %d", sums[0].Requests, err, upTo)
+	}
+	var whole int64
+	if err := s.row(t.Context(), "SELECT COUNT(*) FROM exchange_records").Scan(&whole); err != nil || whole != upTo {
+		t.Errorf("%d whole records, %v; the position is %d", whole, err, upTo)
+	}
+	var check string
+	if err := s.row(t.Context(), "PRAGMA integrity_check").Scan(&check); err != nil || check != "ok" {
+		t.Errorf("integrity: %s, %v", check, err)
+	}
+}
+
+func TestUnusableStores(t *testing.T) {
+	t.Parallel()
+	garbage := []byte(strings.Repeat("this is not a database. ", 500))
+	for _, tt := range []struct {
+		name string
+		make func(t *testing.T, path string)
+		want string
+	}{
+		{"not a database", func(t *testing.T, path string) { write(t, path, garbage) }, "damaged, or no SQLite database"},
+		{"damaged", func(t *testing.T, path string) {
+			t.Helper()
+			seed(t, path)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			copy(text[100:], garbage[:3000]) // the table of tables
+			write(t, path, text)
+		}, "damaged, or no SQLite database"},
+		{"another program's", func(t *testing.T, path string) { execute(t, path, "CREATE TABLE theirs (a)") }, "it is a database of another program"},
+		{"newer", func(t *testing.T, path string) {
+			t.Helper()
+			seed(t, path)
+			execute(t, path, "INSERT INTO "+versionTable+" (version_id, is_applied) VALUES (9000, 1)")
+		}, "was written by a newer Penstock: its schema is 9000, this version knows "},
+		{"a directory", func(t *testing.T, path string) {
+			t.Helper()
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, "is a directory"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "penstock.db")
+			tt.make(t, path)
+			before, _ := os.ReadFile(path)
+			_, err := Open(t.Context(), "sqlite:"+path, Options{})
+			var e *OpenError
+			if !errors.As(err, &e) || !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), tt.want) ||
+				!strings.HasPrefix(err.Error(), path) || e.Hint == "" {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+			if after, _ := os.ReadFile(path); !slices.Equal(before, after) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+	if _, err := Open(t.Context(), "sqlite:"+filepath.Join(os.DevNull, "x"), Options{}); !errors.Is(err, ErrUnusable) {
+		t.Errorf("a path that cannot be: got %v", err)
+	}
+	for _, address := range []string{"", "sqlite:", "penstock.db", "postgres://host/db", "SQLITE:x"} {
+		if _, err := Open(t.Context(), address, Options{}); err == nil || !strings.Contains(err.Error(), "write sqlite:PATH") {
+			t.Errorf("%q: got %v", address, err)
+		}
+	}
+}
+
+func write(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// seed makes a store with a project in it, and closes it.
+func seed(t *testing.T, path string) {
+	t.Helper()
+	s, err := Open(t.Context(), "sqlite:"+path, Options{})
+	if err == nil {
+		err = errors.Join(s.CreateProject(t.Context(), auth.Project{ID: "prj_1", Org: "default", Name: "checkout"}), s.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// execute runs SQL on a file, past the store.
+func execute(t *testing.T, path, query string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), query); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPathsAreTakenLiterally(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"a b.db", "a?mode=memory", "a#b", "a%20b", "a&b=c", "données.db", "deep/er/x.db", "file:x"} {
+		path := filepath.Join(dir, name)
+		seed(t, path)
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%q: %v, %v", name, info, err)
+		}
+		for _, left := range []string{"-wal", "-shm"} {
+			if info, err := os.Stat(path + left); err == nil && info.Size() > 0 {
+				t.Errorf("%q: %d bytes of %s are left after Close", name, info.Size(), left)
+			}
+		}
+		seed2(t, path)
+	}
+}
+
+// seed2 finds what seed made.
+func seed2(t *testing.T, path string) {
+	t.Helper()
+	s, err := Open(t.Context(), "sqlite:"+path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.FindProject(t.Context(), "", "checkout"); err != nil {
+		t.Errorf("%q: %v", path, err)
+	}
+}
+
+// Fault: a full disk. Nothing is half written, the error says so, and the store mends itself when there is room again.
+func TestAFullDiskIsSaidAndMended(t *testing.T) {
+	t.Parallel()
+	s := openTest(t)
+	ctx := t.Context()
+	if err := s.AddRecords(ctx, "j", 100, workloads(0, 100)); err != nil || s.Healthy() != nil {
+		t.Fatalf("%v, %v", err, s.Healthy())
+	}
+	limit := func(pages int) {
+		t.Helper()
+		if _, err := s.write.ExecContext(ctx, fmt.Sprintf("PRAGMA max_page_count = %d", pages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(1) // no more than there are
+	for range 3 {
+		err := s.AddRecords(ctx, "j", 5000, workloads(100, 2000))
+		if err == nil || !strings.Contains(err.Error(), "full") {
+			t.Fatalf("got %v", err)
+		}
+		if err := s.Healthy(); err == nil || !strings.Contains(err.Error(), "full") || s.Status().Err == nil {
+			t.Errorf("healthy says %v", err)
+		}
+		if upTo, err := s.ReadUpTo(ctx, "j"); err != nil || upTo != 100 {
+			t.Errorf("position %d, %v", upTo, err)
+		}
+	}
+	limit(1 << 30)
+	if err := s.AddRecords(ctx, "j", 2100, workloads(100, 2000)); err != nil || s.Healthy() != nil {
+		t.Fatalf("%v, %v", err, s.Healthy())
+	}
+	got, err := s.Records(ctx, usage.Filter{Project: workload(2099).Project, Model: workload(2099).Model, Limit: 1})
+	if err != nil || len(got) != 1 || got[0].ID != workload(2099).ID {
+		t.Errorf("names and blocks after it: %v, %v", got, err)
+	}
+	sums, err := s.Sums(ctx, usage.Query{By: []string{"org"}})
+	if err != nil || len(sums) != 1 || sums[0].Requests != 2100 {
+		t.Errorf("%+v, %v", sums, err)
+	}
+}
+
+// A refusal is not a failure: a name that is taken says nothing about the disk.
+func TestRefusalsAreNoFailures(t *testing.T) {
+	t.Parallel()
+	s := openTest(t)
+	p := auth.Project{ID: "prj_1", Org: "default", Name: "checkout"}
+	if err := s.CreateProject(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CreateProject(t.Context(), p); err == nil {
+		t.Fatal("the same project twice")
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.CreateProject(gone, p); err == nil {
+		t.Fatal("for nobody")
+	}
+	if err := s.Healthy(); err != nil {
+		t.Error(err)
+	}
+	st := s.Status()
+	if st.Engine != "SQLite" || st.Schema < 1 || st.Bytes == 0 || st.LastWrite.IsZero() || st.Err != nil {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A restart goes on with the block that was begun, and with the numbers that names have.
+func TestWhatIsRememberedIsNotNeeded(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "penstock.db")
+	for n := 0; n < 1200; n += 300 {
+		s, err := Open(t.Context(), "sqlite:"+path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.AddRecords(t.Context(), "j", int64(n), workloads(n, 300)); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []int{0, n, n + 299} {
+			w := workload(at)
+			got, err := s.Records(t.Context(), usage.Filter{Key: w.Key, Model: w.Model, From: w.Time, To: w.Time.Add(time.Millisecond)})
+			if err != nil || len(got) != 1 || got[0].ID != w.ID {
+				t.Errorf("after %d: %v, %v", n, got, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// With more names than are remembered, each still has one number.
+func TestNamesAreRememberedWithinBounds(t *testing.T) {
+	t.Parallel()
+	s := openTest(t)
+	records := workloads(0, 300)
+	for i, r := range records {
+		r.User = fmt.Sprint("user-", i%150)
+	}
+	for i := range maxNames - 100 {
+		s.records.names[fmt.Sprint("filler", i)] = int64(-i)
+	}
+	if err := s.AddRecords(t.Context(), "j", 1, records); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.records.names); n > 1000 {
+		t.Errorf("%d names are remembered", n)
+	}
+	sums, err := s.Sums(t.Context(), usage.Query{By: []string{"user"}})
+	if err != nil || len(sums) != 150 || sums[0].Requests != 2 {
+		t.Errorf("%d users, %v", len(sums), err)
+	}
+}

@@ -1,0 +1,95 @@
+// Package storetest is what every store must do, whatever engine it stands on: one suite of tests, run on each.
+//
+// It knows nothing of SQL and of files: how an engine fails, recovers and migrates is for that engine's own tests.
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// A Store is all that a store is to its consumers.
+type Store interface {
+	auth.Store
+	usage.Store
+	catalog.Store
+}
+
+// Run runs the suite. Each call of open makes a store that is empty, and closes it when the test that it is given ends.
+func Run(t *testing.T, open func(t *testing.T) Store) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, Store){
+		"projects":                    testProjects,
+		"project names":               testProjectNames,
+		"keys":                        testKeys,
+		"key names":                   testKeyNames,
+		"revoke":                      testRevoke,
+		"rotate":                      testRotate,
+		"touch":                       testTouch,
+		"all keys, and their version": testAllKeys,
+		"settings":                    testSettings,
+		"admins at once":              testAdminsAtOnce,
+		"tenants against a model":     testTenantsAgainstModel,
+		"replicas":                    testReplicas,
+		"prices":                      testPrices,
+		"prices against a model":      testPricesAgainstModel,
+		"records":                     testRecords,
+		"records are walls":           testRecordsAreWalls,
+		"records twice":               testRecordsTwice,
+		"records in order":            testRecordsInOrder,
+		"journal positions":           testJournalPositions,
+		"odd records":                 testOddRecords,
+		"filters":                     testFilters,
+		"records against a model":     testRecordsAgainstModel,
+		"sums":                        testSums,
+		"readers while writing":       testReadersWhileWriting,
+		"hostile text":                testHostileText,
+		"contexts":                    testContexts,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
+
+// day is a moment to count from; stores keep microseconds.
+var day = time.Date(2026, 11, 24, 13, 40, 0, 123456000, time.UTC)
+
+// checks is how often a property is tried, each time in a project of its own: fewer than rapid would, as stores are slow.
+const checks = 30
+
+// same fails the test if got is not what is wanted. Empty and nil lists and maps are the same.
+func same[T any](t rapid.TB, what string, got, want T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("%s (- wanted, + got):\n%s", what, diff)
+	}
+}
+
+// must fails the test at once if there is an error.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refused fails the test unless err is a fault of the code, with words for the one who asked.
+func refused(t testing.TB, err error, code fault.Code) {
+	t.Helper()
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Code != code || f.Message == "" {
+		t.Errorf("got %v, want a fault %s", err, code)
+	}
+}
