@@ -55,7 +55,7 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 		{`{"name":NaN}`, "invalid_json: The body is not JSON: invalid character 'N' at start of value (byte 8)."},
 		{"{\"name\":\"\xff\"}", "invalid_json: The body is not JSON: invalid UTF-8 (byte 9)."},
 		{"\ufeff{}", `invalid_json: The body is not JSON: invalid character '\ufeff' at start of value (byte 0).`},
-		{strings.Repeat(`{"labels":`, 20_000), "invalid_request_error: labels.labels is not text (such as \"0.15\")."},
+		{strings.Repeat(`{"labels":`, 20_000), "invalid_json: The body is not JSON: exceeded max depth (byte 100000)."},
 	} {
 		var in ProjectInput
 		if got := told(body{r: strings.NewReader(c.body)}.read(&in)); got != c.want {

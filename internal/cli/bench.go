@@ -254,7 +254,7 @@ func (a *app) progress(begun time.Time, length time.Duration, state func() strin
 }
 
 func (a *app) drawProgress(redraw bool, took, length time.Duration, state string) {
-	line := figure.Duration(took.Round(time.Second)) + "   " + state
+	line := fmt.Sprintf("%.0f s   %s", took.Seconds(), state)
 	if length > 0 {
 		const cells = 20
 		filled := min(int(cells*took/length), cells)

@@ -107,7 +107,7 @@ func (a *app) chat(ctx context.Context, base, key, model, system, text string) e
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := new(http.Client).Do(req) // no timeout: an answer may take its time, and Ctrl-C ends it
 	if err != nil {
 		return fail(exitUnreachable, "start it with: penstock serve; or give its address in PENSTOCK_URL", "No Penstock answers at %s: %v", base, errors.Unwrap(err))
 	}
@@ -138,16 +138,32 @@ func errorText(body []byte, status int) string {
 
 // printStream prints the text of an event stream, and fails unless it ends whole.
 func (a *app) printStream(r io.Reader) error {
+	err := readStream(r, func(text string) error {
+		if a.tty {
+			text = cleanText(text)
+		}
+		_, err := io.WriteString(a.out, text)
+		return err
+	})
+	fmt.Fprintln(a.out)
+	if err != nil {
+		return fail(exitFailure, "the text so far is incomplete", "%s", clean(err.Error()))
+	}
+	return nil
+}
+
+// readStream hands the text of an event stream on, piece by piece. It gives an error unless the stream ends whole: the
+// stream's own, if there is one in it.
+func readStream(r io.Reader, piece func(text string) error) error {
 	events := sse.NewScanner(r, 16<<20)
 	defer events.Close()
 	for {
 		ev, err := events.Next()
 		if err != nil {
-			return fail(exitFailure, "the text so far is incomplete", "The stream broke off: %v", err)
+			return fmt.Errorf("the stream broke off: %w", err)
 		}
-		if strings.TrimSpace(string(ev.Data)) == "[DONE]" {
-			_, err := fmt.Fprintln(a.out)
-			return err
+		if string(bytes.TrimSpace(ev.Data)) == "[DONE]" {
+			return nil
 		}
 		var chunk struct {
 			Choices []struct {
@@ -160,18 +176,13 @@ func (a *app) printStream(r io.Reader) error {
 			} `json:"error"`
 		}
 		if err := json.Unmarshal(ev.Data, &chunk); err != nil {
-			return fail(exitFailure, "", "An event of the stream is not understood: %v", err)
+			return fmt.Errorf("an event of the stream is not understood: %w", err)
 		}
 		if chunk.Error != nil {
-			fmt.Fprintln(a.out)
-			return fail(exitFailure, "the text so far is incomplete", "%s", clean(chunk.Error.Message))
+			return errors.New(chunk.Error.Message)
 		}
 		for _, c := range chunk.Choices {
-			text := c.Delta.Content
-			if a.tty {
-				text = cleanText(text)
-			}
-			if _, err := io.WriteString(a.out, text); err != nil {
+			if err := piece(c.Delta.Content); err != nil {
 				return err
 			}
 		}

@@ -319,7 +319,7 @@ func (t *theatre) state() string {
 	s := fmt.Sprintf("%.0f req/s   open %d   client errors %d   hidden failures %d   %s", float64(seen.sent)/took.Seconds(), open,
 		seen.failed, seen.hidden, figure.Money(t.sim.Bill().Total.Cost))
 	if end := t.outage.from + t.outage.length; took >= t.outage.from && took < end {
-		s += "   sim-a DOWN until " + figure.Duration(end.Round(time.Second))
+		s += fmt.Sprintf("   sim-a DOWN until %.0f s", end.Seconds())
 	}
 	return s
 }

@@ -149,7 +149,7 @@ func (a *app) printDemo(f *demoFlags, t *theatre, s *demoSummary) error {
 		if err := a.printJSON(s); err != nil {
 			return err
 		}
-		return demoVerdict(t, s)
+		return demoVerdict(s)
 	}
 	p := func(format string, args ...any) { fmt.Fprintf(a.out, format+"\n", args...) }
 	p("%s", a.paint(a.tty, bold, fmt.Sprintf("%s requests answered, %d errors seen by callers.", figure.Count(t.seen.answered), s.ClientErrors)))
@@ -179,7 +179,7 @@ func (a *app) printDemo(f *demoFlags, t *theatre, s *demoSummary) error {
 	}
 	p("")
 	p("Data in %s.   Next: penstock serve -c %s/penstock.yaml, and beside it: penstock usage --by key,model -c %s/penstock.yaml", s.Data, s.Data, s.Data)
-	return demoVerdict(t, s)
+	return demoVerdict(s)
 }
 
 func (a *app) demoTable(head, by string, sums []usage.Sum) error {
@@ -197,7 +197,7 @@ func (a *app) demoTable(head, by string, sums []usage.Sum) error {
 }
 
 // demoVerdict makes the demo a test too.
-func demoVerdict(t *theatre, s *demoSummary) error {
+func demoVerdict(s *demoSummary) error {
 	switch {
 	case s.ClientErrors > 0:
 		return fail(exitFailure, "", "%d callers saw errors.", s.ClientErrors)

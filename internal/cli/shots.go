@@ -11,13 +11,10 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-
-	"github.com/penstock/penstock/internal/wire/sse"
 )
 
 // A shot is one call of a load, and what is expected of its answer.
 type shot struct {
-	due    time.Duration // from the start; 0 in a closed loop
 	key    string
 	model  string
 	stream bool
@@ -133,41 +130,16 @@ func checkPlain(b []byte, s *shot) error {
 }
 
 func checkStream(r io.Reader, expect string, first func()) error {
-	events := sse.NewScanner(r, 16<<20)
-	defer events.Close()
 	var text strings.Builder
-	for {
-		ev, err := events.Next()
-		if err != nil {
-			return fmt.Errorf("the stream broke off: %w", err)
+	err := readStream(r, func(piece string) error {
+		if piece != "" && text.Len() == 0 {
+			first()
 		}
-		if bytes.Equal(bytes.TrimSpace(ev.Data), []byte("[DONE]")) {
-			if text.Len() == 0 || (expect != "" && text.String() != expect) {
-				return errors.New("the stream's text is not the expected one")
-			}
-			return nil
-		}
-		var chunk struct {
-			Choices []struct {
-				Delta struct {
-					Content string `json:"content"`
-				} `json:"delta"`
-			} `json:"choices"`
-			Error *struct {
-				Message string `json:"message"`
-			} `json:"error"`
-		}
-		if err := json.Unmarshal(ev.Data, &chunk); err != nil {
-			return fmt.Errorf("an event is not understood: %w", err)
-		}
-		if chunk.Error != nil {
-			return errors.New(chunk.Error.Message)
-		}
-		for _, c := range chunk.Choices {
-			if c.Delta.Content != "" && text.Len() == 0 {
-				first()
-			}
-			text.WriteString(c.Delta.Content)
-		}
+		text.WriteString(piece)
+		return nil
+	})
+	if err == nil && (text.Len() == 0 || (expect != "" && text.String() != expect)) {
+		err = errors.New("the stream's text is not the expected one")
 	}
+	return err
 }

@@ -187,7 +187,7 @@ func call(ts *testscript.TestScript, neg bool, args []string) {
 	if k := ts.Getenv("PENSTOCK_API_KEY"); k != "" {
 		req.Header.Set("Authorization", "Bearer "+k)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := new(http.Client).Do(req)
 	if err != nil {
 		if neg {
 			return

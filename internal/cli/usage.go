@@ -116,8 +116,10 @@ func (a *app) usageTable(out admin.Usage) error {
 	for _, s := range out.Data {
 		t.add(append(a.groupCells(out, s), a.sumCells(s, total)...)...)
 	}
-	foot := make([]string, len(out.GroupBy))
-	foot[0] = "TOTAL"
+	foot := []string{"TOTAL"}
+	for range out.GroupBy[1:] {
+		foot = append(foot, "")
+	}
 	cells := a.sumCells(total, total)
 	cells[5], cells[6] = "", ""
 	t.add(append(foot, cells...)...)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -66,7 +67,7 @@ func Plan(old, fresh *File) []Change {
 	before, after := flatten(old), flatten(fresh)
 	var list []Change
 	for path, b := range before {
-		if a := after[path]; a.text != b.text {
+		if a := after[path]; !reflect.DeepEqual(a.value, b.value) {
 			list = append(list, Change{Path: path, Old: b.text, New: a.text, Restart: b.restart})
 		}
 	}
@@ -79,8 +80,9 @@ func Plan(old, fresh *File) []Change {
 	return list
 }
 
-// A flat is a leaf as Plan compares it.
+// A flat is a leaf as Plan compares it: by its value, for two that look like secrets are shown alike.
 type flat struct {
+	value   any
 	text    string
 	restart bool
 }
@@ -90,7 +92,7 @@ func flatten(f *File) map[string]flat {
 	walk(f, func(l leaf) {
 		path := l.path()
 		if !l.empty() && !strings.HasPrefix(f.Origin(path), "timeouts.") {
-			all[path] = flat{l.text(), l.restart}
+			all[path] = flat{l.value.Interface(), l.text(), l.restart}
 		}
 	})
 	return all

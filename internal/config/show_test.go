@@ -91,6 +91,18 @@ models:
 	}
 }
 
+// Two values that look like secrets are shown alike; a change from one to the other is a change all the same.
+func TestPlanSeesChangesOfWhatIsHidden(t *testing.T) {
+	t.Parallel()
+	tuned := func(model string) *File {
+		return load(t, Options{File: write(t, "data: /d\nproviders: { p: { dialect: openai } }\nmodels: { m: { targets: [p/"+model+"] } }\n")})
+	}
+	changes := Plan(tuned("0123456789abcdef0123456789abcdef"), tuned("fedcba9876543210fedcba9876543210"))
+	if len(changes) != 1 || changes[0].Path != "models.m.targets" || strings.Contains(changes[0].String(), "abcdef") {
+		t.Errorf("%v", changes)
+	}
+}
+
 func TestPlanOfTheSame(t *testing.T) {
 	t.Parallel()
 	f, g := load(t, Options{File: "testdata/example.yaml"}), load(t, Options{File: "testdata/example.yaml"})

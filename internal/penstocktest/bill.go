@@ -76,7 +76,10 @@ func (e *Env) CheckBill() (unknown int) {
 		}
 	}
 	for _, c := range billed {
-		if nameless--; c.Cost != 0 && nameless < 0 {
+		if c.Cost == 0 {
+			continue
+		}
+		if nameless--; nameless < 0 {
 			e.T.Errorf("call %s to %s (%s) cost %s, and is in no record", c.ID, c.Model, c.Do, c.Cost)
 		}
 	}
@@ -112,8 +115,9 @@ func compare(try pipeline.Try, call sim.Call, billed bool) string {
 
 var usage0 = pipeline.Try{}.Usage
 
-// Near reports whether a count is within 15 % of the true one, or within three tokens.
+// Near reports whether a count is within 15 % of the true one, or within ten tokens: the simulator's words and quarters of
+// bytes are no vocabulary's tokens, and it does not bill for what stands around messages.
 func Near(count, truth int64) bool {
 	off := max(count-truth, truth-count)
-	return off <= 3 || 100*off <= 15*truth
+	return off <= 10 || 100*off <= 15*truth
 }

@@ -197,4 +197,3 @@ func Chat(model, text string, stream bool) string {
 	}
 	return string(b)
 }
-

@@ -264,7 +264,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
-	data, control := s.httpServers(cfg, base)
+	data, control := s.httpServers(base, cfg)
 	var listeners errgroup.Group
 	listeners.Go(func() error { return serve(data, s.data) })
 	listeners.Go(func() error { return serve(control, s.admin) })
@@ -296,7 +296,7 @@ func serve(h *http.Server, l net.Listener) error {
 	return nil
 }
 
-func (s *Server) httpServers(cfg *config.File, base context.Context) (data, control *http.Server) {
+func (s *Server) httpServers(base context.Context, cfg *config.File) (data, control *http.Server) {
 	quiet := slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)
 	data = &http.Server{
 		Handler: s.gateway, ReadHeaderTimeout: cfg.Limits.HeadTime, MaxHeaderBytes: int(cfg.Limits.Headers),

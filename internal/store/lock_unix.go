@@ -48,8 +48,11 @@ func (l *fileLock) sign(now time.Time) error {
 	return err
 }
 
-// free gives the lock back. The file stays: whoever removed it could remove that of the next process.
-func (l *fileLock) free() error { return errors.Join(l.f.Truncate(0), l.f.Close()) }
+// free gives the lock back. To close the file would not be enough: a process that is just being started has a copy of it
+// until it runs its own program. The file stays: whoever removed it could remove that of the next process.
+func (l *fileLock) free() error {
+	return errors.Join(l.f.Truncate(0), unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
+}
 
 // locked says who holds the lock, as far as the file tells.
 func locked(f *os.File, shown string, now time.Time) error {

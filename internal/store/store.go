@@ -215,9 +215,10 @@ func (s *Store) change(ctx context.Context, what string, f func(tx) error) error
 	switch {
 	case errors.As(err, &told):
 		return err // a refusal, not a failure
-	case err == nil || ctx.Err() == nil:
-		s.last.Store(&attempt{s.now(), err})
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", what, ctx.Err()) // what the engine says of it depends on the moment
 	}
+	s.last.Store(&attempt{s.now(), err})
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
@@ -233,11 +234,7 @@ func (s *Store) attempt(ctx context.Context, f func(tx) error) error {
 		_ = t.Rollback() // err is what there is to say
 		return err
 	}
-	if err := t.Commit(); err != nil {
-		// a commit that failed for want of space may leave the transaction open
-		return err
-	}
-	return nil
+	return t.Commit()
 }
 
 // bump raises one of the versions by which others see that something has changed.

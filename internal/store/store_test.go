@@ -363,6 +363,98 @@ func TestAFullDiskIsSaidAndMended(t *testing.T) {
 	}
 }
 
+// A batch that its caller gave up in the middle is undone whole, and what was remembered of it with it.
+func TestAWriteThatIsGivenUpIsUndone(t *testing.T) {
+	t.Parallel()
+	s := openTest(t)
+	given := 0
+	for n := 0; n < 3000; n += 300 {
+		for limit := 100 * time.Microsecond; ; limit *= 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			err := s.AddRecords(ctx, "j", int64(n+300), workloads(n, 300))
+			cancel()
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+			given++
+			if upTo, err := s.ReadUpTo(t.Context(), "j"); err != nil || upTo != int64(n) {
+				t.Fatalf("position %d, %v, want %d", upTo, err, n)
+			}
+		}
+	}
+	if given == 0 {
+		t.Error("no write was given up: this test tests nothing")
+	}
+	sums, err := s.Sums(t.Context(), usage.Query{})
+	if err != nil || sums[0].Requests != 3000 {
+		t.Errorf("%+v, %v", sums, err)
+	}
+	for n := 0; n < 3000; n += 97 {
+		w := workload(n)
+		got, err := s.Records(t.Context(), usage.Filter{Key: w.Key, Model: w.Model, From: w.Time, To: w.Time.Add(time.Millisecond)})
+		if err != nil || len(got) != 1 || got[0].ID != w.ID {
+			t.Errorf("%s: %v, %v", w.ID, got, err)
+		}
+	}
+}
+
+func TestALongReadEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	s := openTest(t)
+	for n := 0; n < 20_000; n += 2000 {
+		if err := s.AddRecords(t.Context(), "j", int64(n), workloads(n, 2000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Millisecond)
+	defer cancel()
+	reads := map[string]func() error{
+		"Sums": func() error {
+			_, err := s.Sums(ctx, usage.Query{By: []string{"key", "model", "user", "tag"}})
+			return err
+		},
+		"Records": func() error { _, err := s.Records(ctx, usage.Filter{Limit: 20_000}); return err },
+	}
+	for name, read := range reads {
+		if err := read(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: got %v, want %v", name, err, context.DeadlineExceeded)
+		}
+	}
+	if _, err := s.Sums(t.Context(), usage.Query{}); err != nil {
+		t.Errorf("the next read: %v", err)
+	}
+}
+
+// What an engine promises depends on settings that it forgets at every new connection.
+func TestEveryConnectionHasItsSettings(t *testing.T) {
+	t.Parallel()
+	s := openTest(t)
+	if _, err := s.KeyVersion(t.Context()); err != nil { // a connection sees at its next read in which mode the file is
+		t.Fatal(err)
+	}
+	for pragma, want := range map[string][2]string{ // of the writing one, of reading ones
+		"journal_mode": {"wal", "wal"}, "synchronous": {"2", "2"}, "foreign_keys": {"1", "1"}, "trusted_schema": {"0", "0"},
+		"query_only": {"0", "1"}, "busy_timeout": {"5000", "5000"},
+	} {
+		for i, db := range []*sql.DB{s.write, s.read} {
+			var got string
+			if err := db.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want[i] {
+				t.Errorf("%s of pool %d: %s, %v, want %s", pragma, i, got, err, want[i])
+			}
+		}
+	}
+	if _, err := s.read.ExecContext(t.Context(), "DELETE FROM versions"); err == nil {
+		t.Error("a reading connection can write")
+	}
+	// In double quotes a word that names nothing would be a text to SQLite as it comes.
+	if _, err := s.query(t.Context(), `SELECT "nothing"`); err == nil { //nolint:rowserrcheck,sqlclosecheck // there are none
+		t.Error("a column that is not there can be read")
+	}
+}
+
 // A refusal is not a failure: a name that is taken says nothing about the disk.
 func TestRefusalsAreNoFailures(t *testing.T) {
 	t.Parallel()

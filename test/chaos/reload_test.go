@@ -144,7 +144,7 @@ func TestReloadOfABrokenFile(t *testing.T) {
 				return err
 			}
 			if !strings.Contains(status.Error, broken.told) {
-				return fmt.Errorf("status says %q, not %q", status.Error, broken.told)
+				txt, _ := os.ReadFile(w.file); return fmt.Errorf("status says %q, not %q %s", status.Error, broken.told, txt)
 			}
 			return nil
 		})

@@ -276,7 +276,7 @@ func TestManyEvents(t *testing.T) {
 	if events != n+2 {
 		t.Errorf("%d events, want %d", events, n+2)
 	}
-	if most > first+2<<20 {
+	if most > first+8<<20 { // kept, the events would be 20 MB
 		t.Errorf("the heap grew from %d to %d bytes", first, most)
 	}
 }

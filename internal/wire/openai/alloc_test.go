@@ -31,7 +31,6 @@ func TestAllocations(t *testing.T) {
 		{"AppendChunk", 0, func() error { dst = AppendChunk(dst[:0], &ev, "support"); return nil }},
 		{"AppendAnswer", 0, func() error { dst = AppendAnswer(dst[:0], &answer, "support"); return nil }},
 		{"AppendRequest", 3, func() error { dst = AppendRequest(dst[:0], r, "gpt-5-mini-2026", true, false); return nil }},
-		{"PromptText", 0, func() error { dst, _ = PromptText(dst[:0], r); return nil }},
 	} {
 		got := testing.AllocsPerRun(200, func() {
 			if err := g.f(); err != nil {
@@ -43,6 +42,6 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 	if !bytes.Contains(dst, []byte("quick brown fox")) {
-		t.Error("PromptText found no text")
+		t.Error("AppendRequest lost the text")
 	}
 }

@@ -86,15 +86,3 @@ func BenchmarkAppendChunk(b *testing.B) {
 		dst = AppendChunk(dst[:0], &ev, "support")
 	}
 }
-
-func BenchmarkPromptText(b *testing.B) {
-	r, err := ParseChat(chatBody(10 << 10))
-	if err != nil {
-		b.Fatal(err)
-	}
-	var text []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		text, _ = PromptText(text[:0], r)
-	}
-}
