@@ -1,4 +1,5 @@
-// Command penstock is the whole program; everything it does is in internal/cli and below.
+// Command penstock is the whole program: gateway, control plane, simulated providers and their command line. It is used as
+// penstock --help says, and holds no code of its own: everything is in internal/cli and below.
 package main
 
 import (

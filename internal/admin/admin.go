@@ -198,9 +198,20 @@ func (a *API) readyz(context.Context, *call) (Health, error) {
 	return Health{}, f
 }
 
+// catchUp waits a moment for the records of all that has been answered; what the store has is shown in any case, and
+// behind says that it is not all.
+func (a *API) catchUp(ctx context.Context) (behind bool, err error) {
+	waiting, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := a.o.Sync(waiting); err == nil || ctx.Err() == nil {
+		return err != nil, nil
+	}
+	return false, ctx.Err()
+}
+
 // settle waits for the records of all that has been answered, so that one who got an answer finds its record.
 func (a *API) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	err := a.o.Sync(ctx)
 	if err == nil || errors.Is(err, context.Canceled) {

@@ -10,10 +10,12 @@ import (
 )
 
 func (a *API) exchange(ctx context.Context, c *call) (*usage.Record, error) {
-	if err := a.settle(ctx); err != nil {
-		return nil, err
+	behind := a.settle(ctx)
+	r, err := a.o.Records.Record(ctx, "", c.id)
+	if err != nil && behind != nil {
+		return nil, behind // it may be one of those that wait
 	}
-	return a.o.Records.Record(ctx, "", c.id)
+	return r, err
 }
 
 func (a *API) listExchanges(ctx context.Context, c *call) (list[*usage.Record], error) {
@@ -33,7 +35,8 @@ func (a *API) listExchanges(ctx context.Context, c *call) (list[*usage.Record], 
 	if f.Project, err = a.projectID(ctx, q["project"]); err != nil {
 		return none, err
 	}
-	if err := a.settle(ctx); err != nil {
+	behind, err := a.catchUp(ctx)
+	if err != nil {
 		return none, err
 	}
 	rows, err := a.o.Records.Records(ctx, f)
@@ -41,7 +44,9 @@ func (a *API) listExchanges(ctx context.Context, c *call) (list[*usage.Record], 
 		return none, err
 	}
 	same := func(r *usage.Record) *usage.Record { return r }
-	return page(rows, limit, func(r *usage.Record) string { return r.ID }, same), nil
+	out := page(rows, limit, func(r *usage.Record) string { return r.ID }, same)
+	out.Behind = behind
+	return out, nil
 }
 
 // columns are what usage can be summed by.
@@ -52,7 +57,8 @@ func (a *API) usage(ctx context.Context, c *call) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	if err := a.settle(ctx); err != nil {
+	behind, err := a.catchUp(ctx)
+	if err != nil {
 		return Usage{}, err
 	}
 	sums, err := a.o.Records.Sums(ctx, q)
@@ -65,7 +71,7 @@ func (a *API) usage(ctx context.Context, c *call) (Usage, error) {
 	}
 	return Usage{
 		From: q.From, To: q.To, GroupBy: q.By,
-		Data: append([]usage.Sum{}, sums...), Names: names,
+		Data: append([]usage.Sum{}, sums...), Names: names, Behind: behind,
 	}, nil
 }
 

@@ -166,6 +166,8 @@ type Usage struct {
 	GroupBy []string          `json:"group_by"`
 	Data    []usage.Sum       `json:"data"`
 	Names   map[string]string `json:"names"` // of the projects and keys in data, by their ids
+	// Behind says that records wait in the journal for the store, and are missing here.
+	Behind bool `json:"behind,omitzero"`
 }
 
 // A Route is what answers for one model name.
@@ -217,6 +219,8 @@ type RefusalError struct {
 type list[T any] struct {
 	Data []T    `json:"data"`
 	Next string `json:"next"` // send it as after for the next page; "" at the end
+	// Behind says that records wait in the journal for the store, and are missing here.
+	Behind bool `json:"behind,omitzero"`
 }
 
 // page makes a page of the rows that a store gave, one more than asked for telling that there are more.

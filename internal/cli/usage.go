@@ -62,6 +62,9 @@ func (a *app) usageCommand() *cobra.Command {
 }
 
 func (a *app) printUsage(f *adminFlags, u *usageFlags, out admin.Usage) error {
+	if out.Behind {
+		fmt.Fprintln(a.err, "The store does not take records at the moment; those that wait in the journal are missing here.")
+	}
 	switch {
 	case f.json:
 		return a.printJSON(out)

@@ -70,7 +70,7 @@ func (t TLS) On() bool { return t.Cert != "" }
 type Admin struct {
 	Listen         string `yaml:"listen" kind:"address" default:"127.0.0.1:8081" restart:"true" doc:"address of the control plane, HOST:PORT; port 0 takes a free one"`
 	TLS            TLS    `yaml:"tls" restart:"true" doc:"certificate of the control plane; needed on a public address"`
-	OpenMetrics    bool   `yaml:"open_metrics" restart:"true" doc:"/metrics needs no key"`
+	OpenMetrics    bool   `yaml:"open_metrics" doc:"/metrics needs no key"`
 	AllowPlaintext bool   `yaml:"allow_plaintext" restart:"true" doc:"plain HTTP on a public address, for the control plane behind something that adds TLS"`
 }
 

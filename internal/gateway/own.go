@@ -83,15 +83,21 @@ func (g *Gateway) record(w http.ResponseWriter, r *http.Request, c *call) {
 	g.showValue(w, r, c, rec.ForCaller())
 }
 
+// readRecord waits for what has been answered to be in the store. If the store takes nothing, what it has can be read all
+// the same; only a record that is not there may be one of those that wait.
 func (g *Gateway) readRecord(ctx context.Context, project, id string) (*usage.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := g.o.Sync(ctx); err != nil {
-		f := fault.Wrap(fault.RecordsBehind, err, "Records cannot be read at the moment: they wait in the journal for the store.")
+	waiting, stop := context.WithTimeout(ctx, 2*time.Second)
+	defer stop()
+	behind := g.o.Sync(waiting)
+	rec, err := g.o.Records.Record(ctx, project, id)
+	if err != nil && behind != nil {
+		f := fault.Wrap(fault.RecordsBehind, behind, "The record cannot be read at the moment: it may wait in the journal for the store.")
 		f.RetryAfter = 2 * time.Second
 		return nil, f
 	}
-	return g.o.Records.Record(ctx, project, id)
+	return rec, err
 }
 
 func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request, c *call) {

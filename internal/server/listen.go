@@ -47,6 +47,7 @@ type certificates struct {
 	looked time.Time
 	pem    [3]string
 	config *tls.Config
+	told   string // what was logged of files that cannot be used, "" if they can
 }
 
 // lookEvery bounds how old a certificate in use may be.
@@ -65,13 +66,18 @@ func (c *certificates) current(now time.Time) (*tls.Config, error) {
 	case err != nil && c.config == nil:
 		return nil, err
 	case err != nil:
-		c.log.Error("certificate cannot be read again; the last good one stays in use", "error", err)
+		if c.told != err.Error() {
+			c.told = err.Error()
+			c.log.Error("certificate cannot be read again; the last good one stays in use", "error", err)
+		}
+		return c.config, nil
 	case pem != c.pem:
 		if c.config != nil {
 			c.log.Info("certificate read again", "cert", c.section.Cert)
 		}
 		c.config, c.pem = next, pem
 	}
+	c.told = ""
 	return c.config, nil
 }
 

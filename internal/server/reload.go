@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,17 +15,27 @@ import (
 // Reload takes over a new configuration whole, or changes nothing and says why. Exchanges that are under way finish on
 // the old one.
 func (s *Server) Reload(ctx context.Context, load func(context.Context) (*config.File, error)) error {
+	_, err := s.reload(ctx, load)
+	return err
+}
+
+// reload is Reload, and says whether that has changed anything: what is in force, or what is wrong with the file.
+func (s *Server) reload(ctx context.Context, load func(context.Context) (*config.File, error)) (news bool, err error) {
 	cfg, err := load(ctx)
 	if err == nil {
 		s.mu.Lock()
 		changes := config.Plan(s.runtime.cfg, cfg)
 		s.mu.Unlock()
+		news = len(changes) > 0
 		err = s.applyPlan(cfg, changes)
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		news = s.reloaded == nil || s.reloaded.Error() != err.Error()
+	}
 	s.reloaded = err
-	s.mu.Unlock()
-	return err
+	return news, err
 }
 
 func (s *Server) applyPlan(cfg *config.File, changes []config.Change) error {
@@ -62,19 +73,42 @@ func (s *Server) follow(ctx context.Context, path string, hangup <-chan os.Signa
 		})
 	}
 	group.Go(func() error {
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-hangup:
-			case <-asked:
-			}
-			if err := s.Reload(ctx, s.o.Load); err != nil {
-				s.o.Log.Error("configuration not taken over; the one before stays in force", "error", err)
-				continue
-			}
-			s.o.Log.Info("configuration taken over")
-		}
+		s.reloadOn(ctx, hangup, asked)
+		return nil
 	})
 	return group.Wait()
+}
+
+// lookAgain is when a file is read again that was read because of a signal.
+const lookAgain = time.Second
+
+// reloadOn reloads when it is asked to, until ctx ends.
+//
+// After a signal it looks once more. The watcher knows only what it has seen itself: if a file is changed, taken over by
+// a signal and changed back before the watcher looks, that is no change to it, and the wrong one would stay in force.
+func (s *Server) reloadOn(ctx context.Context, hangup <-chan os.Signal, asked <-chan struct{}) {
+	var again <-chan time.Time
+	for {
+		quiet := false // if there is no news
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			again = time.After(lookAgain)
+		case <-asked:
+			quiet = true
+		case <-again:
+			again, quiet = nil, true
+		}
+		news, err := s.reload(ctx, s.o.Load)
+		switch {
+		case quiet && !news:
+		case err != nil:
+			s.o.Log.Error("configuration not taken over; the one before stays in force", "error", err)
+		case !news:
+			s.o.Log.Info("the configuration is the one in force already")
+		default:
+			s.o.Log.Info("configuration taken over")
+		}
+	}
 }

@@ -105,9 +105,13 @@ func (s *Server) buildClient(cfg *config.File, name string, old *runtime) (*clie
 	return &client{c, made}, nil
 }
 
-// egressOf reads the authorities that providers' certificates are checked against, beside the system's.
+// egressOf is the way out: the proxy, the hosts that NO_PROXY excepts from it, and the authorities that providers'
+// certificates are checked against beside the system's.
 func egressOf(e config.Egress, resolver config.Resolver) (provider.Egress, error) {
 	out := provider.Egress{Proxy: e.Proxy}
+	if direct, err := resolver.Resolve("env:NO_PROXY"); err == nil && e.Proxy != "" { // it need not be there
+		out.NoProxy = direct.Reveal()
+	}
 	if e.CA == "" {
 		return out, nil
 	}

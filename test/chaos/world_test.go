@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -47,7 +46,6 @@ type plan struct {
 	targets []string
 	around  string // see launch
 	env     []string
-	nowait  bool // the test itself makes the key
 }
 
 // A world is a Penstock in front of simulated providers, with a project and a key. Whoever changes its fields does so
@@ -61,6 +59,7 @@ type world struct {
 
 	sim     *process
 	simAddr string
+	farAddr string // of a second simulator, "" if the file does not name it
 
 	serve    *process
 	url      string // of the data plane
@@ -79,6 +78,9 @@ func newWorld(t *testing.T, rng *rand.Rand, p plan) *world {
 	}
 	w.file = filepath.Join(w.dir, "penstock.yaml")
 	w.simulate("127.0.0.1:0")
+	if strings.Contains(p.config, "$FAR") {
+		_, w.farAddr = w.startSim("127.0.0.1:0")
+	}
 	w.configure(p.config)
 	w.up()
 	w.key = w.newKey("chaos")
@@ -96,14 +98,19 @@ func newClient() *http.Client {
 // simulate starts the simulated providers.
 func (w *world) simulate(addr string) {
 	w.t.Helper()
+	w.sim, w.simAddr = w.startSim(addr)
+}
+
+func (w *world) startSim(addr string) (p *process, at string) {
+	w.t.Helper()
 	file := filepath.Join(w.dir, "sim.yaml")
 	w.write(file, w.plan.sim)
 	var line struct{ Addr string }
-	w.sim = start(w.t, launch{dir: w.dir, args: []string{"sim", "-c", file, "--listen", addr, "--json"}}, &line)
-	w.simAddr = line.Addr
+	p = start(w.t, launch{dir: w.dir, args: []string{"sim", "-c", file, "--listen", addr, "--json"}}, &line)
+	return p, line.Addr
 }
 
-// configure writes Penstock's file, at once and whole. $SIM and $DIR are replaced.
+// configure writes Penstock's file, at once and whole. $SIM and $FAR are replaced.
 func (w *world) configure(sections string) {
 	w.t.Helper()
 	data := w.plan.data
@@ -115,7 +122,7 @@ func (w *world) configure(sections string) {
 		text = "listen: 127.0.0.1:0\ndata: " + data + "\n" + sections
 	}
 	w.write(w.file, os.Expand(text, func(name string) string {
-		return map[string]string{"SIM": w.simAddr, "DIR": w.dir}[name]
+		return map[string]string{"SIM": w.simAddr, "FAR": w.farAddr}[name]
 	}))
 }
 
@@ -141,7 +148,7 @@ func (w *world) up() {
 	env := append([]string{"SIM_KEY=" + providerKey}, w.plan.env...)
 	w.serve = start(w.t, launch{dir: w.dir, args: []string{"serve", "-c", w.file, "--json"}, env: env, around: w.plan.around}, &line)
 	scheme := "http://"
-	if strings.Contains(w.plan.config, "tls:") {
+	if strings.Contains(w.plan.config, "tls: {") {
 		scheme = "https://"
 	}
 	w.url, w.adminURL = scheme+line.Data, scheme+line.Admin
@@ -326,10 +333,4 @@ func (w *world) metrics() string {
 		w.t.Fatalf("metrics: %s", a)
 	}
 	return string(a.body)
-}
-
-// port is the port of an address.
-func port(addr string) string {
-	_, port, _ := net.SplitHostPort(addr)
-	return port
 }
