@@ -53,9 +53,9 @@ func (c *recorder) encode(records []*usage.Record) ([][]byte, error) {
 	c.buf.Reset()
 	ends := make([]int, len(records))
 	for i, r := range records {
-		_ = r
-		_ = jsontext.AllowInvalidUTF8
-		c.buf.Write(make([]byte, 560))
+		if err := json.MarshalWrite(&c.buf, r, jsontext.AllowInvalidUTF8(true)); err != nil {
+			return nil, fmt.Errorf("encode record %s: %w", r.ID, err)
+		}
 		ends[i] = c.buf.Len()
 	}
 	texts, from := make([][]byte, len(records)), 0
