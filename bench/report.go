@@ -226,7 +226,7 @@ func (r *results) writeLatency(p printer) {
 
 func (r *results) writeMemory(p printer) {
 	p("## Memory over %d requests\n", r.options.requests)
-	p("10 KB plain, %d connections, records on; MB. What is resident holds the journal's mapped file as well, so growth is", r.options.conns)
+	p("10 KB plain, %d connections, records on; MB. Resident memory holds the program too, so growth is", r.options.conns)
 	p("judged by heap and stacks: %.2f times from a quarter of the requests to the end (ceiling %.2f).\n", growth(r.memory), ceilingGrowth)
 	p("| after | resident | heap and stacks |")
 	p("| --- | --- | --- |")

@@ -14,6 +14,7 @@ import (
 	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/penstocktest"
+	"github.com/penstock/penstock/internal/seal"
 )
 
 // No answer holds a key, a hash, a provider's credential, the pepper or a prompt: not to the admin, not to anybody. The one
@@ -36,13 +37,20 @@ func TestNothingSecretLeaves(t *testing.T) {
 		ids = append(ids, w.Post(w.keys[auth.RoleCaller], "/v1/chat/completions", penstocktest.Chat(m, prompt, false)).ID())
 	}
 	secrets := map[string][]byte{"the credential": []byte(credential), "the prompt": []byte(prompt), "the admin key": []byte(w.AdminKey)}
+	keyring := filepath.Join(dir, "data", "keyring.json")
+	ring, _, err := seal.Open(keyring)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for role, key := range w.keys {
 		secrets["the key of the role "+string(role)] = []byte(key)
 		sum := sha256.Sum256([]byte(key))
-		secrets["the hash of the key of the role "+string(role)] = sum[:]
+		secrets["the SHA-256 of the key of the role "+string(role)] = sum[:]
+		kept := ring.Hash(key)
+		secrets["the hash of the key of the role "+string(role)] = kept[:]
 	}
 	secrets["the imported hash"] = imported[:]
-	secrets["the pepper"] = pepper(t, filepath.Join(dir, "data", "keyring.json"))
+	secrets["the pepper"] = pepper(t, keyring)
 	sinks := map[string]string{}
 	for _, e := range admin.Endpoints() {
 		if e.Method != http.MethodGet {

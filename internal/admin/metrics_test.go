@@ -6,13 +6,10 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/auth"
@@ -22,18 +19,57 @@ import (
 var update = flag.Bool("update", false, "write the files that are made from the control API anew")
 
 // scrape reads /metrics with the key of the role metrics.
-func (w *world) scrape() (text string, families map[string]*dto.MetricFamily) {
+func (w *world) scrape() string {
 	w.T.Helper()
 	a := w.call(http.MethodGet, "/metrics", w.keys[auth.RoleMetrics], "")
 	if a.status != http.StatusOK || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
 		w.T.Fatalf("metrics: %d %s %.100s", a.status, a.header.Get("Content-Type"), a.body)
 	}
-	p := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := p.TextToMetricFamilies(strings.NewReader(a.body))
-	if err != nil {
-		w.T.Fatal(err)
+	return a.body
+}
+
+// A family is one metric as a scrape tells it.
+type family struct {
+	help, kind string
+	labels     map[string]bool
+}
+
+var (
+	comment = regexp.MustCompile(`^# (HELP|TYPE) (\S+) (.*)$`)
+	sample  = regexp.MustCompile(`^(penstock_\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})? \S+$`)
+	label   = regexp.MustCompile(`(\w+)="(?:[^"\\]|\\.)*"`)
+)
+
+// families reads the metrics of Penstock's own in a scrape.
+func families(t *testing.T, text string) map[string]*family {
+	all := map[string]*family{}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if m := comment.FindStringSubmatch(line); m != nil && strings.HasPrefix(m[2], "penstock_") {
+			if all[m[2]] == nil {
+				all[m[2]] = &family{labels: map[string]bool{}}
+			}
+			if m[1] == "HELP" {
+				all[m[2]].help = m[3]
+			} else {
+				all[m[2]].kind = m[3]
+			}
+			continue
+		}
+		m := sample.FindStringSubmatch(line)
+		if m == nil || all[m[1]] == nil {
+			if strings.HasPrefix(line, "penstock_") {
+				t.Errorf("a metric without help: %s", line)
+			}
+			continue
+		}
+		for _, l := range label.FindAllStringSubmatch(m[2], -1) {
+			if l[1] != "le" {
+				all[m[1]].labels["`"+l[1]+"`"] = true
+			}
+		}
 	}
-	return a.body, families
+	return all
 }
 
 // Metrics need their permission, unless the file opens them to everybody; a reload is enough for that, either way.
@@ -72,14 +108,14 @@ func TestMetricsHaveNoNames(t *testing.T) {
 	}
 	w.Post("psk_canary"+strings.Repeat("2", 38), "/v1/chat/completions", "{}")
 	w.call(http.MethodGet, "/canary", w.AdminKey, "")
-	text, families := w.scrape()
+	text := w.scrape()
 	if i := strings.Index(text, "canary"); i >= 0 {
 		t.Errorf("...%.120s", text[max(0, i-60):])
 	}
 	if strings.Contains(text, key.Key) || strings.Contains(text, key.Prefix) {
 		t.Error("a key, or its prefix, is in the metrics")
 	}
-	if families["penstock_requests_total"] == nil || !strings.Contains(text, key.Project) {
+	if !strings.Contains(text, "penstock_requests_total") || !strings.Contains(text, key.Project) {
 		t.Error("the exchanges are not counted: this test says nothing")
 	}
 }
@@ -88,10 +124,7 @@ func TestMetricsHaveNoNames(t *testing.T) {
 func TestMetricsDoNotGrow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, penstocktest.Options{})
-	lines := func() int {
-		text, _ := w.scrape()
-		return strings.Count(text, "\npenstock_")
-	}
+	lines := func() int { return strings.Count(w.scrape(), "\npenstock_") }
 	invent := func(i int) {
 		w.Post(w.keys[auth.RoleCaller], "/v1/chat/completions", penstocktest.Chat(fmt.Sprintf("made-up-%d", i), "x", false))
 		w.Post(w.keys[auth.RoleCaller], "/v1/chat/completions", penstocktest.Chat(fmt.Sprintf("sim-a/m%d?status=404", i), "x", false))
@@ -119,7 +152,7 @@ func TestRequestsAreCounted(t *testing.T) {
 	w.call(http.MethodPut, "/admin/v1/prices", w.AdminKey, "{")
 	w.call(http.MethodGet, "/nothing", w.AdminKey, "")
 	w.call(http.MethodPut, "/admin/v1/status", w.AdminKey, "")
-	text, _ := w.scrape()
+	text := w.scrape()
 	for _, want := range []string{
 		`{route="other",status="401"} 1`, `{route="GET /admin/v1/status",status="200"} 1`, `{route="PUT /admin/v1/prices",status="403"} 1`,
 		`{route="PUT /admin/v1/prices",status="400"} 1`, `{route="other",status="404"} 1`, `{route="other",status="405"} 1`,
@@ -153,24 +186,15 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 		w.Post(w.keys[auth.RoleCaller], "/v1/chat/completions", penstocktest.Chat(m, "say:20 hello", m == "sim-a/m"))
 	}
 	w.Post("", "/v1/chat/completions", "")
-	_, families := w.scrape()
+	all := families(t, w.scrape())
 	var b strings.Builder
 	b.WriteString(metricsPage)
-	for _, name := range slices.Sorted(maps.Keys(families)) {
-		f := families[name]
-		if !strings.HasPrefix(name, "penstock_") {
-			continue
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		f := all[name]
+		if !strings.HasSuffix(f.help, ".") {
+			t.Errorf("%s: the help %q is no sentence", name, f.help)
 		}
-		if f.GetHelp() == "" || !strings.HasSuffix(f.GetHelp(), ".") {
-			t.Errorf("%s: the help %q is no sentence", name, f.GetHelp())
-		}
-		labels := map[string]bool{}
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				labels["`"+l.GetName()+"`"] = true
-			}
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, strings.ToLower(f.GetType().String()), strings.Join(slices.Sorted(maps.Keys(labels)), ", "), f.GetHelp())
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, f.kind, strings.Join(slices.Sorted(maps.Keys(f.labels)), ", "), f.help)
 	}
 	b.WriteString("\nNext: [the API](api.md).\n")
 	golden(t, "../../docs/reference/metrics.md", b.String())

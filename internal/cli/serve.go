@@ -17,6 +17,7 @@ import (
 
 	"github.com/penstock/penstock/internal/config"
 	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/server"
 	"github.com/penstock/penstock/internal/store"
 )
@@ -156,7 +157,7 @@ func configError(err error) error {
 // startError tells a store that cannot be used from everything else that can go wrong at the start.
 func startError(err error) error {
 	switch {
-	case errors.Is(err, store.ErrLocked):
+	case errors.Is(err, store.ErrLocked), errors.Is(err, journal.ErrInUse):
 		return fail(exitStore, "stop it, or use another --data", "%v", err)
 	case errors.Is(err, store.ErrUnusable):
 		return fail(exitStore, "check the disk, or restore a copy", "%v", err)

@@ -139,6 +139,9 @@ func runOnBadDisk(t *testing.T, d *badDisk, name string) {
 		if i == 6 {
 			_ = j.flush() // its failure is told to those who wait for it, of whom there are none
 		}
+		if i%4 == 1 {
+			_ = j.Probe(100) // whatever comes of it, nothing is left of it
+		}
 		wantEntries(t, j, 0, acknowledged...)
 	}
 	d.mu.Lock()
@@ -156,6 +159,43 @@ func runOnBadDisk(t *testing.T, d *badDisk, name string) {
 	if t.Failed() {
 		t.Fatal(name)
 	}
+}
+
+// A probe says whether there is room and leaves nothing, even if the process is killed before it has taken it back.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	d, dir := &badDisk{}, t.TempDir()
+	j := open(t, dir, Options{SegmentBytes: 500, MaxBytes: 2000, disk: d})
+	add(t, j, "a")
+	end := j.End()
+	if err := j.Probe(400); err != nil {
+		t.Error(err)
+	}
+	if err := j.Probe(3000); !errors.Is(err, ErrFull) {
+		t.Errorf("over the limit: %v", err)
+	}
+	d.from, d.to = d.ops+1, d.ops+2
+	if err := j.Probe(400); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("on a full disk: %v", err)
+	}
+	add(t, j, "b")
+	d.from, d.to = d.ops+2, d.ops+3 // it is written and cannot be taken back, as if the process were killed in between
+	if err := j.Probe(100); err != nil {
+		t.Errorf("%v", err)
+	}
+	if j.End() != end+int64(headerSize+1) || j.Room() != 2000-j.End() {
+		t.Errorf("the end is at %d, room for %d", j.End(), j.Room())
+	}
+	wantEntries(t, j, 0, "a", "b")
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := j.Probe(100); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+	again := open(t, dir, Options{})
+	add(t, again, "c")
+	wantEntries(t, again, 0, "a", "b", "c")
 }
 
 func TestTrimSurvivesFailures(t *testing.T) {

@@ -11,6 +11,7 @@ package journal
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,7 +34,9 @@ var (
 	ErrClosed = errors.New("the journal is closed")
 	// ErrInUse means that another process has the directory.
 	ErrInUse = errors.New("the journal is in use by another process")
-	// ErrSyncTimeout means that the disk did not confirm an entry within Options.SyncWait. The entry is in the journal.
+	// ErrNotSynced means that an entry is in the journal, and the disk did not confirm it.
+	ErrNotSynced = errors.New("the entry was not synced")
+	// ErrSyncTimeout is an [ErrNotSynced]: the disk took longer than Options.SyncWait.
 	ErrSyncTimeout = errors.New("the disk did not confirm the entry in time")
 )
 
@@ -174,17 +177,40 @@ func (j *Journal) Append(kind Kind, payload []byte) (int64, error) {
 // keepBuffer is the largest write buffer that is kept for the next entry.
 const keepBuffer = 1 << 20
 
-// AppendSync is Append, and returns when the entry is on the disk. An error of ctx, or [ErrSyncTimeout], means that the
-// entry is in the journal and may or may not survive the machine.
+// AppendSync is Append, and returns when the entry is on the disk. [ErrNotSynced] means that the entry is in the journal
+// and may or may not survive the machine: the disk failed or took too long, or ctx ended.
 func (j *Journal) AppendSync(ctx context.Context, kind Kind, payload []byte) (int64, error) {
 	pos, err := j.Append(kind, payload)
 	if err != nil {
 		return 0, err
 	}
 	if err := j.group.wait(ctx, j.o.SyncWait); err != nil {
-		return 0, fmt.Errorf("journal: sync: %w", err)
+		return 0, fmt.Errorf("journal: %w: %w", ErrNotSynced, err)
 	}
 	return pos, nil
+}
+
+// Probe finds out whether n bytes could be appended now, by writing so many behind the last entry and taking them back.
+// What a process that is killed meanwhile leaves of it is an unfinished entry to the next opening.
+func (j *Journal) Probe(n int) error {
+	n = min(max(n, headerSize), MaxPayload)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return ErrClosed
+	}
+	last, err := j.segmentFor(int64(n))
+	if err != nil {
+		return err
+	}
+	entry := make([]byte, n)
+	binary.LittleEndian.PutUint32(entry[sumSize:], uint32(n)) // a payload that does not fit into it
+	_, err = j.out.WriteAt(entry, last.end-last.start)
+	j.undo(last)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
 }
 
 // Room is how many bytes may still be appended before [ErrFull].

@@ -64,6 +64,7 @@ type Env struct {
 	File     string
 	Client   *http.Client // what calls are made with; it keeps connections
 
+	log  io.Writer
 	stop func() error
 }
 
@@ -82,7 +83,11 @@ func Start(t testing.TB, o Options) *Env {
 	}
 	e.File = filepath.Join(e.Dir, "penstock.yaml")
 	e.WriteConfig(text)
-	e.serve(o)
+	e.log = o.Log
+	if e.log == nil {
+		e.log = io.Discard
+	}
+	e.serve()
 	return e
 }
 
@@ -126,18 +131,14 @@ func (e *Env) startSim(o Options) {
 	e.Sim, e.SimURL = s, "http://"+l.Addr().String()
 }
 
-func (e *Env) serve(o Options) {
+func (e *Env) serve() {
 	e.T.Helper()
-	log := o.Log
-	if log == nil {
-		log = io.Discard
-	}
 	cfg, err := e.Load(context.Background())
 	if err != nil {
 		e.T.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := server.New(ctx, cfg, server.Options{Log: slog.New(slog.NewTextHandler(log, nil)), Version: "test"})
+	s, err := server.New(ctx, cfg, server.Options{Log: slog.New(slog.NewTextHandler(e.log, nil)), Version: "test"})
 	if err != nil {
 		cancel()
 		e.T.Fatal(err)
@@ -165,4 +166,12 @@ func (e *Env) Stop() {
 	if err := e.stop(); err != nil {
 		e.T.Errorf("stop: %v", err)
 	}
+}
+
+// Restart stops the Penstock, if that has not been done, and starts another on the same data, configuration file and
+// simulated providers. Its addresses are new.
+func (e *Env) Restart() {
+	e.T.Helper()
+	e.Stop()
+	e.serve()
 }

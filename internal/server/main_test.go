@@ -199,7 +199,7 @@ func (w *world) calls() []string {
 }
 
 // lastRequest is what a simulated provider was sent last.
-func (w *world) lastRequest() sim.Request {
+func (w *world) lastRequest() simRequest {
 	w.t.Helper()
 	all := w.Sim.Requests()
 	if len(all) == 0 {
@@ -207,6 +207,9 @@ func (w *world) lastRequest() sim.Request {
 	}
 	return all[len(all)-1]
 }
+
+// simRequest is what a simulated provider was sent.
+type simRequest = sim.Request
 
 // Two targets of which the first misbehaves: what a test of fallback asks for.
 func twoTargets(knobs string) map[string][]string {

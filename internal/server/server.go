@@ -301,6 +301,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 	data = &http.Server{
 		Handler: s.gateway, ReadHeaderTimeout: cfg.Limits.HeadTime, MaxHeaderBytes: int(cfg.Limits.Headers),
 		IdleTimeout: 2 * time.Minute, ErrorLog: quiet, BaseContext: func(net.Listener) context.Context { return base },
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is no route here
 	}
 	control = &http.Server{
 		Handler: admin.New(admin.Options{

@@ -220,7 +220,7 @@ func (s *Store) change(ctx context.Context, what string, f func(tx) error) error
 	}
 	s.last.Store(&attempt{s.now(), err})
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return fault.Wrap(fault.StoreUnwritten, fmt.Errorf("%s: %w", what, err), "The store could not be written; nothing was changed.")
 	}
 	return nil
 }

@@ -39,7 +39,9 @@ type Recorder struct {
 	j       *journal.Journal // nil if records are off
 	o       Options
 	m       *metrics
-	failing atomic.Bool // the last append failed
+	failing atomic.Bool // an append failed, and no probe has succeeded since
+	probing sync.Mutex  // guards probed
+	probed  time.Time
 	late    late
 }
 
@@ -58,13 +60,6 @@ func NewRecorder(j *journal.Journal, o Options) (*Recorder, error) {
 	return &Recorder{j: j, o: o, m: m}, nil
 }
 
-// reserve is the part of the journal, one in so many bytes, that is kept for the ends of exchanges: new tries are refused
-// before the records of those in flight would be.
-const reserve = 8
-
-// errReserve is why a try is refused although it would still fit.
-var errReserve = errors.New("the journal is nearly full: records wait for the store")
-
 // Intent makes a try durable before it is sent: against the end of the process, and for a caller that is strict against
 // that of the machine. An error is a fault StoreDown, and means that the try must not be sent.
 func (r *Recorder) Intent(ctx context.Context, x *pipeline.Exchange, try *pipeline.Try) error {
@@ -74,7 +69,7 @@ func (r *Recorder) Intent(ctx context.Context, x *pipeline.Exchange, try *pipeli
 	rec := header(x)
 	rec.Tries = []pipeline.Try{*try}
 	rec.Tries[0].Unpriced = try.Price == nil
-	err := r.claimRoom()
+	err := r.mayBegin()
 	if err == nil {
 		err = r.append(ctx, kindIntent, &rec, x.Caller.Strict)
 	}
@@ -127,7 +122,8 @@ func header(x *pipeline.Exchange) Record {
 // buffers holds what entries are encoded in.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
-// append writes an entry to the journal, and says once when that stops working and when it works again.
+// append writes an entry to the journal, and says once when that stops working. A disk that does not confirm an entry has
+// it all the same: that is a matter of whoever asked for the confirmation, and of nobody else.
 func (r *Recorder) append(ctx context.Context, kind journal.Kind, rec *Record, synced bool) error {
 	b := buffers.Get().(*[]byte)
 	*b = appendRecord((*b)[:0], rec)
@@ -138,56 +134,16 @@ func (r *Recorder) append(ctx context.Context, kind journal.Kind, rec *Record, s
 		_, err = r.j.Append(kind, *b)
 	}
 	buffers.Put(b)
-	if err == nil || ctx.Err() == nil { // a caller that left while the disk was waited for says nothing of the disk
-		r.noticed(err)
+	if err != nil && !errors.Is(err, journal.ErrNotSynced) {
+		r.failed(err)
 	}
 	return err
-}
-
-// hasRoom reports whether an exchange may begin.
-func (r *Recorder) hasRoom() error {
-	if r.j.Room() < r.j.MaxBytes()/reserve {
-		return errReserve
-	}
-	return nil
-}
-
-// claimRoom is hasRoom for an exchange that is refused otherwise.
-func (r *Recorder) claimRoom() error {
-	err := r.hasRoom()
-	if err != nil {
-		r.noticed(err)
-	}
-	return err
-}
-
-// probe finds out whether a journal that failed works again, for the case that no exchange does: while it fails, the
-// process is not ready and may be sent none. The entry that it writes says nothing.
-func (r *Recorder) probe() {
-	if r.failing.Load() && r.hasRoom() == nil {
-		_ = r.append(context.Background(), kindOutcome, &Record{}, false)
-	}
-}
-
-// noticed tells of the first failure and of the end of the trouble.
-func (r *Recorder) noticed(err error) {
-	switch {
-	case err == nil:
-		if r.failing.Load() && r.failing.CompareAndSwap(true, false) {
-			r.o.Log.Info("records can be written again")
-		}
-	default:
-		r.m.refused.Inc()
-		if r.failing.CompareAndSwap(false, true) {
-			r.o.Log.Error("records cannot be written: exchanges are refused until they can", "error", err)
-		}
-	}
 }
 
 // end writes the record of an exchange. One that came to no provider must not take the room of those that did.
 func (r *Recorder) end(rec *Record) error {
 	if len(rec.Tries) == 0 {
-		if err := r.claimRoom(); err != nil {
+		if err := r.mayBegin(); err != nil {
 			return err
 		}
 	}

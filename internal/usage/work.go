@@ -112,7 +112,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 	defer w.in.Close()
 	for last := false; ; {
-		w.r.probe()
+		_ = w.r.probe() // for Ready
 		if err := w.pass(storing); err != nil {
 			if storing.Err() != nil {
 				return w.stopped()
@@ -427,7 +427,7 @@ func (w *Writer) backOff(ctx context.Context, what string, err error) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		w.r.probe()
+		_ = w.r.probe() // for Ready
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -130,6 +130,12 @@ func (w *world) withoutRoom(take, giveBack func()) {
 		t.Errorf("%d of %d calls failed although there was room again", n, len(last))
 	}
 	answered = append(answered, last...)
+	for _, line := range []string{"records cannot be written", "records can be written again"} {
+		// None is said where the log itself may not grow.
+		if told := lines(w.serve.log(t), line); len(told) > 1 {
+			t.Errorf("%q is said %d times of one lack of room", line, len(told))
+		}
+	}
 	w.settleAccounts(answered)
 	t.Logf("%d answered, %d refused without room; ready %s after there was room again", len(answered), len(refused), ready.Round(time.Millisecond))
 }
