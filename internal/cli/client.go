@@ -163,7 +163,7 @@ func refusal(base string, status int, body []byte) error {
 	if status == http.StatusUnauthorized || status == http.StatusForbidden || status >= 500 {
 		code = exitUnreachable
 	}
-	return fail(code, e.Error.Hint, "%s", e.Error.Message)
+	return fail(code, clean(e.Error.Hint), "%s", clean(e.Error.Message))
 }
 
 // A page is a list answer.

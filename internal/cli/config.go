@@ -10,7 +10,7 @@ import (
 
 func (a *app) configCommand() *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Check, show and compare configuration"}
-	c.AddCommand(a.configCheck(), a.configSchema(), a.configShow(), a.configPlan())
+	c.AddCommand(a.configCheck(), a.configSchema(), a.configShow(), a.configPlan(), a.configRollback())
 	return c
 }
 
@@ -86,26 +86,32 @@ func (a *app) configPlan() *cobra.Command {
 				return configError(err)
 			}
 			changes := config.Plan(old, next)
-			if f.json {
-				return a.printJSON(changes)
-			}
-			if len(changes) == 0 {
+			if len(changes) == 0 && !f.json {
 				fmt.Fprintln(a.err, "Nothing would change.")
-				return nil
 			}
-			for _, ch := range changes {
-				note := ""
-				if ch.Restart {
-					note = "   (needs a restart)"
-				}
-				fmt.Fprintf(a.out, "%s: %s -> %s%s\n", ch.Path, orNone(ch.Old), orNone(ch.New), note)
-			}
-			return nil
+			return a.printChanges(changes, f.json)
 		},
 	}
 	c.Flags().StringVarP(&f.file, "config", "c", "", "file in force")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	return c
+}
+
+// printChanges prints one line for each setting that differs.
+func (a *app) printChanges(changes []config.Change, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(changes)
+	}
+	for _, ch := range changes {
+		note := ""
+		if ch.Restart {
+			note = "   (needs a restart)"
+		}
+		if _, err := fmt.Fprintf(a.out, "%s: %s -> %s%s\n", ch.Path, orNone(ch.Old), orNone(ch.New), note); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func orNone(s string) string {

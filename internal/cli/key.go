@@ -51,10 +51,15 @@ func (a *app) keyCreate(f *adminFlags) *cobra.Command {
 	return c
 }
 
-// printKey shows a key that was just made. Without --json stdout is the key alone, for scripts.
+// printKey shows a key that was just made. Without --json stdout is the key alone, for scripts; nothing for a key that was
+// taken over, which nobody here knows.
 func (a *app) printKey(f *adminFlags, k admin.NewKey) error {
 	if f.json {
 		return a.printJSON(k)
+	}
+	if k.Key == "" {
+		fmt.Fprintf(a.err, "Key %s is taken over; whoever holds it uses it as before.\n", k.Prefix)
+		return nil
 	}
 	fmt.Fprintf(a.err, "Key %s is made. It is shown this once and kept as a hash only.\n", k.Prefix)
 	_, err := fmt.Fprintln(a.out, k.Key)
@@ -83,11 +88,14 @@ func (a *app) keyList(f *adminFlags) *cobra.Command {
 			if f.json {
 				return a.printJSON(page[admin.Key]{Data: keys})
 			}
-			t := table{head: []string{"PREFIX", "NAME", "PROJECT", "ROLE", "STATE", "LAST USED", "MODELS", "ID"}}
+			t := table{
+				head: []string{"PREFIX", "NAME", "PROJECT", "ROLE", "STATE", "LAST USED", "MODELS", "ID"},
+				text: []string{"NAME", "PROJECT", "MODELS"},
+			}
 			for _, k := range keys {
 				t.add(k.Prefix, k.Name, k.ProjectName, k.Role, keyState(k, time.Now()), ago(k.LastUsed), orAll(k.Models), k.ID)
 			}
-			return t.print(a.out)
+			return a.printTable(&t)
 		},
 	}
 	c.Flags().StringVar(&project, "project", "", "only keys of this project")
@@ -160,6 +168,9 @@ func (a *app) keyRotate(f *adminFlags) *cobra.Command {
 			var out admin.NewKey
 			if err := client.call(cmd.Context(), http.MethodPost, "/keys/"+url.PathEscape(args[0])+"/rotate", nil, in, &out); err != nil {
 				return err
+			}
+			if !f.json {
+				fmt.Fprintf(a.err, "The key before it works on for %s.\n", clean(in.Overlap))
 			}
 			return a.printKey(f, out)
 		},

@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/figure"
 )
 
 func (a *app) priceCommand() *cobra.Command {
@@ -118,16 +120,25 @@ func (a *app) priceList(f *adminFlags) *cobra.Command {
 			if f.json {
 				return a.printJSON(page[admin.Price]{Data: prices})
 			}
-			t := table{head: []string{"MODEL", "INPUT", "CACHED", "WRITE", "OUTPUT", "SOURCE"}, right: []string{"INPUT", "CACHED", "WRITE", "OUTPUT"}}
+			t := table{
+				head:  []string{"MODEL", "INPUT", "CACHED", "WRITE", "OUTPUT", "SOURCE"},
+				right: []string{"INPUT", "CACHED", "WRITE", "OUTPUT"}, text: []string{"SOURCE"},
+			}
+			unpriced := 0
 			for _, p := range prices {
 				if p.Unpriced {
-					t.add(p.Target, "unpriced", "", "", "", "set it: penstock price set "+p.Target+" --input DOLLARS --output DOLLARS")
+					unpriced++
+					t.add(p.Target, figure.Unpriced)
 					continue
 				}
 				t.add(p.Target, p.Input, p.CachedInput, p.CacheWrite, p.Output, p.Source)
 			}
 			fmt.Fprintln(a.err, "US dollars per million tokens.")
-			return t.print(a.out)
+			if unpriced > 0 {
+				fmt.Fprintf(a.err, "%s no price. Set it: penstock price set PROVIDER/MODEL --input DOLLARS --output DOLLARS\n",
+					plural(unpriced, "model has", "models have"))
+			}
+			return a.printTable(&t)
 		},
 	}
 	c.Flags().BoolVar(&missing, "missing", false, "only models without a price")
@@ -160,7 +171,7 @@ func (a *app) routeCommand() *cobra.Command {
 					t.add(r.Model, fmt.Sprint(i+1), target.Target, targetPrice(target), contextWords(target))
 				}
 			}
-			return t.print(a.out)
+			return a.printTable(&t)
 		},
 	})
 	return c
@@ -168,7 +179,7 @@ func (a *app) routeCommand() *cobra.Command {
 
 func targetPrice(t admin.RouteTarget) string {
 	if t.Price == nil {
-		return "unpriced"
+		return figure.Unpriced
 	}
 	return "$" + t.Price.Input + " / $" + t.Price.Output
 }
@@ -210,9 +221,25 @@ func (a *app) printStatus(s *admin.Status) error {
 	if !s.Ready {
 		ready = a.paint(a.tty, bad, "Not ready: "+clean(s.Reason)+".")
 	}
-	_, err := fmt.Fprintf(a.out, "%s Penstock %s, up since %s, %d models over %d providers.\nConfiguration of %s. Records: %s.\n", ready, s.Version,
-		s.Started.Local().Format("Jan 2 15:04:05"), s.Models, s.Providers, s.ConfigLoaded.Local().Format("Jan 2 15:04:05"), backlog(s.JournalBacklog))
+	if _, err := fmt.Fprintf(a.out, "%s Penstock %s, up since %s, %d models over %d providers.\nConfiguration of %s. Records: %s.\n", ready, s.Version,
+		s.Started.Local().Format("Jan 2 15:04:05"), s.Models, s.Providers, s.ConfigLoaded.Local().Format("Jan 2 15:04:05"), backlog(s.JournalBacklog)); err != nil {
+		return err
+	}
+	if s.ConfigError == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(a.out, "%s The configuration above stays in force. The file could not be taken over:\n%s\n",
+		a.paint(a.tty, bad, "Not the file."), indented(s.ConfigError))
 	return err
+}
+
+// indented writes the lines of a text that came from elsewhere, each behind two spaces.
+func indented(text string) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	for i, l := range lines {
+		lines[i] = "  " + clean(l)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func backlog(bytes int64) string {

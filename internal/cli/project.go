@@ -166,11 +166,11 @@ func (a *app) projectList(f *adminFlags) *cobra.Command {
 				fmt.Fprintln(a.err, "No projects yet. Make one: penstock project create NAME")
 				return nil
 			}
-			t := table{head: []string{"NAME", "ORG", "BODIES", "STRICT", "CREATED", "ID"}}
+			t := table{head: []string{"NAME", "ORG", "BODIES", "STRICT", "CREATED", "ID"}, text: []string{"NAME", "ORG"}}
 			for _, p := range projects {
 				t.add(p.Name, p.Org, p.Bodies, yes(p.Strict), p.Created.Local().Format("Jan 2 15:04"), p.ID)
 			}
-			return t.print(a.out)
+			return a.printTable(&t)
 		},
 	}
 }

@@ -131,7 +131,27 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 	group("tenants", a.projectCommand(), a.keyCommand(), a.priceCommand())
 	group("look", a.explainCommand(), a.usageCommand(), a.routeCommand(), a.statusCommand())
 	group("file", a.configCommand(), a.versionCommand())
+	failures(root)
 	return root
+}
+
+// failures makes failures of the errors that commands return and that name no exit code themselves; what is left is what
+// cobra finds before a command runs, and that is a mistake of usage.
+func failures(c *cobra.Command) {
+	for _, child := range c.Commands() {
+		failures(child)
+	}
+	run := c.RunE
+	if run == nil {
+		return
+	}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		if e := (*exitError)(nil); err == nil || errors.As(err, &e) {
+			return err
+		}
+		return fail(exitFailure, "", "%v", err)
+	}
 }
 
 func (a *app) versionCommand() *cobra.Command {

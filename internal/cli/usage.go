@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -58,6 +59,7 @@ func (a *app) usageCommand() *cobra.Command {
 	c.Flags().StringVar(&u.project, "project", "", "only this project")
 	c.Flags().BoolVar(&u.csv, "csv", false, "print exact numbers as CSV")
 	c.Flags().BoolVar(&u.plot, "plot", false, "draw money over days (with --by day)")
+	c.MarkFlagsMutuallyExclusive("json", "csv", "plot")
 	return c
 }
 
@@ -115,6 +117,7 @@ func (a *app) usageTable(out admin.Usage) error {
 	for _, g := range out.GroupBy {
 		t.head = append(t.head, strings.ToUpper(g))
 	}
+	t.text = slices.Clone(t.head)
 	t.head = append(t.head, "REQUESTS", "ERRORS", "INPUT", "OUTPUT", "COST", "SHARE", "")
 	for _, s := range out.Data {
 		t.add(append(a.groupCells(out, s), a.sumCells(s, total)...)...)
@@ -126,7 +129,7 @@ func (a *app) usageTable(out admin.Usage) error {
 	cells := a.sumCells(total, total)
 	cells[5], cells[6] = "", ""
 	t.add(append(foot, cells...)...)
-	if err := t.print(a.out); err != nil {
+	if err := a.printTable(&t); err != nil {
 		return err
 	}
 	if total.Unpriced > 0 {
@@ -139,8 +142,8 @@ func (a *app) groupCells(out admin.Usage, s usage.Sum) []string {
 	cells := []string{}
 	for _, g := range out.GroupBy {
 		v := s.Group[g]
-		if label := out.Names[v]; label != "" {
-			v = label
+		if name := out.Names[v]; name != "" && (g == "project" || g == "key") {
+			v = name
 		}
 		if v == "" {
 			v = figure.None
@@ -169,16 +172,33 @@ func (a *app) usagePlot(out admin.Usage) error {
 	if !slices.Equal(out.GroupBy, []string{"day"}) {
 		return fail(exitUsage, "penstock usage --by day --plot", "--plot draws days")
 	}
-	slices.SortFunc(out.Data, func(x, y usage.Sum) int { return strings.Compare(x.Group["day"], y.Group["day"]) })
-	series := []float64{}
-	for _, s := range out.Data {
-		series = append(series, float64(s.CostNano)/float64(llm.Dollar))
+	series, first, last, err := daily(out.Data)
+	if err != nil {
+		return err
 	}
-	first, last := out.Data[0].Group["day"], out.Data[len(out.Data)-1].Group["day"]
-	if len(series) == 1 {
-		series = append(series, series[0])
-	}
-	_, err := fmt.Fprintln(a.out, asciigraph.Plot(series, asciigraph.Height(10), asciigraph.Width(max(a.width()-16, 20)),
+	_, err = fmt.Fprintln(a.out, asciigraph.Plot(series, asciigraph.Height(10), asciigraph.Width(max(a.width()-16, 20)),
 		asciigraph.LowerBound(0), asciigraph.Precision(4), asciigraph.Caption(fmt.Sprintf("US dollars a day, %s to %s (UTC; the last day may not be over)", first, last))))
 	return err
+}
+
+// daily is the money of each day from the first to the last of the sums; days without calls cost nothing. A single day is
+// there twice, for a line needs two ends.
+func daily(sums []usage.Sum) (dollars []float64, first, last string, err error) {
+	cost := map[string]llm.Money{}
+	for _, s := range sums {
+		cost[s.Group["day"]] = s.CostNano
+	}
+	days := slices.Sorted(maps.Keys(cost))
+	first, last = days[0], days[len(days)-1]
+	day, err := time.Parse(time.DateOnly, first)
+	if err != nil {
+		return nil, "", "", fmt.Errorf("a sum of the day %q: %w", first, err)
+	}
+	for ; day.Format(time.DateOnly) <= last; day = day.AddDate(0, 0, 1) {
+		dollars = append(dollars, float64(cost[day.Format(time.DateOnly)])/float64(llm.Dollar))
+	}
+	if len(dollars) == 1 {
+		dollars = append(dollars, dollars[0])
+	}
+	return dollars, first, last, nil
 }

@@ -52,6 +52,7 @@ type File struct {
 	Discovered Discovered `yaml:"-"`
 
 	path    string            // as given, "" without a file
+	source  []byte            // the file's text
 	env     Lookup            // for references
 	origins map[string]string // where values came from that are not defaults, by path
 }
@@ -98,6 +99,9 @@ type Log struct {
 
 // Path is the file's name as it was given, "" if there is no file.
 func (f *File) Path() string { return f.path }
+
+// Source is the file's text as it was read, nil if there is no file. It must not be changed.
+func (f *File) Source() []byte { return f.source }
 
 // Origin says where the value at a path came from: "penstock.yaml:7", "--listen", "PENSTOCK_DATA", "default".
 func (f *File) Origin(path string) string {

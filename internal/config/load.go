@@ -49,7 +49,7 @@ func Load(ctx context.Context, o Options) (*File, error) {
 
 // build makes a File of what was read.
 func build(src []byte, o Options) (*File, error) {
-	f := &File{path: o.File, env: o.Env, origins: map[string]string{}}
+	f := &File{path: o.File, source: src, env: o.Env, origins: map[string]string{}}
 	d := &decoder{places: map[string]place{}}
 	d.decode(src, f)
 	f.note(d)

@@ -50,7 +50,10 @@ type Options struct {
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync func(context.Context) error
 	// Ready says why the process cannot take traffic, nil if it can.
-	Ready   func() error
+	Ready func() error
+	// Crowded says why a request can have no more than its connection, nil if it can; open is how many are being served,
+	// itself among them. It may be nil.
+	Crowded func(ctx context.Context, open int64) error
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 	Version string
@@ -135,7 +138,7 @@ func (g *Gateway) Open() int64 { return g.open.Load() }
 
 // ServeHTTP implements [http.Handler].
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g.open.Add(1)
+	open := g.open.Add(1)
 	defer g.open.Add(-1)
 	now := time.Now()
 	c := &call{id: newID(now), received: now, runtime: g.runtime.Load()}
@@ -146,6 +149,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil && !rt.takes(r.Method) {
 		c.set(w, "Allow", rt.methods())
 		err = fault.New(fault.MethodNotAllow, "%s takes %s, not %s.", clip(r.URL.Path), rt.Method, clip(r.Method))
+	}
+	if err == nil && !rt.Open && g.o.Crowded != nil {
+		err = g.o.Crowded(r.Context(), open)
 	}
 	if err == nil && !rt.Open {
 		c.grant, err = g.authenticate(r.Header)

@@ -30,6 +30,8 @@ type Options struct {
 	Defaults Timeouts
 	// MaxBody caps a plain answer and MaxEvent one event of a stream, in decoded bytes; 0 takes the defaults.
 	MaxBody, MaxEvent int64
+	// MaxIdle is how many connections to one host are kept while no call uses them; 0 takes the default, 512.
+	MaxIdle int
 	// DialContext replaces the network, for tests and simulated providers; nil dials TCP.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -83,7 +85,7 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 	if cfg.Credential != "" {
 		c.credential = &reference{ref: cfg.Credential, resolve: o.Resolve}
 	}
-	c.connectBy(newDialer(o, c.timeouts.Connect))
+	c.connectBy(newDialer(o, c.timeouts.Connect), o.MaxIdle)
 	return c, nil
 }
 
@@ -101,13 +103,16 @@ func newDialer(o Options, timeout time.Duration) *dialer {
 	return d
 }
 
-func (c *Client) connectBy(d *dialer) {
+func (c *Client) connectBy(d *dialer, idle int) {
 	if c.http2 {
 		t := newHTTP2(d)
 		c.rt, c.close = t, t.CloseIdleConnections
 		return
 	}
 	t := newTransport(d)
+	if idle > 0 {
+		t.idle.most = min(idle, maxIdle)
+	}
 	c.rt, c.close = t, t.CloseIdleConnections
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -191,6 +192,9 @@ func (d *dialer) failure(ctx, limited context.Context, err error) error {
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
 	var plain tls.RecordHeaderError
+	if _, timed := limited.Deadline(); timed && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)) {
+		<-limited.Done() // the network's own timer may run out a moment before the context's
+	}
 	switch {
 	case ctx.Err() != nil:
 		f.Err = context.Cause(ctx)

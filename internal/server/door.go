@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/penstock/penstock/internal/fault"
 )
 
 // A budget divides the process's file descriptors. Whatever comes in, store, journal, control plane and the connections to
@@ -43,12 +46,12 @@ func divide(files uint64) budget {
 type door struct {
 	*net.TCPListener
 	most, surplus int64
+	open, dropped atomic.Int64
+	server        *http.Server // whose connections they are; set before it serves
 
-	open   atomic.Int64
-	full   atomic.Bool
-	mu     sync.Mutex   // guards the fields below
-	server *http.Server // whose connections they are; nil before it serves
-	asked  time.Time    // when idle ones were asked to leave
+	// The fields below belong to whoever accepts.
+	full  bool
+	asked time.Time // when idle ones were asked to leave
 }
 
 // askEvery bounds how often idle connections are looked for: each time, all connections are.
@@ -62,43 +65,28 @@ func (d *door) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		n := d.open.Add(1)
-		if n > d.most {
+		switch {
+		case n > d.most:
 			d.makeRoom()
 			n = d.open.Load()
+		case d.full && n < d.most*3/4:
+			d.full = false
+			d.server.SetKeepAlivesEnabled(true)
 		}
 		if n <= d.most+d.surplus {
 			return &guest{TCPConn: c, door: d, surplus: n > d.most}, nil
 		}
 		d.open.Add(-1)
+		d.dropped.Add(1)
 		_ = c.Close() // it had nothing yet
 	}
 }
 
 // makeRoom closes idle connections, and lets those in use close after their answer, until there is room again.
 func (d *door) makeRoom() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if now := time.Now(); d.server != nil && now.Sub(d.asked) >= askEvery {
-		d.asked = now
-		d.full.Store(true)
+	if now := time.Now(); now.Sub(d.asked) >= askEvery {
+		d.asked, d.full = now, true
 		d.server.SetKeepAlivesEnabled(false)
-	}
-}
-
-// left counts a connection out.
-func (d *door) left() {
-	if n := d.open.Add(-1); n < d.most*3/4 && d.full.CompareAndSwap(true, false) {
-		// Not from here: whoever closes connections may hold what is needed for it.
-		go d.reopen()
-	}
-}
-
-// reopen lets connections be kept again.
-func (d *door) reopen() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.full.Load() {
-		d.server.SetKeepAlivesEnabled(true)
 	}
 }
 
@@ -113,7 +101,7 @@ type guest struct {
 // Close closes the connection and makes room for another one.
 func (g *guest) Close() error {
 	if g.gone.CompareAndSwap(false, true) {
-		defer g.door.left()
+		g.door.open.Add(-1)
 	}
 	return g.TCPConn.Close()
 }
@@ -131,4 +119,28 @@ func mark(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-func isSurplus(ctx context.Context) bool { return ctx.Value(surplusKey{}) != nil }
+// crowded says why a request that would need a connection to a provider gets none: it came in over a connection that is
+// still surplus, or over one that carries many requests at once.
+func (d *door) crowded(ctx context.Context, open int64) error {
+	surplus := ctx.Value(surplusKey{}) != nil && d.open.Load() > d.most
+	if !surplus && open <= d.most {
+		return nil
+	}
+	f := fault.New(fault.Overloaded, "As many calls as this Penstock has file descriptors for are open: %d.", d.most)
+	f.RetryAfter = time.Second
+	return f
+}
+
+// meter registers how full a door is.
+func (d *door) meter(reg prometheus.Registerer) {
+	reg.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "penstock_open_connections", Help: "Connections of clients on the data plane.",
+		}, func() float64 { return float64(d.open.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "penstock_connection_limit", Help: "How many connections of clients are served at once: what the limit on open files allows.",
+		}, func() float64 { return float64(d.most) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "penstock_dropped_connections_total", Help: "Connections that were closed at once for want of file descriptors.",
+		}, func() float64 { return float64(d.dropped.Load()) }))
+}

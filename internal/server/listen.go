@@ -14,21 +14,26 @@ import (
 	"github.com/penstock/penstock/internal/config"
 )
 
-// listen opens an address, with TLS if the section names a certificate.
-func listen(ctx context.Context, address string, t config.TLS, resolve config.Resolver, log *slog.Logger) (net.Listener, error) {
+// listen opens an address behind a door, with TLS if the section names a certificate.
+func listen(ctx context.Context, d *door, address string, t config.TLS, resolve config.Resolver, log *slog.Logger) (net.Listener, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", address)
+	opened, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
+	l, ok := opened.(*net.TCPListener)
+	if !ok { // it is, for the network is tcp
+		return nil, errors.Join(fmt.Errorf("listen on %s: it is a %T", address, opened), opened.Close())
+	}
+	d.TCPListener = l
 	if !t.On() {
-		return l, nil
+		return d, nil
 	}
 	c := &certificates{section: t, resolve: resolve, log: log}
 	if _, err := c.current(time.Now()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return tls.NewListener(l, &tls.Config{
+	return tls.NewListener(d, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"h2", "http/1.1"},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {

@@ -13,7 +13,6 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/penstocktest"
 	"github.com/penstock/penstock/internal/pipeline"
-	"github.com/penstock/penstock/internal/sim"
 )
 
 // TestUsageIsAskedForAndHidden: Penstock always asks a stream's provider for usage, and the client sees it if it asked too.
@@ -82,7 +81,7 @@ func TestUsageHoweverItComes(t *testing.T) {
 func TestMissingUsageIsEstimated(t *testing.T) {
 	t.Parallel()
 	w := start(t, penstocktest.Options{})
-	prompt := sim.Prompt(1000, 400)
+	prompt := "say:400 " + strings.Repeat("cat ", 1000) // four bytes a token, as the simulator counts
 	for _, knobs := range []string{"usage=none", "usage=null", "usage=none&reasoning=100", "usage=none&cut=300&flush=1", "error_at=300&flush=1"} {
 		for _, stream := range []bool{false, true} {
 			if !stream && strings.Contains(knobs, "=300") {

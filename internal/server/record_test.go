@@ -36,7 +36,9 @@ func TestBrokenBodiesAreRefusedWithTheirExactErrors(t *testing.T) {
 			path = embedPath
 		}
 		a := w.Post(w.key, path, string(body))
-		var answer struct{ Error struct{ Message, Type, Code, Param string } }
+		var answer struct {
+			Error struct{ Message, Type, Code, Param string }
+		}
 		if err := json.Unmarshal(a.Body, &answer); err != nil {
 			t.Errorf("%s: %v: %s", file, err, a.Body)
 			continue

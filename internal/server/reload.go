@@ -29,6 +29,9 @@ func (s *Server) reload(ctx context.Context, load func(context.Context) (*config
 		news = len(changes) > 0
 		err = s.applyPlan(cfg, changes)
 	}
+	if err == nil {
+		s.remember(cfg, news)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

@@ -98,6 +98,7 @@ func (s *Server) buildClient(cfg *config.File, name string, old *runtime) (*clie
 	}
 	c, err := provider.New(name, made.provider, provider.Options{
 		Codec: codec(), Egress: egress, Resolve: resolver.Resolve, Defaults: made.timeouts,
+		MaxIdle: max(s.budget.idle/len(cfg.Providers), 1),
 	})
 	if err != nil {
 		return nil, err

@@ -61,6 +61,8 @@ type Server struct {
 	tenants  *auth.Service
 	metrics  *prometheus.Registry
 
+	budget      budget
+	doors       struct{ data, admin *door }
 	data, admin net.Listener
 	present     string // the data directory that says where, "" before
 	stopping    atomic.Bool
@@ -96,7 +98,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err := auth.CheckRing(ctx, s.store, ring, cfg.KeyringPath()); err != nil {
 		return err
 	}
-	if _, err := auth.EnsureAdminKey(ctx, s.store, ring, cfg.AdminKeyPath()); err != nil {
+	if err := s.ensureAdminKey(ctx, ring, cfg.AdminKeyPath()); err != nil {
 		return err
 	}
 	s.keys = auth.NewKeys(s.store, ring, s.o.Log, auth.KeysOptions{MaxStale: cfg.Auth.MaxStale})
@@ -108,21 +110,49 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err := s.openRecords(cfg); err != nil {
 		return err
 	}
+	s.makeDoors()
 	s.gateway = gateway.New(gateway.Options{
 		Keys: s.keys, Records: s.store, Sync: s.settled, Ready: s.ready, Log: s.o.Log, Metrics: s.metrics, Version: s.o.Version,
+		Crowded: s.doors.data.crowded,
 	})
 	if err := s.take(cfg); err != nil {
 		return err
 	}
-	if s.data, err = listen(ctx, cfg.Listen, cfg.TLS, cfg.Resolver(), s.o.Log); err != nil {
+	if s.data, err = listen(ctx, s.doors.data, cfg.Listen, cfg.TLS, cfg.Resolver(), s.o.Log); err != nil {
 		return err
 	}
-	if s.admin, err = listen(ctx, cfg.Admin.Listen, cfg.Admin.TLS, cfg.Resolver(), s.o.Log); err != nil {
+	if s.admin, err = listen(ctx, s.doors.admin, cfg.Admin.Listen, cfg.Admin.TLS, cfg.Resolver(), s.o.Log); err != nil {
 		return err
 	}
 	// Before anybody is told that the server listens: whoever is told may ask a command to find it.
 	s.present = cfg.Data
+	s.remember(cfg, true)
 	return s.Presence().write(cfg.Data)
+}
+
+// makeDoors divides the file descriptors.
+func (s *Server) makeDoors() {
+	s.budget = divide(fileLimit())
+	s.doors.data = &door{most: int64(s.budget.data), surplus: int64(s.budget.surplus)}
+	s.doors.admin = &door{most: int64(s.budget.control)}
+	s.doors.data.meter(s.metrics)
+	if few := 1000; s.budget.data < few {
+		s.o.Log.Warn("few file descriptors: raise the limit on open files (ulimit -n)", "connections", s.budget.data)
+	}
+}
+
+// ensureAdminKey makes the first admin key, and says so where the file is not what commands will need.
+func (s *Server) ensureAdminKey(ctx context.Context, ring *seal.Ring, path string) error {
+	found, err := auth.EnsureAdminKey(ctx, s.store, ring, path)
+	switch {
+	case err != nil:
+		return err
+	case found == auth.AdminKeyElsewhere:
+		s.o.Log.Warn("the store has an admin key already, and its file is not here: commands need it", "file", path)
+	case found == auth.AdminKeyOther:
+		s.o.Log.Warn("the file holds another key than the store's admin key: commands that read it will be refused", "file", path)
+	}
+	return nil
 }
 
 // openRecords makes what keeps the record of every exchange. With records off, which is for benchmarks, there is neither
@@ -302,6 +332,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 		Handler: s.gateway, ReadHeaderTimeout: cfg.Limits.HeadTime, MaxHeaderBytes: int(cfg.Limits.Headers),
 		IdleTimeout: 2 * time.Minute, ErrorLog: quiet, BaseContext: func(net.Listener) context.Context { return base },
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is no route here
+		ConnContext:                  mark,
 	}
 	control = &http.Server{
 		Handler: admin.New(admin.Options{
@@ -312,6 +343,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: quiet,
 		BaseContext: func(net.Listener) context.Context { return base },
 	}
+	s.doors.data.server, s.doors.admin.server = data, control
 	return data, control
 }
 

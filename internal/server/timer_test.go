@@ -56,7 +56,7 @@ func TestFault38ConnectBlackHole(t *testing.T) {
 	}
 	a := w.ask("one", "hello", false)
 	if code, says := errorOf(t, a); a.Status != 504 || code != "timeout" || !strings.Contains(says, "timeouts.connect") || !strings.Contains(says, "Nothing was billed.") {
-		t.Errorf("%d %s", a.Status, a.Body)
+		t.Errorf("%d %s %+v", a.Status, a.Body, w.record(a).Tries)
 	}
 	w.CheckBill()
 }

@@ -124,3 +124,32 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 		})
 	}
 }
+
+// One connection of HTTP/2 carries many calls, each of which needs a connection to a provider.
+func TestFewDescriptorsOverHTTP2(t *testing.T) {
+	f := newFortress(t, fewFiles)
+	if a := f.must(call{model: "plain"}); !strings.HasPrefix(f.url, "https") || a.took > patience {
+		t.Fatalf("%s %s", f.url, a)
+	}
+	var all [200]answer
+	var done sync.WaitGroup
+	for i := range all {
+		done.Go(func() { all[i] = f.chat(context.Background(), call{model: "long", stream: true}) })
+	}
+	eventually(t, patience, "alive and not crowded out", func() error {
+		if a := f.get(f.url+"/healthz", ""); a.status != http.StatusOK {
+			return errors.New(a.String())
+		}
+		return nil
+	})
+	done.Wait()
+	answered := count(all[:], func(a answer) bool { return a.whole })
+	away := count(all[:], func(a answer) bool { return a.status == http.StatusServiceUnavailable && a.code() == "overloaded" })
+	if answered < 20 || away < 50 || answered+away != len(all) {
+		t.Errorf("%d answered, %d turned away of %d", answered, away, len(all))
+	}
+	if told := lines(f.serve.log(t), "too many open files"); len(told) > 0 {
+		t.Error(told[0])
+	}
+	f.must(call{model: "plain"})
+}

@@ -45,10 +45,10 @@ func (f *fortress) client(by *authority) *http.Client {
 	return &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}}
 }
 
-func newFortress(t *testing.T) *fortress {
+func newFortress(t *testing.T, around string) *fortress {
 	t.Helper()
 	f := &fortress{
-		world:   &world{t: t, rng: draws(t), dir: t.TempDir(), plan: plan{config: secured, sim: simulated}},
+		world:   &world{t: t, rng: draws(t), dir: t.TempDir(), plan: plan{config: secured, sim: simulated, around: around}},
 		servers: newAuthority(t, "servers"), clients: newAuthority(t, "clients"),
 	}
 	f.file = filepath.Join(f.dir, "penstock.yaml")
@@ -65,7 +65,7 @@ func newFortress(t *testing.T) *fortress {
 
 // Without a certificate, or with one that somebody else signed, nobody gets in, and plain HTTP neither.
 func TestClientsShowCertificates(t *testing.T) {
-	f := newFortress(t)
+	f := newFortress(t, "")
 	f.must(call{model: "plain"})
 	f.must(call{model: "plain", stream: true})
 	for name, client := range map[string]*http.Client{
@@ -122,7 +122,7 @@ func (f *fortress) shows(target string, want pair) error {
 // A certificate is replaced on the disk: within 2 s the new one is shown, and streams that are open go on. One that is
 // broken is not taken.
 func TestCertificatesReplaced(t *testing.T) {
-	f := newFortress(t)
+	f := newFortress(t, "")
 	s := f.streams(20, call{model: "long"})
 	next := map[string]pair{}
 	for name, target := range map[string]string{"data": f.url, "admin": f.adminURL} {

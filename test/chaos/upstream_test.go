@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -37,7 +38,8 @@ func newUpstream(t *testing.T, p pair) *upstream {
 		t.Fatal(err)
 	}
 	u := &upstream{addr: l.Addr().String()}
-	h := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	quiet := log.New(io.Discard, "", 0) // of those who do not trust us
+	h := &http.Server{ReadHeaderTimeout: patience, ErrorLog: quiet, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		u.mu.Lock()
 		u.seen = append(u.seen, r.Header.Clone())
 		u.mu.Unlock()
