@@ -41,7 +41,8 @@ race: ## Go tests with the race detector
 fuzz: ## run each fuzz target for FUZZTIME (30s); their seeds run in `make test`
 	@scripts/fuzz.sh $(FUZZTIME)
 
-soak: build ## a million requests: memory flat, no record lost (10 to 20 minutes)
+soak: build ## the fault tests at length, then a million requests: memory flat, no record lost (20 to 30 minutes)
+	PENSTOCK_SOAK=1 PENSTOCK_BIN=$(CURDIR)/bin/penstock go test -count=1 -timeout 60m -v ./test/chaos
 	go run ./bench -only memory,lost -requests 1000000 -overload 60s $(BENCH)
 
 bench: build ## compare with a plain reverse proxy; BENCH="-check" fails on a missed ceiling, "-write" updates docs

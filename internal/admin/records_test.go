@@ -255,6 +255,9 @@ func naiveSums(all []usage.Record, by []string, from, to time.Time) map[string]u
 			if r.Unpriced {
 				s.Unpriced++
 			}
+			if r.CostUnknown() {
+				s.Unknown++
+			}
 			s.Usage, s.CostNano = s.Usage.Add(r.Usage), s.CostNano+r.CostNano
 			sums[fmt.Sprint(values)] = s
 		}

@@ -31,10 +31,11 @@ func (a *API) changeProject(ctx context.Context, c *call, in ProjectChange) (Pro
 		}
 		change.Retention = &d
 	}
-	p, err := a.o.Tenants.Store.FindProject(ctx, "", c.id)
-	if err == nil {
-		p, err = a.o.Tenants.UpdateProject(ctx, p.ID, change)
+	id, err := a.projectID(ctx, c.id)
+	if err != nil {
+		return Project{}, err
 	}
+	p, err := a.o.Tenants.UpdateProject(ctx, id, change)
 	if err != nil {
 		return Project{}, err
 	}

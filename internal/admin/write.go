@@ -34,10 +34,10 @@ func (out *answer) write(status int, v any) {
 	_, _ = out.w.Write(b) // a client that left has nobody to tell
 }
 
-// refuse sends an error. Those of our own go to the log as well, with their cause.
+// refuse sends an error. Those of our own and of the store go to the log as well, with their cause.
 func (out *answer) refuse(log *slog.Logger, err error) {
 	f := fault.From(err)
-	if f.Kind == fault.Internal {
+	if f.Kind == fault.Internal || f.Code == fault.StoreFailed {
 		log.Error("administrative call failed", "request", out.id, "route", out.route, "error", err)
 	}
 	if f.Kind == fault.Unauthenticated {

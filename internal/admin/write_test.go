@@ -56,7 +56,7 @@ func TestPanicsInMidAnswer(t *testing.T) {
 		panic("x")
 	})})
 	defer func() {
-		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // a sentinel that is panicked with as it is
+		if p := recover(); p != http.ErrAbortHandler {
 			t.Errorf("recovered %v", p)
 		}
 	}()
@@ -77,6 +77,10 @@ func TestRefusals(t *testing.T) {
 	}{
 		{errors.New("dial tcp 10.0.0.7: hunter2"), 500, `"code":"internal_error"`, "", true},
 		{fault.Wrap(fault.NotThere, errors.New("hunter2"), "Not there."), 404, `{"error":{"code":"not_found","message":"Not there.","hint":""}}`, "", false},
+		{
+			fault.Wrap(fault.StoreFailed, errors.New("disk I/O error"), "The store could not be read."), 503,
+			`"code":"store_unavailable","message":"The store could not be read."`, "", true,
+		},
 		{behind, 503, `"hint":"Traffic is not affected; retry."`, "2", false},
 		{fault.New(fault.InvalidRequest, "a %s", "\xff\x00"), 400, `"message":"a ` + "\ufffd" + `\u0000"`, "", false},
 	} {

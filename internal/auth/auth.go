@@ -66,8 +66,10 @@ func (k *Key) MayUse(model string) bool {
 type Store interface {
 	// CreateProject makes a project, and its organisation if that is new.
 	CreateProject(ctx context.Context, p Project) error
-	// UpdateProject sets all that can change of a project: everything but id, organisation and the time of its making.
-	UpdateProject(ctx context.Context, p Project) error
+	// UpdateProject lets change work on a project as it is, keeps what comes of it, and returns that; nobody else changes
+	// the project in between. Id, organisation and the time of its making stay, whatever change does to them. An error of
+	// change is a fault: it is returned as it is, and nothing is kept. change must not call the store, which waits for it.
+	UpdateProject(ctx context.Context, id string, change func(*Project) error) (Project, error)
 	// Projects lists projects by name behind the one with the given id ("" is from the start), at most limit.
 	Projects(ctx context.Context, after string, limit int) ([]Project, error)
 	// FindProject finds a project by id, or by name in the organisation ("" is any, if the name is in only one).

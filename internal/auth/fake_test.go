@@ -67,18 +67,22 @@ func (m *memory) CreateProject(ctx context.Context, p Project) error {
 	return nil
 }
 
-func (m *memory) UpdateProject(ctx context.Context, p Project) error {
+func (m *memory) UpdateProject(ctx context.Context, id string, change func(*Project) error) (Project, error) {
 	leave, err := m.enter(ctx, "UpdateProject")
 	defer leave()
 	if err != nil {
-		return err
+		return Project{}, err
 	}
-	if _, ok := m.projects[p.ID]; !ok {
-		return fault.New(fault.NotThere, "project %q", p.ID)
+	p, ok := m.projects[id]
+	if !ok {
+		return Project{}, fault.New(fault.NotThere, "project %q", id)
 	}
-	m.projects[p.ID] = p
+	if err := change(&p); err != nil {
+		return Project{}, err
+	}
+	m.projects[id] = p
 	m.version++
-	return nil
+	return p, nil
 }
 
 func (m *memory) Projects(ctx context.Context, _ string, _ int) ([]Project, error) {

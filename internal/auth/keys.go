@@ -34,7 +34,9 @@ type Keys struct {
 	readAt   atomic.Int64
 	snapshot atomic.Pointer[snapshot]
 
-	mu   sync.Mutex // held while the store is read; guards the field below
+	reading sync.Mutex // held while the store is read: one read at a time
+
+	mu   sync.Mutex // guards the field below, and use.written; never held while the store works
 	used map[string]*use
 }
 
@@ -52,7 +54,7 @@ type entry struct {
 // A use is when a key was last used, in microseconds since 1970; 0 if it was not since this process began.
 type use struct {
 	at      atomic.Int64
-	written int64 // how far the store knows; guarded by Keys.mu
+	written int64 // the one that the store knows of; guarded by Keys.mu
 }
 
 // touch notes a use. Uses less than a second apart count as one, so that a busy key is not written at every call.

@@ -3,6 +3,10 @@ package auth
 import "slices"
 
 // A Role is a fixed set of permissions. One key has one role.
+//
+// Every key belongs to a project, but only the role caller is bound to it: a caller's key reaches no data but its project's.
+// All other roles are about the whole process, and what they may read or change they may for all projects; to them the
+// project says only who the key was made for.
 type Role string
 
 // The roles.

@@ -87,12 +87,8 @@ type ProjectChange struct {
 	Strict    *bool
 }
 
-// UpdateProject changes the project with the given id. Bodies that are no longer kept have no retention either.
-func (s *Service) UpdateProject(ctx context.Context, id string, c ProjectChange) (Project, error) {
-	p, err := s.Store.FindProject(ctx, "", id)
-	if err != nil {
-		return Project{}, err
-	}
+// apply makes the change. Bodies that are no longer kept have no retention either.
+func (c *ProjectChange) apply(p *Project) {
 	set(&p.Name, c.Name)
 	set(&p.Bodies, c.Bodies)
 	if c.Bodies != nil && *c.Bodies == BodiesNone {
@@ -103,10 +99,15 @@ func (s *Service) UpdateProject(ctx context.Context, id string, c ProjectChange)
 	if c.Labels != nil {
 		p.Labels = c.Labels
 	}
-	if err := checkProject(&p); err != nil {
-		return Project{}, err
-	}
-	if err := s.Store.UpdateProject(ctx, p); err != nil {
+}
+
+// UpdateProject changes the project with the given id. Changes at the same time that touch different fields both stand.
+func (s *Service) UpdateProject(ctx context.Context, id string, c ProjectChange) (Project, error) {
+	p, err := s.Store.UpdateProject(ctx, id, func(p *Project) error {
+		c.apply(p)
+		return checkProject(p)
+	})
+	if err != nil {
 		return Project{}, err
 	}
 	s.changed(ctx)

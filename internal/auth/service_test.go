@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -116,12 +117,38 @@ func TestUpdateProjectChangesOnlyWhatIsGiven(t *testing.T) {
 	wantFault(t, err, fault.InvalidRequest)
 	_, err = f.UpdateProject(t.Context(), "prj_none", ProjectChange{})
 	wantFault(t, err, fault.NotThere)
-	_, key := f.issueKey(t, KeySpec{})
-	if _, err := f.UpdateProject(t.Context(), "checkout", ProjectChange{Strict: &yes}); err != nil {
+	k, key := f.issueKey(t, KeySpec{})
+	if _, err := f.UpdateProject(t.Context(), k.Project, ProjectChange{Strict: &yes}); err != nil {
 		t.Fatal(err)
 	}
 	if g, err := f.keys.Check(key); err != nil || !g.Caller.Strict {
 		t.Errorf("a change of the project is not known at once: %v, %v", g, err)
+	}
+}
+
+// What two people change of a project at once both stands, whoever's write comes last.
+func TestChangesOfAProjectAtOnceBothStand(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	p, err := f.CreateProject(t.Context(), ProjectSpec{Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes, renamed := true, "b"
+	f.store.breakWith(func(_ context.Context, method string) error {
+		if method != "UpdateProject" {
+			return nil
+		}
+		f.store.breakWith(nil) // somebody else is faster, once
+		_, err := f.UpdateProject(t.Context(), p.ID, ProjectChange{Strict: &yes})
+		return err
+	})
+	got, err := f.UpdateProject(t.Context(), p.ID, ProjectChange{Name: &renamed})
+	if err != nil || got.Name != renamed || !got.Strict {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if diff := cmp.Diff(got, f.store.projects[p.ID]); diff != "" {
+		t.Errorf("what was answered is not what was kept: %s", diff)
 	}
 }
 

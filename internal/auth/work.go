@@ -3,14 +3,19 @@ package auth
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 )
+
+// maxWrite is how long the store may take to write times of last use. They are worth no longer wait: what was not written
+// is part of the next write.
+const maxWrite = 2 * time.Second
 
 // Refresh reads the store's version, and all keys if it has changed. It is for the start, and after a change made here;
 // Run does it by itself.
 func (k *Keys) Refresh(ctx context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.reading.Lock()
+	defer k.reading.Unlock()
 	began := time.Since(k.born)
 	ctx, cancel := context.WithTimeout(ctx, k.o.MaxStale) // a read that began longer ago says nothing any more
 	defer cancel()
@@ -36,30 +41,50 @@ func (k *Keys) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the admin key's hash: %w", err)
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.snapshot.Store(newSnapshot(version, projects, keys, admin, k.used))
 	return nil
 }
 
 // Run keeps the snapshot young and writes times of last use back, until ctx ends; then it writes a last time. It returns
-// nil.
+// nil. Reads and writes go on beside each other: a store that can only be read, because somebody else holds it for
+// writing, serves keys all the same.
 func (k *Keys) Run(ctx context.Context) error {
+	var writer sync.WaitGroup
+	writer.Go(func() { k.writeOften(ctx) })
+	k.readOften(ctx)
+	writer.Wait()
+	return nil
+}
+
+func (k *Keys) readOften(ctx context.Context) {
 	tick := time.NewTicker(k.o.Poll)
 	defer tick.Stop()
-	wrote := time.Now()
-	var readFails, writeFails bool
+	var fails bool
 	for {
 		select {
 		case <-ctx.Done():
-			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.o.MaxStale)
-			defer cancel()
-			k.report(stopping, "writing times of last use", k.writeUses(stopping), &writeFails)
-			return nil
+			return
 		case <-tick.C:
+			k.report(ctx, "reading keys", k.Refresh(ctx), &fails)
 		}
-		k.report(ctx, "reading keys", k.Refresh(ctx), &readFails)
-		if time.Since(wrote) >= k.o.Write {
-			wrote = time.Now()
-			k.report(ctx, "writing times of last use", k.writeUses(ctx), &writeFails)
+	}
+}
+
+func (k *Keys) writeOften(ctx context.Context) {
+	const work = "writing times of last use"
+	tick := time.NewTicker(k.o.Write)
+	defer tick.Stop()
+	var fails bool
+	for {
+		select {
+		case <-ctx.Done():
+			stopping := context.WithoutCancel(ctx)
+			k.report(stopping, work, k.writeUses(stopping), &fails)
+			return
+		case <-tick.C:
+			k.report(ctx, work, k.writeUses(ctx), &fails)
 		}
 	}
 }
@@ -77,8 +102,27 @@ func (k *Keys) report(ctx context.Context, work string, err error, fails *bool) 
 	*fails = err != nil
 }
 
-// writeUses tells the store which keys were used since it was last told.
+// writeUses tells the store which keys were used since it was last told. One runs at a time.
 func (k *Keys) writeUses(ctx context.Context) error {
+	last := k.unwritten()
+	if len(last) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxWrite)
+	defer cancel()
+	if err := k.store.TouchKeys(ctx, last); err != nil {
+		return fmt.Errorf("write times of last use: %w", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id, at := range last {
+		k.used[id].written = at.UnixMicro()
+	}
+	return nil
+}
+
+// unwritten are the times of last use that the store does not know of.
+func (k *Keys) unwritten() map[string]time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	last := map[string]time.Time{}
@@ -87,14 +131,5 @@ func (k *Keys) writeUses(ctx context.Context) error {
 			last[id] = time.UnixMicro(at).UTC()
 		}
 	}
-	if len(last) == 0 {
-		return nil
-	}
-	if err := k.store.TouchKeys(ctx, last); err != nil {
-		return fmt.Errorf("write times of last use: %w", err)
-	}
-	for id, at := range last {
-		k.used[id].written = at.UnixMicro()
-	}
-	return nil
+	return last
 }

@@ -114,7 +114,11 @@ func (a *app) chat(ctx context.Context, base, key, model, system, text string) e
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // what came is shown; that more is missing changes nothing
-		return fail(exitUnreachable, "penstock explain "+resp.Header.Get("X-Request-Id"), "%s", errorText(b, resp.StatusCode))
+		hint := ""
+		if resp.StatusCode != http.StatusUnauthorized { // those have no record
+			hint = "penstock explain " + resp.Header.Get("X-Request-Id")
+		}
+		return fail(exitUnreachable, hint, "%s", errorText(b, resp.StatusCode))
 	}
 	if err := a.printStream(resp.Body); err != nil {
 		return err

@@ -84,10 +84,11 @@ func (a *app) discover(ctx context.Context, f *adminFlags, c *adminClient) error
 		return fail(exitConfig, "", "%v", err)
 	}
 	if c.base == "" {
-		c.base = cfg.AdminURL()
-		if running, err := server.ReadPresence(cfg.Data); err == nil {
-			c.base = running.AdminURL
+		running, err := server.ReadPresence(cfg.Data)
+		if err != nil { // its key must not be sent to whoever has the usual address
+			return fail(exitUnreachable, "start it with: penstock serve; or name another with -c, --data or --admin-url", "No Penstock serves from %s", cfg.Data)
 		}
+		c.base = running.AdminURL
 	}
 	if cert := cfg.AdminCertificate(); cert != "" {
 		if pem, err := os.ReadFile(cert); err == nil {

@@ -9,7 +9,7 @@ import (
 )
 
 func (a *app) configCommand() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Check, show and compare configuration"}
+	c := group(&cobra.Command{Use: "config", Short: "Check, show and compare configuration"})
 	c.AddCommand(a.configCheck(), a.configSchema(), a.configShow(), a.configPlan(), a.configRollback())
 	return c
 }

@@ -80,6 +80,9 @@ func headline(r *usage.Record) string {
 
 func statusWords(r *usage.Record) string {
 	s := fmt.Sprint(r.Status)
+	if r.Status == 0 {
+		s = "status unknown"
+	}
 	if failed := failedTries(r); failed > 0 && r.Error == nil {
 		s += " after " + plural(failed, "failure", "failures")
 	}
@@ -108,22 +111,23 @@ func story(r *usage.Record) string {
 	var s string
 	failed := failedTries(r)
 	switch {
+	case r.Replayed:
+		return "Penstock ended while this was under way; what the caller saw is not known. Settled after a restart, from the journal."
 	case r.Error != nil && r.Error.Code == string(fault.ClientGone):
 		s = "The client left before the answer was whole."
 	case r.Error != nil && r.Status < 400:
 		s = "The answer broke off; the caller saw an error event."
-	case r.Error != nil && failed > 0:
-		s = "No target answered; the caller saw the error."
-	case r.Error != nil:
+	case r.Error != nil && len(r.Tries) == 0:
 		s = "The request was refused; no target was asked."
+	case r.Error != nil && failed == 0:
+		s = "A target answered, and the answer could not be passed on; the caller saw the error."
+	case r.Error != nil:
+		s = "No target answered; the caller saw the error."
 	case failed > 0:
 		first := r.Tries[0]
 		s = fmt.Sprintf("%s failed (%s), so %s answered. The caller saw no error.", first.Target, tryWords(&first), r.Target)
 	default:
 		s = "Answered at the first try."
-	}
-	if r.Replayed {
-		s += " Settled after a restart, from the journal."
 	}
 	return s + " Penstock's own time: " + figure.Duration(time.Duration(r.Timings.OverheadNS)) + "."
 }
@@ -175,8 +179,13 @@ func settledWords(t *pipeline.Try) string {
 }
 
 func recordCost(r *usage.Record) string {
-	if r.Unpriced {
+	switch {
+	case r.Unpriced:
 		return figure.Unpriced
+	case r.CostUnknown() && r.CostNano == 0:
+		return "cost unknown"
+	case r.CostUnknown():
+		return "at least " + figure.Money(r.CostNano)
 	}
 	return figure.Money(r.CostNano)
 }

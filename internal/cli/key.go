@@ -15,7 +15,7 @@ import (
 
 func (a *app) keyCommand() *cobra.Command {
 	f := &adminFlags{}
-	c := &cobra.Command{Use: "key", Short: "Create, list, rotate and revoke keys"}
+	c := group(&cobra.Command{Use: "key", Short: "Create, list, rotate and revoke keys"})
 	f.add(c)
 	c.AddCommand(a.keyCreate(f), a.keyList(f), a.keyRevoke(f), a.keyRotate(f))
 	return c
@@ -30,6 +30,9 @@ func (a *app) keyCreate(f *adminFlags) *cobra.Command {
   export PENSTOCK_API_KEY=$(penstock key create --project checkout --name trial --models 'gpt-5*' --expires 720h)`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("models") && len(in.Models) == 0 {
+				return fail(exitUsage, "leave --models out for all models", "--models is empty, which would allow every model")
+			}
 			client, err := a.client(cmd.Context(), f)
 			if err != nil {
 				return err
@@ -45,7 +48,7 @@ func (a *app) keyCreate(f *adminFlags) *cobra.Command {
 	c.Flags().StringVar(&in.Name, "name", "", "what the key is for")
 	c.Flags().StringSliceVar(&in.Models, "models", nil, "models it may ask for, with * as a wildcard (default: all)")
 	c.Flags().StringVar(&in.Expires, "expires", "", "how long it works, such as 720h or 30d (default: until revoked)")
-	c.Flags().StringVar(&in.Role, "role", "caller", "what it may do: caller, viewer, operator, auditor, metrics, admin")
+	c.Flags().StringVar(&in.Role, "role", "caller", "what it may do: caller; or, for all projects, viewer, operator, auditor, metrics, admin")
 	c.Flags().StringVar(&in.SHA256, "sha256", "", "take over a key of another gateway by its SHA-256, in hex")
 	_ = c.MarkFlagRequired("project") // fails only for a flag that is not there
 	return c
@@ -132,9 +135,10 @@ func ago(t *time.Time) string {
 
 func (a *app) keyRevoke(f *adminFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "revoke ID",
-		Short: "Stop a key; it is refused everywhere within 5 s",
-		Args:  cobra.ExactArgs(1),
+		Use:     "revoke ID",
+		Short:   "Stop a key; it is refused everywhere within 5 s",
+		Example: "  penstock key revoke key_01K97K2QJ8W6T2Z3N5V4M1R0XY",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client(cmd.Context(), f)
 			if err != nil {
@@ -158,7 +162,7 @@ func (a *app) keyRotate(f *adminFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "rotate ID",
 		Short:   "Replace a key; the old one works on for the overlap",
-		Example: "  penstock key rotate key_01K9... --overlap 24h",
+		Example: "  penstock key rotate key_01K97K2QJ8W6T2Z3N5V4M1R0XY --overlap 24h",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client(cmd.Context(), f)

@@ -20,7 +20,7 @@ import (
 
 func (a *app) priceCommand() *cobra.Command {
 	f := &adminFlags{}
-	c := &cobra.Command{Use: "price", Short: "Set, import and list prices"}
+	c := group(&cobra.Command{Use: "price", Short: "Set, import and list prices"})
 	f.add(c)
 	c.AddCommand(a.priceSet(f), a.priceImport(f), a.priceList(f))
 	return c
@@ -71,7 +71,8 @@ func (a *app) priceImport(f *adminFlags) *cobra.Command {
 		Long: `Set many prices, all or none.
 CSV has the columns provider/model,input,output,cached_input,cache_write in US dollars per million tokens.
 A LiteLLM price table (JSON, US dollars per token) is taken as it is.`,
-		Args: cobra.ExactArgs(1),
+		Example: "  penstock price import prices.csv",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := os.ReadFile(args[0])
 			if err != nil {
@@ -147,7 +148,7 @@ func (a *app) priceList(f *adminFlags) *cobra.Command {
 
 func (a *app) routeCommand() *cobra.Command {
 	f := &adminFlags{}
-	c := &cobra.Command{Use: "route", Short: "Show which targets answer for which model"}
+	c := group(&cobra.Command{Use: "route", Short: "Show which targets answer for which model"})
 	f.add(c)
 	c.AddCommand(&cobra.Command{
 		Use:   "status",
@@ -228,8 +229,7 @@ func (a *app) printStatus(s *admin.Status) error {
 	if s.ConfigError == "" {
 		return nil
 	}
-	_, err := fmt.Fprintf(a.out, "%s The configuration above stays in force. The file could not be taken over:\n%s\n",
-		a.paint(a.tty, bad, "Not the file."), indented(s.ConfigError))
+	_, err := fmt.Fprintf(a.out, "%s\n%s\n", a.paint(a.tty, bad, "The file has changed and could not be taken over:"), indented(s.ConfigError))
 	return err
 }
 

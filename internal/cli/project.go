@@ -13,7 +13,7 @@ import (
 
 func (a *app) projectCommand() *cobra.Command {
 	f := &adminFlags{}
-	c := &cobra.Command{Use: "project", Short: "Create, list and change projects"}
+	c := group(&cobra.Command{Use: "project", Short: "Create, list and change projects"})
 	f.add(c)
 	c.AddCommand(a.projectCreate(f), a.projectList(f), a.projectSet(f))
 	return c
@@ -28,7 +28,7 @@ type projectFlags struct {
 }
 
 func (p *projectFlags) add(c *cobra.Command) {
-	c.Flags().StringArrayVar(&p.labels, "label", nil, "label as NAME=VALUE, for usage by cost centre and the like; may be repeated")
+	c.Flags().StringArrayVar(&p.labels, "label", nil, "label as `NAME=VALUE`, for usage by cost centre and the like; may be repeated")
 	c.Flags().StringVar(&p.bodies, "bodies", "", "whether bodies are kept: none or keep")
 	c.Flags().StringVar(&p.retention, "retention", "", "how long kept bodies live, such as 30d")
 	c.Flags().BoolVar(&p.strict, "strict", false, "sync the record of every try to the disk before it is sent")

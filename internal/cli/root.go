@@ -66,13 +66,13 @@ func Main(version string) int {
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitClean
 	}
 	var e *exitError
 	if !errors.As(err, &e) {
-		e = &exitError{code: exitUsage, what: err.Error(), hint: "see: penstock --help"}
+		e = &exitError{code: exitUsage, what: err.Error(), hint: "see: " + cmd.CommandPath() + " --help"}
 	}
 	if e.what != "" {
 		fmt.Fprintln(a.err, sentence(e.what))
@@ -121,16 +121,16 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 	)
 	root.SetHelpCommandGroupID("file")
 	root.SetCompletionCommandGroupID("file")
-	group := func(id string, commands ...*cobra.Command) {
+	in := func(id string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = id
 			root.AddCommand(c)
 		}
 	}
-	group("run", a.serveCommand(), a.demoCommand(), a.simCommand(), a.chatCommand(), a.benchCommand())
-	group("tenants", a.projectCommand(), a.keyCommand(), a.priceCommand())
-	group("look", a.explainCommand(), a.usageCommand(), a.routeCommand(), a.statusCommand())
-	group("file", a.configCommand(), a.versionCommand())
+	in("run", a.serveCommand(), a.demoCommand(), a.simCommand(), a.chatCommand(), a.benchCommand())
+	in("tenants", a.projectCommand(), a.keyCommand(), a.priceCommand())
+	in("look", a.explainCommand(), a.usageCommand(), a.routeCommand(), a.statusCommand())
+	in("file", a.configCommand(), a.versionCommand())
 	failures(root)
 	return root
 }
@@ -147,11 +147,27 @@ func failures(c *cobra.Command) {
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		err := run(cmd, args)
-		if e := (*exitError)(nil); err == nil || errors.As(err, &e) {
+		if _, coded := errors.AsType[*exitError](err); err == nil || coded {
 			return err
 		}
 		return fail(exitFailure, "", "%v", err)
 	}
+}
+
+// group makes a command that only holds others: alone it shows its help, and a name that it does not have is a mistake.
+func group(c *cobra.Command) *cobra.Command {
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := "see: " + cmd.CommandPath() + " --help"
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean: " + cmd.CommandPath() + " " + near[0]
+		}
+		return fail(exitUsage, hint, "Unknown command %q for %q", args[0], cmd.CommandPath())
+	}
+	return c
 }
 
 func (a *app) versionCommand() *cobra.Command {

@@ -40,7 +40,6 @@ func (f *serveFlags) add(c *cobra.Command) {
 	} {
 		f.values[name] = c.Flags().String(name, "", help)
 	}
-	c.Flags().BoolVar(&f.json, "json", false, "print one line of JSON when listening, and log as JSON")
 }
 
 // options are what to load. references asks for the secrets that the file refers to, which only a serving process needs.
@@ -69,6 +68,7 @@ SIGTERM or Ctrl-C drains and stops.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
 	}
 	f.add(c)
+	c.Flags().BoolVar(&f.json, "json", false, "print one line of JSON when listening, and log as JSON")
 	return c
 }
 
@@ -136,8 +136,12 @@ func (a *app) announce(cfg *config.File, s *server.Server, asJSON bool, took tim
 	}
 	fmt.Fprintf(a.err, "API      %s/v1\n", p.DataURL)
 	fmt.Fprintf(a.err, "Control  %s/admin/v1   admin key in %s\n", p.AdminURL, filepath.Join(cfg.Data, "admin.key"))
-	fmt.Fprintf(a.err, "Ready in %s. Ctrl-C drains and stops.   Next: penstock project create demo && penstock key create --project demo\n",
-		figure.Duration(took))
+	where := ""
+	if cfg.Path() != "" {
+		where = " -c " + cfg.Path()
+	}
+	fmt.Fprintf(a.err, "Ready in %s. Ctrl-C drains and stops.   Next: penstock project create demo%[2]s && penstock key create --project demo%[2]s\n",
+		figure.Duration(took), where)
 }
 
 func address(url string) string {
@@ -159,8 +163,13 @@ func startError(err error) error {
 	switch {
 	case errors.Is(err, store.ErrLocked), errors.Is(err, journal.ErrInUse):
 		return fail(exitStore, "stop it, or use another --data", "%v", err)
+	case errors.Is(err, server.ErrNoRing):
+		return fail(exitStore, "put it back from your copy; without it no key can be checked", "%v", err)
 	case errors.Is(err, store.ErrUnusable):
 		return fail(exitStore, "check the disk, or restore a copy", "%v", err)
 	}
-	return fail(exitFailure, "", "%v", err)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fail(exitFailure, "stop what listens there, or use another --listen or --admin-listen", "%v", err)
+	}
+	return fail(exitFailure, "see: penstock serve --help", "%v", err)
 }

@@ -49,7 +49,15 @@ func (a *app) usageCommand() *cobra.Command {
 			if err := client.call(cmd.Context(), http.MethodGet, "/usage", query, nil, &out); err != nil {
 				return err
 			}
-			return a.printUsage(f, u, out)
+			whole := out
+			if slices.Contains(out.GroupBy, "tag") { // an exchange is in the group of each of its tags
+				whole = admin.Usage{}
+				query.Set("group_by", "org")
+				if err := client.call(cmd.Context(), http.MethodGet, "/usage", query, nil, &whole); err != nil {
+					return err
+				}
+			}
+			return a.printUsage(f, u, out, total(whole.Data))
 		},
 	}
 	f.add(c)
@@ -63,7 +71,7 @@ func (a *app) usageCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) printUsage(f *adminFlags, u *usageFlags, out admin.Usage) error {
+func (a *app) printUsage(f *adminFlags, u *usageFlags, out admin.Usage, whole usage.Sum) error {
 	if out.Behind {
 		fmt.Fprintln(a.err, "The store does not take records at the moment; those that wait in the journal are missing here.")
 	}
@@ -79,11 +87,11 @@ func (a *app) printUsage(f *adminFlags, u *usageFlags, out admin.Usage) error {
 	case u.plot:
 		return a.usagePlot(out)
 	}
-	return a.usageTable(out)
+	return a.usageTable(out, whole)
 }
 
 func (a *app) usageCSV(out admin.Usage) error {
-	head := append(slices.Clone(out.GroupBy), "requests", "errors", "input", "output", "cached_input", "cache_write", "reasoning", "cost_usd", "unpriced_requests")
+	head := append(slices.Clone(out.GroupBy), "requests", "errors", "input", "output", "cached_input", "cache_write", "reasoning", "cost_usd", "unpriced_requests", "unknown_requests")
 	rows := [][]string{}
 	for _, s := range out.Data {
 		row := []string{}
@@ -93,21 +101,26 @@ func (a *app) usageCSV(out admin.Usage) error {
 		for _, n := range []int64{s.Requests, s.Errors, s.Usage.Input, s.Usage.Output, s.Usage.CachedInput, s.Usage.CacheWrite, s.Usage.Reasoning} {
 			row = append(row, fmt.Sprint(n))
 		}
-		rows = append(rows, append(row, s.CostNano.String(), fmt.Sprint(s.Unpriced)))
+		rows = append(rows, append(row, s.CostNano.String(), fmt.Sprint(s.Unpriced), fmt.Sprint(s.Unknown)))
 	}
 	return printCSV(a.out, head, rows)
 }
 
-// usageTable prints sums with the dearest first, and says what is not in the total.
-func (a *app) usageTable(out admin.Usage) error {
-	var total usage.Sum
-	for _, s := range out.Data {
-		total.Requests += s.Requests
-		total.Errors += s.Errors
-		total.CostNano += s.CostNano
-		total.Unpriced += s.Unpriced
-		total.Usage = total.Usage.Add(s.Usage)
+// total adds groups that do not overlap.
+func total(groups []usage.Sum) (t usage.Sum) {
+	for _, s := range groups {
+		t.Requests += s.Requests
+		t.Errors += s.Errors
+		t.CostNano += s.CostNano
+		t.Unpriced += s.Unpriced
+		t.Unknown += s.Unknown
+		t.Usage = t.Usage.Add(s.Usage)
 	}
+	return t
+}
+
+// usageTable prints sums with the dearest first, and says what is not in the total.
+func (a *app) usageTable(out admin.Usage, total usage.Sum) error {
 	if slices.Equal(out.GroupBy, []string{"day"}) {
 		slices.SortFunc(out.Data, func(x, y usage.Sum) int { return strings.Compare(x.Group["day"], y.Group["day"]) })
 	} else {
@@ -131,6 +144,9 @@ func (a *app) usageTable(out admin.Usage) error {
 	t.add(append(foot, cells...)...)
 	if err := a.printTable(&t); err != nil {
 		return err
+	}
+	if total.Unknown > 0 {
+		fmt.Fprintf(a.err, "%s requests have a try of which it is not known what it cost; that is not in the total.\n", figure.Count(total.Unknown))
 	}
 	if total.Unpriced > 0 {
 		fmt.Fprintf(a.err, "%s requests are not, or not wholly, in the total: their model has no price (penstock price set PROVIDER/MODEL ...).\n", figure.Count(total.Unpriced))
@@ -159,8 +175,11 @@ func (a *app) sumCells(s, total usage.Sum) []string {
 		tokens, money = func(n int64) string { return fmt.Sprint(n) }, func(m llm.Money) string { return "$" + m.String() }
 	}
 	cost := money(s.CostNano)
-	if s.CostNano == 0 && s.Unpriced > 0 {
+	switch {
+	case s.CostNano == 0 && s.Unpriced > 0:
 		cost = figure.Unpriced
+	case s.CostNano == 0 && s.Unknown > 0:
+		cost = figure.Unknown
 	}
 	bar := strings.Repeat("#", int(20*float64(s.CostNano)/float64(max(total.CostNano, 1))))
 	return []string{tokens(s.Requests), tokens(s.Errors), tokens(s.Usage.Input), tokens(s.Usage.Output), cost,

@@ -24,7 +24,7 @@ const (
 	KeysUnavailable Code = "keys_unavailable"
 	StoreDown       Code = "records_unavailable"
 	RecordsBehind   Code = "records_behind"
-	StoreUnwritten  Code = "store_unavailable"
+	StoreFailed     Code = "store_unavailable"
 	NotReady        Code = "not_ready"
 	ShuttingDown    Code = "shutting_down"
 	Overloaded      Code = "overloaded"
@@ -67,7 +67,7 @@ var registry = map[Code]Entry{
 	SlowBody:        {Kind: Timeout, Meaning: "The body did not arrive in time.", Status: 408},
 	KeysUnavailable: {Kind: Unavailable, Meaning: "Keys cannot be checked at the moment.", Hint: "Your key is probably fine; retry."},
 	StoreDown:       {Kind: Unavailable, Meaning: "The record of the call could not be written, so the call was not made.", Hint: "Nothing was sent to a provider; retry."},
-	StoreUnwritten:  {Kind: Unavailable, Meaning: "The store could not be written; nothing was changed.", Hint: "Traffic is not affected; look at the disk and retry."},
+	StoreFailed:     {Kind: Unavailable, Meaning: "The store could not be read, or not be written; nothing was changed.", Hint: "Traffic is not affected; look at the disk and retry."},
 	RecordsBehind:   {Kind: Unavailable, Meaning: "Records cannot be read at the moment: they wait in the journal for the store.", Hint: "Traffic is not affected; retry."},
 	NotReady:        {Kind: Unavailable, Meaning: "This Penstock cannot take traffic at the moment.", Hint: "It becomes ready by itself; retry."},
 	ShuttingDown:    {Kind: Unavailable, Meaning: "This Penstock is stopping.", Hint: "Retry; another one, or the next, will answer."},

@@ -1,7 +1,7 @@
 // Package fault is how an error crosses packages: a kind, a stable code, and words that the caller may read.
 //
-// It holds the one registry of error codes. It does not know any dialect: gateway/errors.go turns a kind into a status
-// and a body. Inside a package, errors are ordinary ones, wrapped with %w; they become a fault where they leave it.
+// It holds the one registry of error codes. It does not know any dialect: a kind has its HTTP status here, and its body
+// is made in wire/*. Inside a package, errors are ordinary ones, wrapped with %w; they become a fault where they leave it.
 package fault
 
 import (

@@ -20,6 +20,9 @@ const None = "–"
 // Unpriced stands for money that is not known because a model has no price. It is never zero.
 const Unpriced = "unpriced"
 
+// Unknown stands for money of which only the provider knows how much it is. It is never zero either.
+const Unknown = "unknown"
+
 // Money writes an amount: from one dollar with two decimals and separators, below it with four, below one cent with three
 // significant digits. A positive amount is never written as zero.
 func Money(m llm.Money) string {

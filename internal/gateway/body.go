@@ -22,10 +22,10 @@ type body struct {
 }
 
 // readBody reads a body under the limits on size, on time, and on what all bodies together may hold.
-func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, l Limits) (*body, error) {
-	b, err := g.tryBody(w, r, l)
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, c *call) (*body, error) {
+	b, err := g.tryBody(w, r, c.runtime.Limits)
 	if err != nil {
-		leaveBody(w, r)
+		c.leaveBody(w, r)
 	}
 	return b, err
 }
@@ -57,17 +57,41 @@ func (g *Gateway) tryBody(w http.ResponseWriter, r *http.Request, l Limits) (*bo
 	return b, nil
 }
 
-// linger is how long a client that is still sending may take to notice that it has its answer already.
-const linger = time.Second
+// How long a client that is still sending may take to notice that it has its answer already: altogether, and without
+// sending anything.
+const (
+	linger  = 5 * time.Second
+	silence = time.Second
+)
 
 // leaveBody lets a request be answered without its body: the server must not wait for one that may never come, neither
 // before the answer nor after it, so the connection is closed.
-func leaveBody(w http.ResponseWriter, r *http.Request) {
+func (c *call) leaveBody(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 {
 		return
 	}
+	c.left = true
 	w.Header()["Connection"] = closing
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(linger)) // recorders in tests cannot
+	rc := http.NewResponseController(w)
+	_ = rc.EnableFullDuplex() // recorders in tests cannot, nor this
+	_ = rc.SetReadDeadline(time.Now().Add(silence))
+}
+
+// hearOut throws away what a client goes on sending after it was answered. Many clients read no answer before they have
+// sent everything: if the connection were closed under them, they would see it broken, and never what was wrong.
+func hearOut(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	if rc.Flush() != nil || r.ProtoMajor != 1 {
+		return
+	}
+	scrap := takeBuffer(64 << 10)
+	defer scrap.free()
+	for end := time.Now().Add(linger); time.Now().Before(end); {
+		_ = rc.SetReadDeadline(time.Now().Add(silence))
+		if _, err := r.Body.Read(scrap.b[:cap(scrap.b)]); err != nil {
+			return
+		}
+	}
 }
 
 // free gives the buffer back.
@@ -214,10 +238,10 @@ func tooLarge(n, limit int64) error {
 // size writes bytes as people do: "21.3 MB".
 func size(n int64) string {
 	switch {
-	case n >= 1<<20:
-		return strings.Replace(fmt.Sprintf("%.1f MB", float64(n)/(1<<20)), ".0 ", " ", 1)
-	case n >= 1<<10:
-		return strings.Replace(fmt.Sprintf("%.1f KB", float64(n)/(1<<10)), ".0 ", " ", 1)
+	case n >= 1e6:
+		return strings.Replace(fmt.Sprintf("%.1f MB", float64(n)/1e6), ".0 ", " ", 1)
+	case n >= 1e3:
+		return strings.Replace(fmt.Sprintf("%.1f KB", float64(n)/1e3), ".0 ", " ", 1)
 	}
 	return fmt.Sprintf("%d bytes", n)
 }

@@ -52,14 +52,14 @@ func TestBodyLimits(t *testing.T) {
 		status     int
 		says       string
 	}{
-		{"far over the limit", padded(8192), nil, 413, "The body is 8 KB, the limit is 4 KB (limits.body)."},
+		{"far over the limit", padded(8192), nil, 413, "The body is 8.2 KB, the limit is 4.1 KB (limits.body)."},
 		{"at the limit", padded(4096), nil, 200, ""},
 		{"over the limit", padded(4097), nil, 413, "The body is 4097 bytes, the limit is 4096 bytes (limits.body)."},
 		{"gzip", zipped(chat), []string{"Content-Encoding: gzip"}, 200, ""},
 		{"gzip in capitals", zipped(chat), []string{"Content-Encoding: GZIP"}, 200, ""},
 		{"identity", chat, []string{"Content-Encoding: identity"}, 200, ""},
 		{"gzip at the limit", zipped(padded(4096)), []string{"Content-Encoding: gzip"}, 200, ""},
-		{"gzip bomb", zipped(padded(2 << 20)), []string{"Content-Encoding: gzip"}, 413, "The body is over 4 KB (limits.body)."},
+		{"gzip bomb", zipped(padded(2 << 20)), []string{"Content-Encoding: gzip"}, 413, "The body is over 4.1 KB (limits.body)."},
 		{"gzip lie", chat, []string{"Content-Encoding: gzip"}, 400, "The body says Content-Encoding: gzip, and is not."},
 		{"gzip with a broken middle", zipped(chat)[:30] + "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", []string{"Content-Encoding: gzip"}, 400, "is not."},
 		{"gzip cut off", zipped(chat)[:40], []string{"Content-Encoding: gzip"}, 400, "is not."},
@@ -218,7 +218,7 @@ func TestBodiesInFlight(t *testing.T) {
 	}
 	for _, length := range []int{len(chat), 30 << 10} {
 		a := w.post("/v1/chat/completions", padded(length))
-		if a.status != 503 || a.header.Get("Retry-After") != "1" || !strings.Contains(a.body, "Bodies of 80 KB are being handled") {
+		if a.status != 503 || a.header.Get("Retry-After") != "1" || !strings.Contains(a.body, "Bodies of 81.9 KB are being handled") {
 			t.Errorf("%d bytes: %d %s", length, a.status, a.body)
 		}
 	}
@@ -302,7 +302,7 @@ func texts(list []fault.Problem) []string {
 
 func TestSizesAreWrittenForPeople(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int64]string{0: "0 bytes", 1023: "1023 bytes", 1024: "1 KB", 1536: "1.5 KB", 20 << 20: "20 MB", 22334669: "21.3 MB"} {
+	for n, want := range map[int64]string{0: "0 bytes", 999: "999 bytes", 1000: "1 KB", 1536: "1.5 KB", 20_000_000: "20 MB", 21_300_000: "21.3 MB"} {
 		if got := size(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}

@@ -19,7 +19,7 @@ type Limits struct {
 // DefaultLimits are those of a Penstock that is told nothing else.
 func DefaultLimits() Limits {
 	return Limits{
-		Body: 20 << 20, Headers: 64 << 10, InFlight: 256 << 20,
+		Body: 20e6, Headers: 64e3, InFlight: 256e6,
 		HeadTime: 10 * time.Second, BodyTime: 30 * time.Second, Write: 60 * time.Second,
 	}
 }

@@ -24,7 +24,7 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 		}
 		ctx := r.Context()
 		options := callerOptions(x, r.Header)
-		b, err := g.readBody(w, r, c.runtime.Limits)
+		b, err := g.readBody(w, r, c)
 		if err == nil {
 			defer b.free()
 			x.Request, err = decode(op, b.b)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"regexp"
 	"slices"
@@ -51,6 +52,8 @@ func TestCostIsOnlyShownIfItIsKnown(t *testing.T) {
 		"free":                {[]pipeline.Try{{}}, []string{"0"}},
 		"two tries":           {[]pipeline.Try{{CostNano: 1}, {CostNano: 1_000_000_000}}, []string{"1.000000001"}},
 		"one of two unpriced": {[]pipeline.Try{{CostNano: 1}, {Unpriced: true}}, nil},
+		"one of two unknown":  {[]pipeline.Try{{Outcome: pipeline.Unknown}, {CostNano: 1}}, nil},
+		"more than there is":  {[]pipeline.Try{{CostNano: math.MaxInt64}, {CostNano: 1}}, []string{"9223372036.854775807"}},
 		"no try":              {nil, nil},
 	} {
 		w := setup(t, func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {

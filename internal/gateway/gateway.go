@@ -101,6 +101,7 @@ type call struct {
 	grant    *auth.Grant // nil on open routes
 	runtime  *Runtime
 	rest     string // of the path, unescaped, below a route that ends in a slash
+	left     bool   // the body, or a part of it, is not read: the answer comes before it
 
 	values []string // of the answer's headers; see set
 	room   [5]string
@@ -157,13 +158,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.grant, err = g.authenticate(r.Header)
 	}
 	if err != nil || !rt.Spends {
-		leaveBody(w, r)
+		c.leaveBody(w, r)
 	}
 	if err != nil {
 		g.refuse(w, r, c, err)
-		return
+	} else {
+		rt.serve(g, w, r, c)
 	}
-	rt.serve(g, w, r, c)
+	if c.left && c.grant != nil { // strangers are not listened to
+		hearOut(w, r)
+	}
 }
 
 // find looks the route up by the path as it was written: one that is spelled in another way, with escapes or doubled

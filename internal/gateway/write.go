@@ -55,13 +55,13 @@ func (c *call) writePlain(w http.ResponseWriter, x *pipeline.Exchange, resp *llm
 	}
 }
 
-// totalCost is what all tries cost; ok is false if any of them has no price.
+// totalCost is what all tries cost; ok is false if any of them has no price, or it is not known what it used.
 func totalCost(x *pipeline.Exchange) (sum llm.Money, ok bool) {
 	for i := range x.Tries {
-		if x.Tries[i].Unpriced {
+		if x.Tries[i].Unpriced || x.Tries[i].Outcome == pipeline.Unknown {
 			return 0, false
 		}
-		sum += x.Tries[i].CostNano
+		sum = sum.Plus(x.Tries[i].CostNano)
 	}
 	return sum, len(x.Tries) > 0
 }

@@ -64,6 +64,21 @@ func (p Price) Cost(u Usage) Money {
 	return Money(min(q, math.MaxInt64))
 }
 
+// Plus adds two amounts. It saturates instead of wrapping around, as Cost does.
+func (m Money) Plus(n Money) Money { return Money(plus(int64(m), int64(n))) }
+
+// plus is a sum that stays at the largest or smallest number: what a provider reports may be anything.
+func plus(a, b int64) int64 {
+	sum := a + b
+	switch {
+	case a > 0 && b > 0 && sum < 0:
+		return math.MaxInt64
+	case a < 0 && b < 0 && sum >= 0:
+		return math.MinInt64
+	}
+	return sum
+}
+
 // String is the exact amount in dollars, without trailing zeros: "0.00314", "12", "-0.5".
 func (m Money) String() string { return decimal(int64(m), 9) }
 

@@ -9,6 +9,26 @@ import (
 	"pgregory.net/rapid"
 )
 
+func TestSumsSaturate(t *testing.T) {
+	t.Parallel()
+	most, least := Money(math.MaxInt64), Money(math.MinInt64)
+	for _, tt := range []struct{ a, b, want Money }{
+		{1, 2, 3}, {5, -7, -2}, {0, 0, 0}, {most, 0, most}, {most, 1, most}, {most, most, most}, {most - 1, 1, most},
+		{least, -1, least}, {least, least, least}, {least, most, -1}, {least + 1, -1, least},
+	} {
+		if got := tt.a.Plus(tt.b); got != tt.want {
+			t.Errorf("%d and %d are %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+		if got := tt.b.Plus(tt.a); got != tt.want {
+			t.Errorf("%d and %d are %d, want %d", tt.b, tt.a, got, tt.want)
+		}
+	}
+	huge := Usage{Input: math.MaxInt64, Output: math.MaxInt64, CachedInput: math.MaxInt64, CacheWrite: math.MaxInt64, Reasoning: math.MaxInt64}
+	if got := huge.Add(Usage{Input: 1, Output: 2, CachedInput: 3, CacheWrite: 4, Reasoning: 5}); got != huge {
+		t.Errorf("a huge usage and a small one are %+v", got)
+	}
+}
+
 func TestCost(t *testing.T) {
 	t.Parallel()
 	price := Price{Input: 150_000, CachedInput: 75_000, CacheWrite: 187_500, Output: 600_000} // $0.15, 0.075, 0.1875, 0.60

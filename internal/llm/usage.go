@@ -12,11 +12,11 @@ type Usage struct {
 	Estimated bool `json:"estimated"`
 }
 
-// Add sums two usages; the sum is an estimate if either is.
+// Add sums two usages; the sum is an estimate if either is. Numbers saturate instead of wrapping around.
 func (u Usage) Add(v Usage) Usage {
 	return Usage{
-		Input: u.Input + v.Input, Output: u.Output + v.Output,
-		CachedInput: u.CachedInput + v.CachedInput, CacheWrite: u.CacheWrite + v.CacheWrite,
-		Reasoning: u.Reasoning + v.Reasoning, Estimated: u.Estimated || v.Estimated,
+		Input: plus(u.Input, v.Input), Output: plus(u.Output, v.Output),
+		CachedInput: plus(u.CachedInput, v.CachedInput), CacheWrite: plus(u.CacheWrite, v.CacheWrite),
+		Reasoning: plus(u.Reasoning, v.Reasoning), Estimated: u.Estimated || v.Estimated,
 	}
 }

@@ -1,11 +1,11 @@
 package penstocktest
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,21 +122,29 @@ func (e *Env) Ask(ctx context.Context, method, key, path, body string, headers .
 }
 
 // Metric sums the samples of a metric, over all of its labels.
-func (e *Env) Metric(name string) (sum float64) {
+func (e *Env) Metric(name string) float64 {
 	e.T.Helper()
-	lines := bufio.NewScanner(strings.NewReader(e.Metrics()))
-	for lines.Scan() {
-		series, value, _ := strings.Cut(lines.Text(), " ")
-		if family, _, _ := strings.Cut(series, "{"); family != name {
+	return e.sums(name)[0]
+}
+
+// sums is Metric for several, all of one moment.
+func (e *Env) sums(names ...string) []float64 {
+	e.T.Helper()
+	sums := make([]float64, len(names))
+	for line := range strings.Lines(e.Metrics()) {
+		series, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		family, _, _ := strings.Cut(series, "{")
+		i := slices.Index(names, family)
+		if i < 0 {
 			continue
 		}
 		n, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			e.T.Fatal(err)
 		}
-		sum += n
+		sums[i] += n
 	}
-	return sum
+	return sums
 }
 
 // Metrics is all that the control plane says of itself.
@@ -159,21 +167,14 @@ func (e *Env) Metrics() string {
 	return string(text)
 }
 
+// held are the metrics of what an open request holds.
+var held = []string{"penstock_open_requests", "penstock_held_body_bytes", "penstock_in_flight"}
+
 // AtRest waits until no request is open, and fails the test if anything is still held then.
 func (e *Env) AtRest() {
 	e.T.Helper()
-	held := []string{"penstock_open_requests", "penstock_held_body_bytes", "penstock_in_flight"}
-	if !Eventually(func() bool {
-		for _, name := range held {
-			if e.Metric(name) != 0 {
-				return false
-			}
-		}
-		return true
-	}) {
-		for _, name := range held {
-			e.T.Errorf("at rest, %s is %v", name, e.Metric(name))
-		}
+	if !Eventually(func() bool { return !slices.ContainsFunc(e.sums(held...), func(n float64) bool { return n != 0 }) }) {
+		e.T.Errorf("at rest, %v are %v", held, e.sums(held...))
 	}
 }
 

@@ -102,4 +102,22 @@ type Try struct {
 	Unpriced bool      `json:"unpriced,omitzero"`
 	// Price is the target's at dispatch, nil if it has none; what changes later does not change this try.
 	Price *llm.Price `json:"-"`
+	// Held is what is reserved for the try, nil if nothing is, or no longer.
+	Held Reservation `json:"-"`
+}
+
+// Settle settles what is held for the try, and is nothing if that is done already. It is called where the outcome is
+// decided: by route for a try that failed, by usage for one that answered or whose end nobody saw.
+func (t *Try) Settle() {
+	held := t.Held
+	t.Held = nil
+	if held != nil {
+		held.Settle(t)
+	}
+}
+
+// A Reservation is money that is held for a try. It is settled exactly once, with a try whose Outcome, Usage and CostNano
+// are set.
+type Reservation interface {
+	Settle(try *Try)
 }

@@ -18,9 +18,6 @@ const (
 	maxHead = 64 << 10
 	// maxInterim is how many 1xx answers may precede an answer.
 	maxInterim = 5
-	// staleWindow is how soon a kept connection must fail for the failure to mean that the upstream had closed it before
-	// the request came. See RoundTrip.
-	staleWindow = time.Second
 	// joinedBody is up to which size a body is copied behind its head, so that both leave in one write.
 	joinedBody = 32 << 10
 )
@@ -46,10 +43,11 @@ func (t *transport) CloseIdleConnections() { t.idle.closeAll() }
 // RoundTrip sends the request and reads the head of the answer. The request's length must be known. All of the request
 // is sent, or given up, before it returns, so the body may be used again.
 //
-// The upstream may close a kept connection at the moment we take it. That shows as an end or a reset before any byte of
-// an answer, at once; only then, and only on a connection that had been idle, the request is sent again, once, on a new
-// connection. It is no second try: the upstream closed without looking at the request. A connection that fails later
-// than staleWindow is another matter, since the upstream may have worked on the request.
+// The upstream may close a kept connection at the moment we take it. Then the request is sent again, once, on a new
+// connection. It is no second try, for there is evidence that the upstream has not worked on the request: the connection
+// had been idle, it ended before any byte of an answer, and either the request had not been sent whole, or the end came as
+// soon as an end does that was under way already (conn.staleWindow). Whatever ends otherwise may have been worked on, and
+// billed: it is a failure, and asking anew is for the caller to decide and to record.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	body := req.Body
 	if body != nil {
@@ -98,9 +96,9 @@ func (t *transport) exchange(c *conn, req *http.Request, reqBody io.Reader) (*ht
 	stop := context.AfterFunc(ctx, c.abort)
 	c.reader = readers.Get().(*bufio.Reader)
 	c.reader.Reset(c)
-	sent := time.Time{}
+	began := time.Time{}
 	if c.kept {
-		sent = time.Now()
+		began = time.Now()
 	}
 	sendErr := c.send(req, reqBody)
 	if sendErr != nil && !hungUp(sendErr) {
@@ -110,9 +108,9 @@ func (t *transport) exchange(c *conn, req *http.Request, reqBody io.Reader) (*ht
 	// A failed send is no end yet: an upstream that refuses a long body answers and closes before it has read all of it.
 	resp, err := c.receive(req)
 	if err != nil {
+		stale := c.stale(began, sendErr, err)
 		t.discard(c, stop)
-		_, silent := errors.AsType[*silentError](err)
-		if silent && c.kept && hungUp(err) && ctx.Err() == nil && time.Since(sent) < staleWindow {
+		if stale && ctx.Err() == nil {
 			return nil, &staleError{err}
 		}
 		return nil, cause(ctx, err)

@@ -36,7 +36,8 @@ type conn struct {
 	net.Conn          // what is spoken over: TLS where the target has it
 	raw      net.Conn // the socket below
 	way      way
-	quiet    func() bool // reports whether the idle connection is open and silent
+	reach    time.Duration // how long it took to reach the far end by TCP, through a tunnel if there is one, without TLS
+	quiet    func() bool   // reports whether the idle connection is open and silent
 	reader   *bufio.Reader
 	// head is how many more bytes may be read while the head of an answer is read, -1 while a body is.
 	head   int
@@ -112,6 +113,23 @@ func copyExactly(dst io.Writer, src io.Reader, n int64) error {
 		return fmt.Errorf("the request has %d bytes, not %d as it says", sent, n)
 	}
 	return err
+}
+
+// staleWindow is how soon after a request a kept connection must end for the end to mean that the upstream had closed it
+// before the request came. The news of that takes one round trip at most, and connecting took one at least. Its bounds
+// are for clocks and schedulers below, and above for a look-up or a connection that took long for other reasons.
+func (c *conn) staleWindow() time.Duration {
+	return min(50*time.Millisecond, max(5*time.Millisecond, 2*c.reach))
+}
+
+// stale reports whether an exchange failed as it does when the upstream had closed the idle connection before the request
+// came. began is when sending began, sendErr what became of that, and err of receiving.
+func (c *conn) stale(began time.Time, sendErr, err error) bool {
+	_, silent := errors.AsType[*silentError](err)
+	if !c.kept || !silent || !hungUp(err) {
+		return false
+	}
+	return sendErr != nil || time.Since(began) <= c.staleWindow()
 }
 
 // A silentError says that the connection failed before any byte of an answer.

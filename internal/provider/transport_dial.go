@@ -80,11 +80,12 @@ func hostPort(u *url.URL) string {
 func (d *dialer) connect(ctx context.Context, w way) (*conn, error) {
 	limited, cancel := d.limit(ctx)
 	defer cancel()
-	spoken, raw, err := d.open(limited, w, d.tls)
+	c, err := d.open(limited, w, d.tls)
 	if err != nil {
 		return nil, d.failure(ctx, limited, err)
 	}
-	return &conn{Conn: spoken, raw: raw, way: w, quiet: quietCheck(raw), head: -1}, nil
+	c.quiet = quietCheck(c.raw)
+	return c, nil
 }
 
 // limit starts the connect timer.
@@ -95,65 +96,76 @@ func (d *dialer) limit(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeout(ctx, d.timeout)
 }
 
-// open does the work of connect. raw is the socket below spoken.
-func (d *dialer) open(ctx context.Context, w way, config *tls.Config) (spoken, raw net.Conn, err error) {
+// open does the work of connect.
+func (d *dialer) open(ctx context.Context, w way, config *tls.Config) (*conn, error) {
 	first := w.addr
 	if w.proxy != nil {
 		first = hostPort(w.proxy)
 	}
+	began := time.Now()
 	socket, err := d.dial(ctx, "tcp", first)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	c := &conn{Conn: socket, raw: socket, way: w, head: -1}
 	// Whatever waits on the socket waits no longer than ctx.
-	stop := context.AfterFunc(ctx, func() { _ = socket.Close() })
-	spoken, err = d.climb(ctx, socket, w, config)
+	stop := context.AfterFunc(ctx, c.abort)
+	if err = d.pass(ctx, c); err == nil {
+		c.reach = time.Since(began)
+		err = secure(ctx, c, config)
+	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		_ = socket.Close()
-		return nil, nil, err
-	}
-	return spoken, socket, nil
-}
-
-// climb puts the layers above the socket: the proxy's TLS, its tunnel, the target's TLS.
-func (d *dialer) climb(ctx context.Context, raw net.Conn, w way, config *tls.Config) (net.Conn, error) {
-	spoken := raw
-	if w.proxy != nil {
-		var err error
-		if w.proxy.Scheme == "https" {
-			if spoken, err = handshake(ctx, raw, w.proxy.Hostname(), d.tls); err != nil {
-				return nil, fmt.Errorf("egress proxy: %w", err)
-			}
-		}
-		if w.absolute() {
-			return spoken, nil
-		}
-		if err = tunnel(spoken, w.proxy, w.addr); err != nil {
-			return nil, fmt.Errorf("egress proxy: %w", err)
-		}
-	}
-	if w.scheme == "http" {
-		return spoken, nil
-	}
-	host, _, err := net.SplitHostPort(w.addr)
-	if err != nil {
-		return nil, err
-	}
-	return handshake(ctx, spoken, host, config)
-}
-
-// handshake begins TLS as a client and checks the certificate against the host's name.
-func handshake(ctx context.Context, below net.Conn, host string, config *tls.Config) (net.Conn, error) {
-	config = config.Clone()
-	config.ServerName = host
-	c := tls.Client(below, config)
-	if err := c.HandshakeContext(ctx); err != nil {
+		c.abort()
 		return nil, err
 	}
 	return c, nil
+}
+
+// pass gets a connection past the proxy, if there is one: the proxy's TLS, and its tunnel.
+func (d *dialer) pass(ctx context.Context, c *conn) error {
+	proxy := c.way.proxy
+	if proxy == nil {
+		return nil
+	}
+	if proxy.Scheme == "https" {
+		if err := handshake(ctx, c, proxy.Hostname(), d.tls); err != nil {
+			return fmt.Errorf("egress proxy: %w", err)
+		}
+	}
+	if c.way.absolute() {
+		return nil
+	}
+	if err := tunnel(c.Conn, proxy, c.way.addr); err != nil {
+		return fmt.Errorf("egress proxy: %w", err)
+	}
+	return nil
+}
+
+// secure puts the target's TLS on top, if it has any.
+func secure(ctx context.Context, c *conn, config *tls.Config) error {
+	if c.way.scheme == "http" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.way.addr)
+	if err != nil {
+		return err
+	}
+	return handshake(ctx, c, host, config)
+}
+
+// handshake begins TLS as a client, over what is spoken so far, and checks the certificate against the host's name.
+func handshake(ctx context.Context, c *conn, host string, config *tls.Config) error {
+	config = config.Clone()
+	config.ServerName = host
+	above := tls.Client(c.Conn, config)
+	if err := above.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.Conn = above
+	return nil
 }
 
 // tunnel asks a proxy for a connection to addr.

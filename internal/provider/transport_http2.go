@@ -21,11 +21,11 @@ func newHTTP2(d *dialer) *http.Transport {
 			}
 			limited, cancel := d.limit(ctx)
 			defer cancel()
-			spoken, _, err := d.open(limited, w, config)
+			c, err := d.open(limited, w, config)
 			if err != nil {
 				return nil, d.failure(ctx, limited, err)
 			}
-			return spoken, nil
+			return c.Conn, nil
 		},
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,

@@ -109,80 +109,6 @@ func TestTransportFraming(t *testing.T) {
 	}
 }
 
-// An upstream closes an idle connection just as the next request is on its way (S21, stale connections).
-func TestTransportStale(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name   string
-		second func(p *peer) // what the first connection does with the second request
-		conns  int32
-		asked  int32
-		fails  bool
-	}{
-		{"closes at once", func(*peer) {}, 2, 3, false},
-		{"resets at once", func(p *peer) { _ = p.Conn.(*net.TCPConn).SetLinger(0) }, 2, 3, false},
-		{"closes after half an answer", func(p *peer) { p.say("HTTP/1.1 2") }, 1, 2, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			up := startUpstream(t, func(p *peer) {
-				if p.n > 1 {
-					answering(hello)(p)
-					return
-				}
-				_, _, _ = p.request()
-				p.say(hello)
-				_, _, _ = p.request()
-				c.second(p)
-			})
-			tr := newTestTransport(t, Options{})
-			if _, _, err := exchange(t, tr, up.url()); err != nil {
-				t.Fatal(err)
-			}
-			_, _, err := exchange(t, tr, up.url())
-			if (err != nil) != c.fails {
-				t.Errorf("error %v, want one: %t", err, c.fails)
-			}
-			if conns, asked := up.conns.Load(), up.asked.Load(); conns != c.conns || asked != c.asked {
-				t.Errorf("%d connections and %d requests, want %d and %d", conns, asked, c.conns, c.asked)
-			}
-		})
-	}
-}
-
-// A connection that ends later has not been closed before the request came: the upstream may have worked on it.
-func TestTransportLateEndIsNotRetried(t *testing.T) {
-	t.Parallel()
-	for after, fails := range map[time.Duration]bool{staleWindow / 2: false, staleWindow * 2: true} {
-		synctest.Test(t, func(t *testing.T) {
-			tr := newTestTransport(t, Options{DialContext: pipes(func(p *peer) {
-				_, _, _ = p.request()
-				p.say(hello)
-				if _, _, ok := p.request(); ok {
-					time.Sleep(after)
-				}
-			})})
-			if _, _, err := exchange(t, tr, "http://up"); err != nil {
-				t.Fatal(err)
-			}
-			if _, _, err := exchange(t, tr, "http://up"); (err != nil) != fails {
-				t.Errorf("ended after %v: error %v, want one: %t", after, err, fails)
-			}
-		})
-	}
-}
-
-// A connection that was made for the request is never tried again, whatever happens.
-func TestTransportFreshConnectionIsNotRetried(t *testing.T) {
-	t.Parallel()
-	up := startUpstream(t, func(p *peer) { _, _, _ = p.request() })
-	tr := newTestTransport(t, Options{})
-	_, _, err := exchange(t, tr, up.url())
-	if err == nil || up.asked.Load() != 1 {
-		t.Errorf("error %v after %d requests, want an error after 1", err, up.asked.Load())
-	}
-}
-
 // An upstream that closes a connection while it is idle, or talks on it, has it discarded before the next request.
 func TestTransportChecksIdleConnections(t *testing.T) {
 	t.Parallel()
@@ -432,8 +358,13 @@ func TestTransportDrain(t *testing.T) {
 
 // pipes dials in-memory connections, which work in a synctest bubble; serve has the other end of each.
 func pipes(serve func(p *peer)) func(context.Context, string, string) (net.Conn, error) {
-	u := &upstream{}
+	return pipesTo(&upstream{}, 0, serve)
+}
+
+// pipesTo is pipes to an upstream that counts, with the time that a dial takes.
+func pipesTo(u *upstream, dial time.Duration, serve func(p *peer)) func(context.Context, string, string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) {
+		time.Sleep(dial)
 		near, far := net.Pipe()
 		p := newPeer(u, far)
 		go func() {

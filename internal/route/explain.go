@@ -37,7 +37,6 @@ func classify(x *pipeline.Exchange, failures []*provider.Failure) *fault.Error {
 	}
 	err := fault.New(fault.ProviderFailed, "%s", summary(x, failures))
 	err.RetryAfter = soonest(failures)
-	err.Status = commonStatus(failures)
 	return err
 }
 
@@ -54,18 +53,6 @@ func refused(x *pipeline.Exchange, f *provider.Failure) *fault.Error {
 		err.Kind = fault.NotFound
 	}
 	return err
-}
-
-// commonStatus is the provider's own 500, 502 or 503, if it is the only one there was; else 0, and the kind decides.
-func commonStatus(failures []*provider.Failure) int {
-	first := failures[0].Status
-	if first != 500 && first != 502 && first != 503 {
-		return 0
-	}
-	if all(failures, func(f *provider.Failure) bool { return f.Status == first }) {
-		return first
-	}
-	return 0
 }
 
 func all(failures []*provider.Failure, is func(*provider.Failure) bool) bool {

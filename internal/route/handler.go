@@ -69,6 +69,7 @@ func stopped(ctx context.Context, err error) error {
 }
 
 // try makes one attempt. A *provider.Failure means that the next target may be asked; any other error ends the exchange.
+// A try that failed is settled here; one that answers, or during which something panics, is left to the stage usage.
 func (r *Router) try(ctx context.Context, x *pipeline.Exchange, target llm.Target) (*llm.Response, error) {
 	index := len(x.Tries)
 	x.Tries = append(x.Tries, pipeline.Try{
@@ -81,14 +82,14 @@ func (r *Router) try(ctx context.Context, x *pipeline.Exchange, target llm.Targe
 	if price, ok := r.o.Prices.Price(target); ok {
 		try.Price = &price
 	}
-	held, err := r.o.Reserver.Reserve(ctx, x, target, try)
-	if err != nil {
+	var err error
+	if try.Held, err = r.o.Reserver.Reserve(ctx, x, target, try); err != nil {
 		x.Tries = x.Tries[:index]
 		return nil, err
 	}
 	if err := r.o.Journal.Intent(ctx, x, try); err != nil {
 		try.Outcome = pipeline.Released
-		held.Settle(try)
+		try.Settle()
 		x.Tries = x.Tries[:index]
 		return nil, err
 	}
@@ -96,15 +97,16 @@ func (r *Router) try(ctx context.Context, x *pipeline.Exchange, target llm.Targe
 	if err != nil {
 		f := failure(err)
 		record(x, try, f)
-		held.Settle(try)
-		if err := r.o.Journal.Outcome(x, try); err != nil {
+		err := r.o.Journal.Outcome(x, try)
+		try.Settle()
+		if err != nil {
 			return nil, err
 		}
 		return nil, f
 	}
 	try.Upstream = resp.UpstreamID
 	try.Status = 200
-	resp.Events = r.finish(ctx, x, index, held, resp.Events)
+	resp.Events = finish(ctx, x, index, resp.Events)
 	return resp, nil
 }
 
@@ -133,12 +135,10 @@ func record(x *pipeline.Exchange, try *pipeline.Try, f *provider.Failure) {
 	}
 }
 
-// finish passes the events of the answering try on, turns a failure in their midst into words for the caller, and
-// settles the reservation when they end. The stage usage, outside of this, has written the try's outcome by then.
-func (r *Router) finish(ctx context.Context, x *pipeline.Exchange, index int, held Reservation,
-	events iter.Seq2[llm.Event, error]) iter.Seq2[llm.Event, error] {
+// finish passes the events of the answering try on, and turns a failure in their midst into words for the caller. How the
+// try ended is for the stage usage to say, outside of this: it sees every end, and settles the try.
+func finish(ctx context.Context, x *pipeline.Exchange, index int, events iter.Seq2[llm.Event, error]) iter.Seq2[llm.Event, error] {
 	return func(yield func(llm.Event, error) bool) {
-		defer func() { held.Settle(&x.Tries[index]) }()
 		try := &x.Tries[index]
 		for ev, err := range events {
 			if err == nil {

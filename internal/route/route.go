@@ -27,27 +27,23 @@ type Prices interface {
 // A Journal makes tries durable. An error of Intent means that the try must not be sent.
 type Journal interface {
 	Intent(ctx context.Context, x *pipeline.Exchange, try *pipeline.Try) error
+	// Outcome is told of a try that failed, and puts what it cost.
 	Outcome(x *pipeline.Exchange, try *pipeline.Try) error
 }
 
 // A Reserver holds the money of a try from before it is sent until it is settled. An error means that the try must not
 // be sent, and that no other target will be asked.
 type Reserver interface {
-	Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Target, try *pipeline.Try) (Reservation, error)
-}
-
-// A Reservation is settled exactly once, with a try whose Outcome and CostNano are set.
-type Reservation interface {
-	Settle(try *pipeline.Try)
+	Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Target, try *pipeline.Try) (pipeline.Reservation, error)
 }
 
 // Free is the Reserver of a Penstock without budgets: it admits everything and holds nothing.
 type Free struct{}
 
 // Reserve implements [Reserver].
-func (Free) Reserve(context.Context, *pipeline.Exchange, llm.Target, *pipeline.Try) (Reservation, error) {
+func (Free) Reserve(context.Context, *pipeline.Exchange, llm.Target, *pipeline.Try) (pipeline.Reservation, error) {
 	return Free{}, nil
 }
 
-// Settle implements [Reservation].
+// Settle implements [pipeline.Reservation].
 func (Free) Settle(*pipeline.Try) {}

@@ -43,22 +43,45 @@ func (p *fakeProvider) Do(_ context.Context, t llm.Target, _ *llm.Request) (*llm
 	return &llm.Response{Target: t, Stream: true, Events: iter.Seq2[llm.Event, error](events)}, nil
 }
 
-// ledger counts what the journal and the reserver were told.
+// ledger counts what the journal and the reserver were told. As a journal it prices what failed at a nano-dollar.
 type ledger struct {
-	intents, outcomes, reserved, settled int
-	refuse                               error
+	intents, outcomes, reserved int
+	settled                     []settled
+	refuse, full                error // of Intent and of Outcome
+}
+
+type settled struct {
+	id      string
+	outcome pipeline.Outcome
+	cost    llm.Money
 }
 
 func (l *ledger) Intent(context.Context, *pipeline.Exchange, *pipeline.Try) error {
 	l.intents++
 	return l.refuse
 }
-func (l *ledger) Outcome(*pipeline.Exchange, *pipeline.Try) error { l.outcomes++; return nil }
-func (l *ledger) Reserve(context.Context, *pipeline.Exchange, llm.Target, *pipeline.Try) (Reservation, error) {
+func (l *ledger) Outcome(_ *pipeline.Exchange, try *pipeline.Try) error {
+	l.outcomes++
+	try.CostNano = 1
+	return l.full
+}
+func (l *ledger) Reserve(context.Context, *pipeline.Exchange, llm.Target, *pipeline.Try) (pipeline.Reservation, error) {
 	l.reserved++
 	return l, nil
 }
-func (l *ledger) Settle(*pipeline.Try) { l.settled++ }
+func (l *ledger) Settle(try *pipeline.Try) {
+	l.settled = append(l.settled, settled{try.ID, try.Outcome, try.CostNano})
+}
+
+// held counts the tries of an exchange that are not settled.
+func held(x *pipeline.Exchange) (n int) {
+	for i := range x.Tries {
+		if x.Tries[i].Held != nil {
+			n++
+		}
+	}
+	return n
+}
 
 type noPrices struct{}
 
@@ -101,8 +124,16 @@ func TestFallbackTakesTheNextTargetAndTriesEachOnce(t *testing.T) {
 		if len(x.Tries) != 2 || x.Tries[0].Reason != string(f.Reason) || x.Tries[0].ID != "ex_1-1" || x.Tries[1].ID != "ex_1-2" {
 			t.Errorf("%s: tries %+v", name, x.Tries)
 		}
-		if l.intents != 2 || l.outcomes != 1 || l.reserved != 2 || l.settled != 2 {
+		outcome := pipeline.Unknown
+		if f.NothingBilled {
+			outcome = pipeline.Released
+		}
+		want := []settled{{"ex_1-1", outcome, 1}}
+		if l.intents != 2 || l.outcomes != 1 || l.reserved != 2 || !slices.Equal(l.settled, want) {
 			t.Errorf("%s: ledger %+v", name, *l)
+		}
+		if x.Tries[0].Held != nil || x.Tries[1].Held != l {
+			t.Errorf("%s: the try that answers is not left to be settled: %+v", name, x.Tries)
 		}
 	}
 }
@@ -150,7 +181,7 @@ func TestAllTargetsFail(t *testing.T) {
 	}{
 		{"limits", later, limited, later, 429, 7 * time.Second, "3 targets tried, none answered: a/m"},
 		{"timers", timer, timer, timer, 504, 0, "b/m sent no first token in 120 s"},
-		{"one broken everywhere", status(503), status(503), status(503), 503, 0, "Record: ex_1."},
+		{"one broken everywhere", status(503), status(503), status(503), 502, 0, "Record: ex_1."},
 		{"mixed", status(503), limited, timer, 502, 7 * time.Second, "What was billed is not known."},
 	} {
 		p := &fakeProvider{fail: map[string]error{"a/m": c.a, "b/m": c.b, "c/m": c.c}}
@@ -160,7 +191,7 @@ func TestAllTargetsFail(t *testing.T) {
 		if e.HTTPStatus() != c.status || e.RetryAfter != c.retry || !e.Spent || !strings.Contains(e.Message, c.text) {
 			t.Errorf("%s: status %d, retry %v, spent %v, %q", c.name, e.HTTPStatus(), e.RetryAfter, e.Spent, e.Message)
 		}
-		if l.intents != 3 || l.outcomes != 3 || l.settled != 3 {
+		if l.intents != 3 || l.outcomes != 3 || len(l.settled) != 3 || held(x) != 0 {
 			t.Errorf("%s: ledger %+v", c.name, *l)
 		}
 	}
@@ -172,7 +203,7 @@ func TestNothingIsSentWithoutItsIntent(t *testing.T) {
 	r, l, x := setup(t, p)
 	l.refuse = fault.New(fault.StoreDown, "no")
 	_, err := r.Handle(t.Context(), x)
-	if e := fault.From(err); e.Code != fault.StoreDown || len(p.calls) != 0 || len(x.Tries) != 0 || l.settled != 1 {
+	if e := fault.From(err); e.Code != fault.StoreDown || len(p.calls) != 0 || len(x.Tries) != 0 || !slices.Equal(l.settled, []settled{{"ex_1-1", pipeline.Released, 0}}) {
 		t.Errorf("error %v, calls %v, tries %v, ledger %+v", err, p.calls, x.Tries, *l)
 	}
 }
@@ -190,7 +221,7 @@ func TestAFailureAfterContentIsAnEventAndNotAFallback(t *testing.T) {
 		last = err
 	}
 	var e *fault.Error
-	if !errors.As(last, &e) || e.Code != fault.StreamCut || len(p.calls) != 1 || l.settled != 1 {
+	if !errors.As(last, &e) || e.Code != fault.StreamCut || len(p.calls) != 1 || len(l.settled) != 0 || held(x) != 1 {
 		t.Errorf("last %v, calls %v, ledger %+v", last, p.calls, *l)
 	}
 	if x.Tries[0].Reason != "cut" {
@@ -210,7 +241,18 @@ func TestTheCallersDeadlineEndsTheTries(t *testing.T) {
 	}
 }
 
-// Whatever fails, every try is announced, settled once, and made once.
+// TestAFailedTryIsSettledAlsoIfItsOutcomeCannotBeWritten.
+func TestAFailedTryIsSettledAlsoIfItsOutcomeCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	r, l, x := setup(t, &fakeProvider{fail: map[string]error{"a/m": status(503)}})
+	l.full = fault.New(fault.StoreDown, "no")
+	_, err := r.Handle(t.Context(), x)
+	if fault.From(err).Code != fault.StoreDown || !slices.Equal(l.settled, []settled{{"ex_1-1", pipeline.Unknown, 1}}) || held(x) != 0 {
+		t.Errorf("error %v, ledger %+v", err, *l)
+	}
+}
+
+// Whatever fails, every try is announced, settled once or left to be by who sees the answer's end, and made once.
 func TestTriesBalance(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -234,7 +276,7 @@ func TestTriesBalance(t *testing.T) {
 		if (resp == nil) == (err == nil) {
 			rt.Fatalf("response %v and error %v", resp, err)
 		}
-		if l.intents != len(p.calls) || l.settled != l.reserved || len(x.Tries) != len(p.calls) {
+		if l.intents != len(p.calls) || len(l.settled)+held(x) != l.reserved || held(x) > 1 || (held(x) == 1) != (err == nil) || len(x.Tries) != len(p.calls) {
 			rt.Fatalf("calls %v, tries %d, ledger %+v", p.calls, len(x.Tries), *l)
 		}
 		if slices.Sort(p.calls); len(slices.Compact(p.calls)) != len(x.Tries) {

@@ -19,7 +19,7 @@ func listen(ctx context.Context, d *door, address string, t config.TLS, resolve 
 	var lc net.ListenConfig
 	opened, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
+		return nil, err // it names the address
 	}
 	l, ok := opened.(*net.TCPListener)
 	if !ok { // it is, for the network is tcp

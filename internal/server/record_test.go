@@ -69,7 +69,7 @@ func TestEveryExchangeHasOneRecord(t *testing.T) {
 		stream bool
 		status int
 	}{
-		{"ok", false, 200}, {"ok", true, 200}, {"fails", false, 500}, {"fails", true, 500}, {"mid", true, 200}, {"refused", false, 422}, {"nothing", true, 404},
+		{"ok", false, 200}, {"ok", true, 200}, {"fails", false, 502}, {"fails", true, 502}, {"mid", true, 200}, {"refused", false, 422}, {"nothing", true, 404},
 	} {
 		a := w.ask(c.model, "hello", c.stream)
 		if r := w.record(a); a.Status != c.status || r.Status != a.Status || r.Model != c.model || r.Stream != c.stream {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -12,8 +13,8 @@ import (
 	"github.com/penstock/penstock/internal/config"
 )
 
-// Reload takes over a new configuration whole, or changes nothing and says why. Exchanges that are under way finish on
-// the old one.
+// Reload takes over a new configuration whole, or changes nothing and says why. What the configuration refers to is read
+// anew even if its own words are the same. Exchanges that are under way finish on the old one.
 func (s *Server) Reload(ctx context.Context, load func(context.Context) (*config.File, error)) error {
 	_, err := s.reload(ctx, load)
 	return err
@@ -23,14 +24,7 @@ func (s *Server) Reload(ctx context.Context, load func(context.Context) (*config
 func (s *Server) reload(ctx context.Context, load func(context.Context) (*config.File, error)) (news bool, err error) {
 	cfg, err := load(ctx)
 	if err == nil {
-		s.mu.Lock()
-		changes := config.Plan(s.runtime.cfg, cfg)
-		s.mu.Unlock()
-		news = len(changes) > 0
-		err = s.applyPlan(cfg, changes)
-	}
-	if err == nil {
-		s.remember(cfg, news)
+		news, err = s.apply(cfg)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,20 +35,37 @@ func (s *Server) reload(ctx context.Context, load func(context.Context) (*config
 	return news, err
 }
 
-func (s *Server) applyPlan(cfg *config.File, changes []config.Change) error {
+// apply puts a configuration in force, and says whether anything is different now: what the file says, or what it refers
+// to. The runtime is built anew always, since the file need not change with a file that it names, as egress.ca does.
+func (s *Server) apply(cfg *config.File) (news bool, err error) {
+	old := s.inForce()
+	changes := config.Plan(old.cfg, cfg)
+	if err := live(changes); err != nil {
+		return false, err
+	}
+	if err := s.take(cfg); err != nil {
+		return false, err
+	}
+	changed := len(changes) > 0
+	s.remember(cfg, changed)
+	return changed || !maps.Equal(old.clients, s.inForce().clients), nil
+}
+
+func (s *Server) inForce() *runtime {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runtime
+}
+
+// live says which changes cannot be made while serving, nil if all can.
+func live(changes []config.Change) error {
 	var fixed []error
 	for _, c := range changes {
 		if c.Restart {
 			fixed = append(fixed, fmt.Errorf("%s needs a restart", c.Path))
 		}
 	}
-	if len(fixed) > 0 {
-		return errors.Join(fixed...)
-	}
-	if len(changes) == 0 {
-		return nil
-	}
-	return s.take(cfg)
+	return errors.Join(fixed...)
 }
 
 // follow reloads when the file changes and on every signal of hangup, until ctx ends.

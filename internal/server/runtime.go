@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -40,20 +41,33 @@ type client struct {
 	made madeFrom
 }
 
+// madeFrom counts what references stand for too, for that may change while the configuration does not; except where the
+// client reads them anew by itself, which are credentials and the proxy's URL.
 type madeFrom struct {
-	provider provider.Config
-	timeouts provider.Timeouts
-	egress   config.Egress
-	body     int64
+	provider       provider.Config
+	timeouts       provider.Timeouts
+	proxy, noProxy string
+	authorities    [sha256.Size]byte
+	body           int64
+}
+
+// A wayOut is the egress of one runtime.
+type wayOut struct {
+	provider.Egress
+	authorities [sha256.Size]byte // the hash of the PEM that egress.ca stands for, zero without it
 }
 
 // build makes the runtime of a configuration, taking over from old what did not change. It changes nothing that serves.
 func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	rt := &runtime{cfg: cfg, clients: map[string]*client{}}
+	out, err := egressOf(cfg.Egress, cfg.Resolver())
+	if err != nil {
+		return nil, err
+	}
 	vendors := map[string]string{}
 	providers := map[string]route.Provider{}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
-		c, err := s.buildClient(cfg, name, old)
+		c, err := s.buildClient(cfg, name, out, old)
 		if err != nil {
 			return nil, fmt.Errorf("providers.%s: %w", name, err)
 		}
@@ -80,8 +94,9 @@ func offered(cfg *config.File, view catalog.View) map[string][]string {
 	return out
 }
 
-func (s *Server) buildClient(cfg *config.File, name string, old *runtime) (*client, error) {
-	made := madeFrom{cfg.Providers[name], cfg.Timeouts, cfg.Egress, cfg.Limits.Body}
+// buildClient gives the client of a provider: the old runtime's, if a new one would be the same.
+func (s *Server) buildClient(cfg *config.File, name string, out wayOut, old *runtime) (*client, error) {
+	made := madeFrom{cfg.Providers[name], cfg.Timeouts, out.Proxy, out.NoProxy, out.authorities, cfg.Limits.Body}
 	if old != nil {
 		if c := old.clients[name]; c != nil && reflect.DeepEqual(c.made, made) {
 			return c, nil
@@ -91,13 +106,8 @@ func (s *Server) buildClient(cfg *config.File, name string, old *runtime) (*clie
 	if codec == nil {
 		return nil, fmt.Errorf("dialect %q is not in this version", made.provider.Dialect)
 	}
-	resolver := cfg.Resolver()
-	egress, err := egressOf(made.egress, resolver)
-	if err != nil {
-		return nil, err
-	}
 	c, err := provider.New(name, made.provider, provider.Options{
-		Codec: codec(), Egress: egress, Resolve: resolver.Resolve, Defaults: made.timeouts,
+		Codec: codec(), Egress: out.Egress, Resolve: cfg.Resolver().Resolve, Defaults: made.timeouts,
 		MaxIdle: max(s.budget.idle/len(cfg.Providers), 1),
 	})
 	if err != nil {
@@ -108,8 +118,8 @@ func (s *Server) buildClient(cfg *config.File, name string, old *runtime) (*clie
 
 // egressOf is the way out: the proxy, the hosts that NO_PROXY excepts from it, and the authorities that providers'
 // certificates are checked against beside the system's.
-func egressOf(e config.Egress, resolver config.Resolver) (provider.Egress, error) {
-	out := provider.Egress{Proxy: e.Proxy}
+func egressOf(e config.Egress, resolver config.Resolver) (wayOut, error) {
+	out := wayOut{Egress: provider.Egress{Proxy: e.Proxy}}
 	if direct, err := resolver.Resolve("env:NO_PROXY"); err == nil && e.Proxy != "" { // it need not be there
 		out.NoProxy = direct.Reveal()
 	}
@@ -126,6 +136,7 @@ func egressOf(e config.Egress, resolver config.Resolver) (provider.Egress, error
 	if !out.Roots.AppendCertsFromPEM([]byte(pem.Reveal())) {
 		return out, errors.New("egress.ca: holds no certificate in PEM")
 	}
+	out.authorities = sha256.Sum256([]byte(pem.Reveal()))
 	return out, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -88,7 +89,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	ring, _, err := seal.Open(cfg.KeyringPath())
+	ring, err := openRing(cfg)
 	if err != nil {
 		return err
 	}
@@ -139,6 +140,20 @@ func (s *Server) makeDoors() {
 	if few := 1000; s.budget.data < few {
 		s.o.Log.Warn("few file descriptors: raise the limit on open files (ulimit -n)", "connections", s.budget.data)
 	}
+}
+
+// ErrNoRing is that a store is there whose key ring is not: a new ring could check none of its keys.
+var ErrNoRing = errors.New("the key ring is missing")
+
+// openRing reads the key ring, or makes the first one together with a new store.
+func openRing(cfg *config.File) (*seal.Ring, error) {
+	_, store := os.Stat(cfg.StorePath())
+	_, ring := os.Stat(cfg.KeyringPath())
+	if store == nil && errors.Is(ring, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s is not there, and %s is", ErrNoRing, cfg.KeyringPath(), cfg.StorePath())
+	}
+	opened, _, err := seal.Open(cfg.KeyringPath())
+	return opened, err
 }
 
 // ensureAdminKey makes the first admin key, and says so where the file is not what commands will need.
@@ -286,6 +301,7 @@ func (s *Server) Run(ctx context.Context) error {
 	workers, running := errgroup.WithContext(background)
 	workers.Go(func() error { return s.keys.Run(running) })
 	workers.Go(func() error { return s.catalog.Run(running) })
+	workers.Go(func() error { return giveBack(running) })
 	if s.writer != nil {
 		workers.Go(func() error { return s.writer.Run(running) })
 	}
@@ -295,13 +311,14 @@ func (s *Server) Run(ctx context.Context) error {
 
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	data, control := s.httpServers(base, cfg)
-	var listeners errgroup.Group
+	listeners, listening := errgroup.WithContext(background)
 	listeners.Go(func() error { return serve(data, s.data) })
 	listeners.Go(func() error { return serve(control, s.admin) })
 
 	select {
 	case <-ctx.Done():
 	case <-running.Done(): // a worker has failed: nothing can be promised any more
+	case <-listening.Done(): // a listener has failed: nobody would be served
 	}
 	s.drain(data, s.grace(), cut)
 	closing, cancel := context.WithTimeout(background, 5*time.Second)
@@ -388,7 +405,9 @@ func (s *Server) Close() error {
 		}
 	}
 	if s.present != "" {
-		errs = append(errs, os.Remove(presencePath(s.present)))
+		if err := os.Remove(presencePath(s.present)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())

@@ -40,23 +40,37 @@ func (s *Store) CreateProject(ctx context.Context, p auth.Project) error {
 	})
 }
 
-// UpdateProject implements [auth.Store].
-func (s *Store) UpdateProject(ctx context.Context, p auth.Project) error {
-	labels, err := labelsText(p.Labels)
-	if err != nil {
-		return err
-	}
-	return s.change(ctx, "update a project", func(t tx) error {
-		n, err := t.exec(ctx, "UPDATE projects SET name = ?, labels = ?, bodies = ?, retention = ?, strict = ? WHERE id = ?",
+// UpdateProject implements [auth.Store]. The transaction holds the lock for writing from its beginning, so that what
+// change sees is what it changes.
+func (s *Store) UpdateProject(ctx context.Context, id string, change func(*auth.Project) error) (p auth.Project, err error) {
+	err = s.change(ctx, "update a project", func(t tx) error {
+		was, err := scanProject(t.row(ctx, "SELECT "+projectColumns+" FROM projects WHERE id = ?", id))
+		if errors.Is(err, sql.ErrNoRows) {
+			return noProject(id)
+		}
+		if err != nil {
+			return err
+		}
+		p = was
+		if err := change(&p); err != nil {
+			return err
+		}
+		p.ID, p.Org, p.Created = was.ID, was.Org, was.Created
+		labels, err := labelsText(p.Labels)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, "UPDATE projects SET name = ?, labels = ?, bodies = ?, retention = ?, strict = ? WHERE id = ?",
 			p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), p.ID)
-		switch {
-		case err != nil:
+		if err != nil {
 			return s.takenProject(err, p)
-		case n == 0:
-			return noProject(p.ID)
 		}
 		return t.bump(ctx, "keys")
 	})
+	if err != nil {
+		return auth.Project{}, err
+	}
+	return p, nil
 }
 
 func (s *Store) takenProject(err error, p auth.Project) error {
@@ -81,13 +95,13 @@ func (s *Store) Projects(ctx context.Context, after string, limit int) ([]auth.P
 			return nil, noProject(after)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list projects: %w", err)
+			return nil, unread(ctx, "list projects", err)
 		}
 	}
 	rows, err := s.query(ctx, "SELECT "+projectColumns+" FROM projects WHERE (name, id) > (?, ?) ORDER BY name, id LIMIT ?", name, after, limit)
 	all, err := collect(rows, err, scanProject)
 	if err != nil {
-		return nil, fmt.Errorf("list projects: %w", err)
+		return nil, unread(ctx, "list projects", err)
 	}
 	return all, nil
 }
@@ -98,7 +112,7 @@ func (s *Store) FindProject(ctx context.Context, org, nameOrID string) (auth.Pro
 		nameOrID, nameOrID, org, org)
 	found, err := collect(rows, err, scanProject)
 	if err != nil {
-		return auth.Project{}, fmt.Errorf("find a project: %w", err)
+		return auth.Project{}, unread(ctx, "find a project", err)
 	}
 	for _, p := range found {
 		if p.ID == nameOrID {
@@ -116,7 +130,7 @@ func (s *Store) FindProject(ctx context.Context, org, nameOrID string) (auth.Pro
 	return auth.Project{}, f
 }
 
-func scanProject(r *sql.Rows) (p auth.Project, err error) {
+func scanProject(r scanner) (p auth.Project, err error) {
 	var labels string
 	var retention, created int64
 	if err := r.Scan(&p.ID, &p.Org, &p.Name, &labels, &p.Bodies, &retention, &p.Strict, &created); err != nil {
@@ -215,9 +229,9 @@ func (s *Store) RotateKey(ctx context.Context, oldID string, at time.Time, next 
 func (s *Store) Keys(ctx context.Context, project, after string, limit int) ([]auth.Key, error) {
 	rows, err := s.query(ctx, "SELECT "+keyColumns+" FROM api_keys WHERE (? = '' OR project = ?) AND id > ? ORDER BY id LIMIT ?",
 		project, project, after, limit)
-	all, err := collect(rows, err, func(r *sql.Rows) (auth.Key, error) { return scanKey(r) })
+	all, err := collect(rows, err, scanKey)
 	if err != nil {
-		return nil, fmt.Errorf("list keys: %w", err)
+		return nil, unread(ctx, "list keys", err)
 	}
 	return all, nil
 }
@@ -225,8 +239,11 @@ func (s *Store) Keys(ctx context.Context, project, after string, limit int) ([]a
 // FindKey implements [auth.Store].
 func (s *Store) FindKey(ctx context.Context, id string) (auth.Key, error) {
 	k, err := scanKey(s.row(ctx, "SELECT "+keyColumns+" FROM api_keys WHERE id = ?", id))
-	if err != nil {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return auth.Key{}, missing(err, id)
+	case err != nil:
+		return auth.Key{}, unread(ctx, "find a key", err)
 	}
 	return k, nil
 }
@@ -241,7 +258,7 @@ func missing(err error, id string) error {
 	return err
 }
 
-func scanKey(r interface{ Scan(into ...any) error }) (k auth.Key, err error) {
+func scanKey(r scanner) (k auth.Key, err error) {
 	var hash []byte
 	var models string
 	var created, expires, revoked, lastUsed int64
@@ -289,7 +306,7 @@ func (s *Store) AllKeys(ctx context.Context) (version int64, projects []auth.Pro
 	}
 	if err == nil {
 		rows, qerr := t.QueryContext(ctx, "SELECT "+keyColumns+" FROM api_keys ORDER BY id")
-		keys, err = collect(rows, qerr, func(r *sql.Rows) (auth.Key, error) { return scanKey(r) })
+		keys, err = collect(rows, qerr, scanKey)
 	}
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("read all keys: %w", err)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -43,12 +42,12 @@ func (s *Store) Prices(ctx context.Context) ([]catalog.Override, error) {
 	rows, err := s.query(ctx, "SELECT provider, model, price, set_at, source FROM prices ORDER BY provider, model")
 	all, err := collect(rows, err, scanPrice)
 	if err != nil {
-		return nil, fmt.Errorf("read prices: %w", err)
+		return nil, unread(ctx, "read prices", err)
 	}
 	return all, nil
 }
 
-func scanPrice(r *sql.Rows) (o catalog.Override, err error) {
+func scanPrice(r scanner) (o catalog.Override, err error) {
 	var text string
 	var setAt int64
 	if err := r.Scan(&o.Target.Provider, &o.Target.Model, &text, &setAt, &o.Source); err != nil {

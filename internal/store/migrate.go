@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,7 +54,7 @@ func (s *Store) migrate(ctx context.Context) error {
 // checkOwner refuses databases of other programs before anything is written into them.
 func (s *Store) checkOwner(ctx context.Context) error {
 	rows, err := s.query(ctx, s.d.tables) // to open it for writing would change it
-	tables, err := collect(rows, err, func(r *sql.Rows) (name string, err error) { return name, r.Scan(&name) })
+	tables, err := collect(rows, err, func(r scanner) (name string, err error) { return name, r.Scan(&name) })
 	if err != nil {
 		return s.failed(err)
 	}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"database/sql"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +29,7 @@ func TestSearchesAreNotSorted(t *testing.T) {
 			t.Fatalf("%s: %v, %v", name, q, err)
 		}
 		rows, err := s.query(t.Context(), "EXPLAIN QUERY PLAN "+recordsQuery(q), append(q.args, 50)...)
-		plan, err := collect(rows, err, func(r *sql.Rows) (detail string, err error) {
+		plan, err := collect(rows, err, func(r scanner) (detail string, err error) {
 			var id, parent, unused int
 			return detail, r.Scan(&id, &parent, &unused, &detail)
 		})

@@ -27,7 +27,7 @@ const (
 
 // exchangeColumns are the columns of an exchange, in the order of row.values.
 const exchangeColumns = "seq, id, time, org, project, key_id, end_user, model, target, op, error, status, failed, stream, " +
-	"input, output, cached_input, cache_write, reasoning, estimated, cost_nano, unpriced, total_ns, first_ns"
+	"input, output, cached_input, cache_write, reasoning, estimated, cost_nano, unpriced, total_ns, first_ns, cost_unknown"
 
 // What writing records runs. All of it is prepared once.
 var (
@@ -229,7 +229,7 @@ func (c *recording) insert(ctx context.Context, many, one string, rows []row, va
 func (c *recording) added(ctx context.Context, rows []row) ([]row, error) {
 	first := rows[0].seq
 	found, err := c.bind(ctx, seqsFrom).QueryContext(ctx, first)
-	seqs, err := collect(found, err, func(r *sql.Rows) (seq int64, err error) { return seq, r.Scan(&seq) })
+	seqs, err := collect(found, err, func(r scanner) (seq int64, err error) { return seq, r.Scan(&seq) })
 	if err != nil {
 		return nil, err
 	}
@@ -312,7 +312,8 @@ func (r *row) values(args []any) []any {
 	u := r.Usage
 	return append(args, r.seq, r.ID, micros(r.Time), r.names[0], r.names[1], r.names[2], r.names[3], r.names[4], r.names[5],
 		r.names[6], r.names[7], int64(r.Status), flag(r.failed()), flag(r.Stream), u.Input, u.Output, u.CachedInput, u.CacheWrite,
-		u.Reasoning, flag(u.Estimated), int64(r.CostNano), flag(r.Unpriced), r.Timings.TotalNS, r.Timings.FirstNS)
+		u.Reasoning, flag(u.Estimated), int64(r.CostNano), flag(r.Unpriced), r.Timings.TotalNS, r.Timings.FirstNS,
+		flag(r.CostUnknown()))
 }
 
 func (r *row) text(args []any) []any { return append(args, r.seq, r.record) }

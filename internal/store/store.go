@@ -220,7 +220,7 @@ func (s *Store) change(ctx context.Context, what string, f func(tx) error) error
 	}
 	s.last.Store(&attempt{s.now(), err})
 	if err != nil {
-		return fault.Wrap(fault.StoreUnwritten, fmt.Errorf("%s: %w", what, err), "The store could not be written; nothing was changed.")
+		return fault.Wrap(fault.StoreFailed, fmt.Errorf("%s: %w", what, err), "The store could not be written; nothing was changed.")
 	}
 	return nil
 }
@@ -257,8 +257,21 @@ func (s *Store) version(ctx context.Context, name string) (v int64, err error) {
 	return v, err
 }
 
+// A scanner is a row, the only one or one of many.
+type scanner interface{ Scan(into ...any) error }
+
+// unread is the error of a read that failed, for the one who asked for it.
+func unread(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", what, ctx.Err()) // as in change
+	}
+	f := fault.Wrap(fault.StoreFailed, fmt.Errorf("%s: %w", what, err), "The store could not be read.")
+	f.Hint = "Look at its disk and retry."
+	return f
+}
+
 // collect reads all rows, and closes them.
-func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) ([]T, error) {
+func collect[T any](rows *sql.Rows, err error, scan func(scanner) (T, error)) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/store/storetest"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -125,6 +126,31 @@ func execute(t *testing.T, path, query string) {
 	defer db.Close()
 	if _, err := db.ExecContext(t.Context(), query); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestUnknownCostsFromBeforeTheirColumn: what was written at schema 1 is counted like all else.
+func TestUnknownCostsFromBeforeTheirColumn(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "penstock.db")
+	s, err := Open(t.Context(), "sqlite:"+path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := usage.Record{ID: "ex_1", Model: `","outcome":"unknown"`, Tries: []pipeline.Try{{Outcome: pipeline.Released, Reason: `"outcome":"unknown"`}}}
+	unknown := usage.Record{ID: "ex_2", Tries: []pipeline.Try{{Outcome: pipeline.Unknown}, {Outcome: pipeline.SettledActual}}}
+	if err := errors.Join(s.AddRecords(t.Context(), "j", 1, []*usage.Record{&known, &unknown}), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, path, "ALTER TABLE exchanges DROP COLUMN cost_unknown; DELETE FROM "+versionTable+" WHERE version_id > 1")
+	s, err = Open(t.Context(), "sqlite:"+path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sums, err := s.Sums(t.Context(), usage.Query{})
+	if err != nil || sums[0].Requests != 2 || sums[0].Unknown != 1 {
+		t.Errorf("%+v, %v", sums, err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +34,7 @@ func (s *Store) Record(ctx context.Context, project, id string) (*usage.Record, 
 		return nil, fault.New(fault.RecordNotFound, "There is no exchange %s here.", quote(id))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read a record: %w", err)
+		return nil, unread(ctx, "read a record", err)
 	}
 	return decode(text)
 }
@@ -50,7 +49,7 @@ func (s *Store) Records(ctx context.Context, f usage.Filter) ([]*usage.Record, e
 		return nil, err
 	}
 	rows, err := s.query(ctx, recordsQuery(q), append(q.args, f.Limit)...)
-	all, err := collect(rows, err, func(r *sql.Rows) (*usage.Record, error) {
+	all, err := collect(rows, err, func(r scanner) (*usage.Record, error) {
 		var text sql.RawBytes
 		if err := r.Scan(&text); err != nil {
 			return nil, err
@@ -58,7 +57,7 @@ func (s *Store) Records(ctx context.Context, f usage.Filter) ([]*usage.Record, e
 		return decode(text)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read records: %w", err)
+		return nil, unread(ctx, "read records", err)
 	}
 	return all, nil
 }
@@ -184,7 +183,7 @@ func (s *Store) searchAfter(ctx context.Context, q *search, f usage.Filter) erro
 		return fault.New(fault.RecordNotFound, "There is no exchange %s to continue behind.", quote(f.After))
 	}
 	if err != nil {
-		return fmt.Errorf("read records: %w", err)
+		return unread(ctx, "read records", err)
 	}
 	q.and("b.block <= ? AND e.seq < ?", seq/blockSize, seq)
 	return nil
@@ -194,7 +193,7 @@ func (s *Store) searchAfter(ctx context.Context, q *search, f usage.Filter) erro
 func (s *Store) nameID(ctx context.Context, name string) (id int64, err error) {
 	err = s.row(ctx, "SELECT id FROM names WHERE name = ?", name).Scan(&id)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("read the number of a name: %w", err)
+		return 0, unread(ctx, "read the number of a name", err)
 	}
 	return id, nil
 }

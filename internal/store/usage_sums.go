@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -22,7 +21,7 @@ var groupColumns = map[string]string{
 
 const sumColumns = "COUNT(*) requests, SUM(e.failed) errors, SUM(e.input) input, SUM(e.output) output, " +
 	"SUM(e.cached_input) cached_input, SUM(e.cache_write) cache_write, SUM(e.reasoning) reasoning, MAX(e.estimated) estimated, " +
-	"SUM(e.cost_nano) cost_nano, SUM(e.unpriced) unpriced"
+	"SUM(e.cost_nano) cost_nano, SUM(e.unpriced) unpriced, SUM(e.cost_unknown) cost_unknown"
 
 // Sums implements [usage.Store]. Without columns it is one sum of all; grouped by tag, an exchange counts once for each of
 // its tags, and as "" if it has none. Days are UTC. Groups are in the order of their values.
@@ -37,9 +36,9 @@ func (s *Store) Sums(ctx context.Context, q usage.Query) ([]usage.Sum, error) {
 		return nil, nil
 	}
 	rows, err := s.query(ctx, text, args...)
-	sums, err := collect(rows, err, func(r *sql.Rows) (usage.Sum, error) { return scanSum(r, q.By) })
+	sums, err := collect(rows, err, func(r scanner) (usage.Sum, error) { return scanSum(r, q.By) })
 	if err != nil {
-		return nil, fmt.Errorf("sum records: %w", err)
+		return nil, unread(ctx, "sum records", err)
 	}
 	return sums, nil
 }
@@ -78,15 +77,15 @@ func (s *Store) sumsQuery(ctx context.Context, q usage.Query) (text string, args
 		return inner, look.args, nil
 	}
 	inner += " GROUP BY " + strings.Join(order, ", ")
-	outer := append(names, "requests, errors, input, output, cached_input, cache_write, reasoning, estimated, cost_nano, unpriced")
+	outer := append(names, "requests, errors, input, output, cached_input, cache_write, reasoning, estimated, cost_nano, unpriced, cost_unknown")
 	return "SELECT " + strings.Join(outer, ", ") + " FROM (" + inner + ") g" + strings.Join(joins, "") +
 		" ORDER BY " + strings.Join(order, ", "), look.args, nil
 }
 
-func scanSum(r *sql.Rows, by []string) (usage.Sum, error) {
+func scanSum(r scanner, by []string) (usage.Sum, error) {
 	sum := usage.Sum{Group: map[string]string{}}
 	texts := make([]string, len(by))
-	counts := make([]sql.NullInt64, 10) // null is the sum of nothing
+	counts := make([]sql.NullInt64, 11) // null is the sum of nothing
 	into := make([]any, 0, len(texts)+len(counts))
 	for i := range texts {
 		into = append(into, &texts[i])
@@ -109,6 +108,7 @@ func scanSum(r *sql.Rows, by []string) (usage.Sum, error) {
 	u := &sum.Usage
 	for i, field := range []*int64{
 		&sum.Requests, &sum.Errors, &u.Input, &u.Output, &u.CachedInput, &u.CacheWrite, &u.Reasoning, nil, (*int64)(&sum.CostNano), &sum.Unpriced,
+		&sum.Unknown,
 	} {
 		if field != nil {
 			*field = counts[i].Int64

@@ -104,17 +104,22 @@ func appendUsage(b []byte, u llm.Usage) []byte {
 
 func appendInt(b []byte, n int64) []byte { return binary.AppendVarint(b, n) }
 
-// appendText cuts what is longer than maxText, at a rune.
+// appendText cuts what is longer than maxText.
 func appendText(b []byte, s string) []byte {
-	if len(s) > maxText {
-		n := maxText
-		for n > 0 && !utf8.RuneStart(s[n]) {
-			n--
-		}
-		s = s[:n]
-	}
+	s = clip(s, maxText)
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)
+}
+
+// clip cuts a text that is longer than most bytes, at a rune.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }
 
 func flags(bits ...bool) (b byte) {

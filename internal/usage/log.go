@@ -6,23 +6,30 @@ import (
 	"time"
 )
 
-// log writes the one line of an exchange: everything one greps for, and nothing that callers or models said.
+// maxLogged is how much of a name the log line has, in bytes.
+const maxLogged = 128
+
+// log writes the one line of an exchange: everything one greps for, and nothing of what was asked or answered. The model
+// is a name that the caller wrote, so it is there only if Penstock knew it well enough to try a target.
 func (r *Recorder) log(rec *Record) {
 	ctx := context.Background()
 	if !r.o.Log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	code := ""
+	code, model := "", ""
 	if rec.Error != nil {
 		code = rec.Error.Code
+	}
+	if len(rec.Tries) > 0 {
+		model = clip(rec.Model, maxLogged)
 	}
 	r.o.Log.LogAttrs(ctx, slog.LevelInfo, "exchange",
 		slog.String("exchange", rec.ID),
 		slog.String("project", rec.Project),
 		slog.String("key", rec.Key),
 		slog.String("op", string(rec.Op)),
-		slog.String("model", rec.Model),
-		slog.String("target", rec.Target),
+		slog.String("model", model),
+		slog.String("target", clip(rec.Target, maxLogged)),
 		slog.Bool("stream", rec.Stream),
 		slog.Int("status", rec.Status),
 		slog.String("code", code),

@@ -87,7 +87,7 @@ func (o *open) orphan() (*Record, error) {
 			try.Outcome = pipeline.Unknown
 		}
 		rec.Usage = rec.Usage.Add(try.Usage)
-		rec.CostNano += try.CostNano
+		rec.CostNano = rec.CostNano.Plus(try.CostNano)
 		rec.Unpriced = rec.Unpriced || try.Unpriced
 	}
 	return rec, nil

@@ -261,7 +261,9 @@ func TestAnUnrecordedEndIsNotAcknowledged(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, journal.Options{MaxBytes: 64 << 10, SegmentBytes: 4 << 10}, Options{})
-			resp, err := b.Stage()(answering(b.Recorder, nil, tt.events...))(t.Context(), newExchange("ex_1"))
+			x := newExchange("ex_1")
+			x.Request.Stream = tt.name == "stream"
+			resp, err := b.Stage()(answering(b.Recorder, nil, tt.events...))(t.Context(), x)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -379,6 +381,31 @@ func TestTheLogLine(t *testing.T) {
 	}
 	if strings.Contains(log.String(), "hello") {
 		t.Error("the log holds what the model said")
+	}
+}
+
+// TestNamesInTheLogLine: a model is the caller's word, so it is there only if a target was tried, and not all of it.
+func TestNamesInTheLogLine(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	b := newBench(t, journal.Options{}, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	asked := newExchange("ex_1")
+	asked.Request.Model = "CANARY"
+	b.Stage()(func(context.Context, *pipeline.Exchange) (*llm.Response, error) {
+		return nil, fault.New(fault.ModelNotFound, "No model CANARY.")
+	})(t.Context(), asked)
+	if text := log.String(); strings.Contains(text, "CANARY") || !strings.Contains(text, `model=""`) {
+		t.Errorf("nothing was tried, and the log line is %s", text)
+	}
+	log.Reset()
+	tried := newExchange("ex_2")
+	tried.Request.Model = "openai/" + strings.Repeat("é", 1000)
+	b.Stage()(func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
+		_, err := send(ctx, b.Recorder, x, x.Request.Model)
+		return nil, errors.Join(err, errors.New("no answer"))
+	})(t.Context(), tried)
+	if text := log.String(); !strings.Contains(text, "model=openai/é") || len(text) > 1000 {
+		t.Errorf("%d bytes: %s", len(text), text)
 	}
 }
 

@@ -1,9 +1,12 @@
 package usage
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,6 +93,50 @@ func TestAfterARestart(t *testing.T) {
 		}
 		if _, ok := fault.Lookup(fault.OutcomeUnknown); !ok {
 			t.Error("the code is not in the registry")
+		}
+	})
+}
+
+// TestOrphansAreSettledOnce: a further restart finds their records in the journal beside their intents.
+func TestOrphansAreSettledOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		j, err := journal.Open(dir, journal.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, store := newBenchOver(t, j, Options{}), newStore()
+		for _, id := range []string{"ex_1", "ex_2"} {
+			if _, err := send(t.Context(), b.Recorder, newExchange(id), "openai/m"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pass(time.Hour)
+		for _, want := range []struct{ told, written float64 }{{1, 2}, {0, 0}, {0, 0}} {
+			b = reopen(t, dir, b.journal, journal.Options{})
+			var log bytes.Buffer
+			b.o.Log = slog.New(slog.NewTextHandler(&log, nil))
+			w := b.writer(t, store)
+			store.before = func(context.Context, []*Record) error {
+				if lag := w.Lag(); lag > time.Minute {
+					t.Errorf("the lag is %s, since the exchanges began", lag)
+				}
+				return nil
+			}
+			stop := run(t, w)
+			pass(time.Second)
+			stop()
+			wantIDs(t, store, "ex_1", "ex_2")
+			if n := strings.Count(log.String(), "settled exchanges"); float64(n) != want.told || n > 0 && !strings.Contains(log.String(), "records=2") {
+				t.Errorf("told %d times, want %v:\n%s", n, want.told, log.String())
+			}
+			if n := b.value(t, "penstock_records_written_total"); n != want.written {
+				t.Errorf("%v records were written, want %v", n, want.written)
+			}
+		}
+		if store.rejected > 0 {
+			t.Errorf("%d records were written twice", store.rejected)
 		}
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/penstock/penstock/internal/provider"
 )
 
-// settle writes how the tries ended, what they used and what they cost. Those that failed before the answer were settled
-// by route.
+// settle writes how the tries ended, what they used and what they cost, and then settles what is still held for them. For
+// those that failed before the answer, route has done that.
 func (a *answer) settle(now int64, f *fault.Error) {
 	tries := a.x.Tries
 	for i := range tries {
@@ -22,6 +22,7 @@ func (a *answer) settle(now int64, f *fault.Error) {
 			try.Outcome = pipeline.Unknown
 		}
 		price(try)
+		try.Settle()
 	}
 }
 

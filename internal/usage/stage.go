@@ -51,13 +51,12 @@ type answer struct {
 
 	text *[]byte // what was generated, for counting
 	over int64   // bytes of it beyond maxCounted
+
+	leaving sync.WaitGroup // the end of ctx, while nobody walks the answer
 }
 
 // call hands the exchange on. If that panics, the exchange has its record all the same.
 func (a *answer) call(ctx context.Context, next pipeline.Handler) (*llm.Response, error) {
-	if a.x.Refused != nil {
-		return nil, a.x.Refused
-	}
 	returned := false
 	defer func() {
 		if !returned {
@@ -79,14 +78,21 @@ func panicked() *fault.Error {
 // watch looks at the answer as it passes.
 func (a *answer) watch(ctx context.Context, resp *llm.Response) {
 	a.answered, a.stream, a.target = true, resp.Stream, resp.Target
+	a.begun = resp.Stream // its status goes out before the first event
 	events := resp.Events
 	// Until somebody walks the answer, the end of ctx ends the exchange. stop says who has it.
-	stop := context.AfterFunc(ctx, func() { _ = a.finish(whyLeft(ctx)) })
+	a.leaving.Add(1)
+	stop := context.AfterFunc(ctx, func() {
+		defer a.leaving.Done()
+		_ = a.finish(whyLeft(ctx))
+	})
 	resp.Events = func(yield func(llm.Event, error) bool) {
 		if !stop() {
+			a.leaving.Wait() // or the request would be over before its record
 			yield(llm.Event{}, whyLeft(ctx))
 			return
 		}
+		a.leaving.Done()
 		a.walk(ctx, events, yield)
 	}
 }
@@ -248,7 +254,7 @@ func (a *answer) record(now int64, f *fault.Error) Record {
 	for i := range x.Tries {
 		try := &x.Tries[i]
 		rec.Usage = rec.Usage.Add(try.Usage)
-		rec.CostNano += try.CostNano
+		rec.CostNano = rec.CostNano.Plus(try.CostNano)
 		rec.Unpriced = rec.Unpriced || try.Unpriced
 		rec.Timings.OverheadNS -= try.TookNS
 	}

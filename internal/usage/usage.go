@@ -78,6 +78,16 @@ func (r *Record) ForCaller() *Record {
 	return &c
 }
 
+// CostUnknown says that a try's outcome is unknown: what the provider billed for it, if anything, is not in the sums.
+func (r *Record) CostUnknown() bool {
+	for i := range r.Tries {
+		if r.Tries[i].Outcome == pipeline.Unknown {
+			return true
+		}
+	}
+	return false
+}
+
 // A Filter selects records; zero values select all. Results are newest first.
 type Filter struct {
 	Project, Key, Model, Target, User, Tag string
@@ -102,6 +112,7 @@ type Sum struct {
 	Usage    llm.Usage         `json:"usage"`
 	CostNano llm.Money         `json:"cost_nano"`
 	Unpriced int64             `json:"unpriced"` // requests that are not, or not wholly, in the sum
+	Unknown  int64             `json:"unknown"`  // requests with a try of which it is not known what it cost, which is then not in the sum
 }
 
 // Store is what usage needs to have kept.

@@ -289,7 +289,11 @@ func (w *Writer) takeRecord(payload string) error {
 		return err
 	}
 	if len(w.batch) == 0 {
-		w.pending.Store(rec.Time.Add(time.Duration(rec.Timings.TotalNS)).UnixNano())
+		since := rec.Time.Add(time.Duration(rec.Timings.TotalNS))
+		if rec.Replayed {
+			since = time.Now() // its own end is not known, and may be long ago
+		}
+		w.pending.Store(since.UnixNano())
 	}
 	w.batch = append(w.batch, rec)
 	return nil
@@ -309,10 +313,12 @@ func (w *Writer) takeLate(payloads []string) {
 	}
 }
 
-// settleOrphans makes the records of exchanges whose process is gone. They may be there already; then the store leaves
-// them as they are.
+// settleOrphans makes the records of exchanges whose process is gone. They go into the journal like all others, so that
+// the exchanges do not count as open after a further restart. A journal that takes nothing keeps them from no store: they
+// may be there already after that restart, and then the store leaves them as they are.
 func (w *Writer) settleOrphans() {
 	w.settled = true
+	n := 0
 	for id, o := range w.open {
 		delete(w.open, id)
 		rec, err := o.orphan()
@@ -321,9 +327,12 @@ func (w *Writer) settleOrphans() {
 			w.log.Error("an open exchange cannot be settled", "exchange", id, "error", err)
 			continue
 		}
-		w.batch = append(w.batch, rec)
+		n++
+		if _, err := w.j.Append(kindRecord, appendRecord(nil, rec)); err != nil {
+			w.batch = append(w.batch, rec)
+		}
 	}
-	if n := len(w.batch); n > 0 {
+	if n > 0 {
 		w.log.Info("settled exchanges from the journal after a restart", "records", n)
 	}
 }

@@ -24,9 +24,10 @@ const megabyte = 1_000_000
 func TestLargeBodies(t *testing.T) {
 	rng := draws(t)
 	caged, cage := memoryCage(t, 512<<20)
+	// The buffers that bodies grow out of live until they are collected: twice in_flight, and a little, is needed.
 	w := newWorld(t, rng, plan{
 		around: cage, env: []string{"GOMEMLIMIT=400MiB"},
-		config: "limits: { body: 20MB, in_flight: 256MB }\n" + providers + "models: { plain: { targets: [\"sim-a/x?events=3&first=200ms\"] } }\n",
+		config: "limits: { body: 20MB, in_flight: 200MB }\n" + providers + "models: { plain: { targets: [\"sim-a/x?events=3&first=200ms\"] } }\n",
 	})
 	w.must(call{model: "plain"})
 	before := w.serve.memory(t, "VmRSS")
@@ -38,9 +39,9 @@ func TestLargeBodies(t *testing.T) {
 		done.Go(func() {
 			switch {
 			case i < 100:
-				all[i] = w.upload(fits, false)
+				all[i] = w.upload(fits, false, i%2 == 0)
 			default: // with its length announced, and without
-				all[i] = w.upload(over, i%2 == 0)
+				all[i] = w.upload(over, i%2 == 0, i%3 == 0)
 			}
 		})
 	}
@@ -59,7 +60,7 @@ func TestLargeBodies(t *testing.T) {
 			t.Errorf("body %d: %s", i, a)
 		}
 	}
-	if kinds["200 "] < 5 || kinds["413 body_too_large"] < 5 || kinds["503 overloaded"] == 0 {
+	if kinds["200 "] < 1 || kinds["413 body_too_large"] < 5 || kinds["503 overloaded"] == 0 {
 		t.Errorf("%v", kinds)
 	}
 	if peak > 512<<20 {
@@ -80,8 +81,9 @@ func TestLargeBodies(t *testing.T) {
 		kinds, before>>20, peak>>20, caged, time.Since(given).Round(time.Second))
 }
 
-// upload makes a call with a prompt of the given text.
-func (w *world) upload(text []byte, chunked bool) answer {
+// upload makes a call with a prompt of the given text. A careful client asks before it sends all of it; another one sends
+// it to the end whatever it is answered, and must see the answer all the same.
+func (w *world) upload(text []byte, chunked, careful bool) answer {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	head, tail := `{"model":"plain","messages":[{"role":"user","content":"`, `"}]}`
@@ -94,7 +96,9 @@ func (w *world) upload(text []byte, chunked bool) answer {
 		req.ContentLength = int64(len(head) + len(text) + len(tail))
 	}
 	req.Header.Set("Authorization", "Bearer "+w.key)
-	req.Header.Set("Expect", "100-continue") // who is refused need not send it all
+	if careful {
+		req.Header.Set("Expect", "100-continue")
+	}
 	client := newClient()
 	client.Transport.(*http.Transport).ExpectContinueTimeout = 10 * time.Second
 	defer client.CloseIdleConnections()

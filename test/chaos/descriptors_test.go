@@ -145,8 +145,10 @@ func TestFewDescriptorsOverHTTP2(t *testing.T) {
 	done.Wait()
 	answered := count(all[:], func(a answer) bool { return a.whole })
 	away := count(all[:], func(a answer) bool { return a.status == http.StatusServiceUnavailable && a.code() == "overloaded" })
-	if answered < 20 || away < 50 || answered+away != len(all) {
-		t.Errorf("%d answered, %d turned away of %d", answered, away, len(all))
+	// The client may open further connections before it knows that one is enough; the door has no room for all of them.
+	refused := count(all[:], func(a answer) bool { return a.status == 0 })
+	if answered < 20 || away < 50 || answered+away+refused != len(all) {
+		t.Errorf("%d answered, %d turned away, %d refused of %d", answered, away, refused, len(all))
 	}
 	if told := lines(f.serve.log(t), "too many open files"); len(told) > 0 {
 		t.Error(told[0])

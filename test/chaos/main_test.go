@@ -19,6 +19,11 @@ var binary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given { // most of a test is waiting, so more of them run at once than there are processors
+		_ = flag.Set("test.parallel", "4")
+	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -72,13 +77,4 @@ func draws(t *testing.T) *rand.Rand {
 	}
 	t.Logf("seed %d; again: PENSTOCK_TEST_SEED=%d go test ./test/chaos -run '^%s$'", seed, seed, t.Name())
 	return rand.New(rand.NewPCG(seed, 0))
-}
-
-// missing leaves a test out because the machine lacks something. In CI nothing is left out.
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("CI must run this, and lacks something: %s", what)
-	}
-	t.Skipf("left out: %s", what)
 }

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,7 @@ type streamAnswer struct {
 	some     bool // there was an event
 	content  bool // there was content
 	finished int  // how many events had a finish reason
+	excused  bool // a choice finished for another reason than having said all
 	last     bool // the stream ended within the event at hand
 	ended    bool
 }
@@ -113,6 +115,7 @@ func (a *streamAnswer) note(e llm.Event) (llm.Event, error) {
 	}
 	if e.Is(llm.Finish) {
 		a.finished++
+		a.excused = a.excused || !bytes.Contains(e.Raw, []byte(`"stop"`))
 	}
 	if e.Is(llm.UsageIn) {
 		a.usage = merge(a.usage, e.Usage)
@@ -122,12 +125,18 @@ func (a *streamAnswer) note(e llm.Event) (llm.Event, error) {
 		e.Has &^= llm.Hidden
 	}
 	if e.Is(llm.End) {
-		if !a.content && a.finished == 0 {
+		if a.empty() {
 			return a.end(io.EOF)
 		}
 		a.ended, e.More = true, false
 	}
 	return e, nil
+}
+
+// empty reports whether nothing was generated, as for a plain answer: no content, and nothing that would explain that, such
+// as hidden reasoning that was counted, or a finish for another reason than having said all.
+func (a *streamAnswer) empty() bool {
+	return !a.content && (a.finished == 0 || (!a.excused && a.usage.Output == 0))
 }
 
 // end says what the end of the stream means. Some servers send no [DONE]: then finish reasons for all choices and a
@@ -142,10 +151,10 @@ func (a *streamAnswer) end(err error) (llm.Event, error) {
 		}
 	case !clean && !a.last:
 		return llm.Event{}, err
+	case a.empty():
+		return llm.Event{}, &provider.Failure{Reason: provider.ReasonEmpty, Message: "sent a stream with nothing in it"}
 	case clean && a.finished >= a.choices:
 		return llm.Event{Has: llm.End, Dialect: llm.OpenAI, Raw: doneMark}, nil
-	case !a.content && a.finished == 0:
-		return llm.Event{}, &provider.Failure{Reason: provider.ReasonEmpty, Message: "sent a stream with nothing in it"}
 	}
 	return llm.Event{}, &provider.Failure{Reason: provider.ReasonCut, Message: "ended the stream without its end mark"}
 }

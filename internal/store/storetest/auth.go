@@ -43,13 +43,75 @@ func testProjects(t *testing.T, s Store) {
 	changed.Name, changed.Labels, changed.Bodies, changed.Retention, changed.Strict = "search", nil, auth.BodiesNone, 0, false
 	asked := changed
 	asked.Org, asked.Created = "other", day.Add(time.Hour) // which do not change
-	must(t, s.UpdateProject(ctx, asked))
-	got, err = s.FindProject(ctx, "acme", "search")
+	got, err = s.UpdateProject(ctx, "prj_1", func(p *auth.Project) error {
+		same(t, "project to change", *p, full)
+		*p = asked
+		return nil
+	})
 	must(t, err)
 	same(t, "changed project", got, changed)
-	refused(t, s.UpdateProject(ctx, project("prj_2", "acme", "x")), fault.NotThere)
+	got, err = s.FindProject(ctx, "acme", "search")
+	must(t, err)
+	same(t, "changed project, read again", got, changed)
+	_, err = s.UpdateProject(ctx, "prj_2", func(*auth.Project) error { t.Error("changes a project that is not there"); return nil })
+	refused(t, err, fault.NotThere)
+	_, err = s.UpdateProject(ctx, "search", rename("x"))
+	refused(t, err, fault.NotThere) // ids only
+	before := version(t, s)
+	_, err = s.UpdateProject(ctx, "prj_1", func(p *auth.Project) error {
+		p.Name = "half"
+		return fault.New(fault.InvalidRequest, "No.")
+	})
+	refused(t, err, fault.InvalidRequest)
+	got, err = s.FindProject(ctx, "", "prj_1")
+	must(t, err)
+	same(t, "project after a change that was refused", got, changed)
+	same(t, "version", version(t, s), before)
 	_, err = s.FindProject(ctx, "", "checkout")
 	refused(t, err, fault.NotThere)
+}
+
+func rename(name string) func(*auth.Project) error {
+	return func(p *auth.Project) error { p.Name = name; return nil }
+}
+
+// testChangesAtOnce: a change works on what the one before has left, so none undoes another.
+func testChangesAtOnce(t *testing.T, s Store) {
+	ctx := t.Context()
+	p := project("prj_1", "acme", "checkout")
+	must(t, s.CreateProject(ctx, p))
+	before := version(t, s)
+	changes := []func(*auth.Project) error{
+		rename("search"),
+		func(p *auth.Project) error { p.Strict = true; return nil },
+		func(p *auth.Project) error { p.Bodies, p.Retention = auth.BodiesKeep, time.Hour; return nil },
+	}
+	want := p
+	want.Name, want.Strict, want.Bodies, want.Retention, want.Labels = "search", true, auth.BodiesKeep, time.Hour, map[string]string{}
+	for i := range 20 {
+		label := fmt.Sprint("l", i)
+		want.Labels[label] = "1"
+		changes = append(changes, func(p *auth.Project) error {
+			if p.Labels == nil {
+				p.Labels = map[string]string{}
+			}
+			p.Labels[label] = "1"
+			return nil
+		})
+	}
+	var wg sync.WaitGroup
+	for _, change := range changes {
+		wg.Go(func() {
+			if _, err := s.UpdateProject(ctx, p.ID, change); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	got, err := s.FindProject(ctx, "", p.ID)
+	must(t, err)
+	same(t, "project", got, want)
+	same(t, "changes", version(t, s)-before, int64(len(changes)))
 }
 
 func testProjectNames(t *testing.T, s Store) {
@@ -59,8 +121,9 @@ func testProjectNames(t *testing.T, s Store) {
 	must(t, s.CreateProject(ctx, project("prj_3", "a", "search")))
 	refused(t, s.CreateProject(ctx, project("prj_4", "a", "checkout")), fault.AlreadyThere)
 	refused(t, s.CreateProject(ctx, project("prj_1", "c", "x")), fault.AlreadyThere)
-	refused(t, s.UpdateProject(ctx, project("prj_3", "a", "checkout")), fault.AlreadyThere)
-	_, err := s.FindProject(ctx, "", "checkout")
+	_, err := s.UpdateProject(ctx, "prj_3", rename("checkout"))
+	refused(t, err, fault.AlreadyThere)
+	_, err = s.FindProject(ctx, "", "checkout")
 	refused(t, err, fault.InvalidRequest) // of which organisation?
 	for org, want := range map[string]string{"a": "prj_1", "b": "prj_2"} {
 		p, err := s.FindProject(ctx, org, "checkout")
@@ -230,7 +293,8 @@ func testAllKeys(t *testing.T, s Store) {
 	}
 	must(t, s.CreateProject(ctx, project("prj_1", "a", "checkout")))
 	rose("create a project")
-	must(t, s.UpdateProject(ctx, project("prj_1", "a", "search")))
+	_, err := s.UpdateProject(ctx, "prj_1", rename("search"))
+	must(t, err)
 	rose("update a project")
 	must(t, s.CreateKey(ctx, key("key_1", "prj_1", "a")))
 	rose("create a key")

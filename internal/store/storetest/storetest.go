@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	for name, test := range map[string]func(*testing.T, Store){
 		"projects":                    testProjects,
 		"project names":               testProjectNames,
+		"changes at once":             testChangesAtOnce,
 		"keys":                        testKeys,
 		"key names":                   testKeyNames,
 		"revoke":                      testRevoke,

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -74,6 +75,10 @@ func drawRecord(t *rapid.T, project string, run int) *usage.Record {
 		Input: rapid.Int64Range(0, 1000).Draw(t, "input"), Output: rapid.Int64Range(0, 1000).Draw(t, "output"),
 		CachedInput: rapid.Int64Range(0, 9).Draw(t, "cached"), CacheWrite: rapid.Int64Range(0, 9).Draw(t, "write"),
 		Reasoning: rapid.Int64Range(0, 9).Draw(t, "reasoning"), Estimated: rapid.Bool().Draw(t, "estimated"),
+	}
+	outcome := rapid.SampledFrom([]pipeline.Outcome{pipeline.SettledActual, pipeline.SettledEstimated, pipeline.Released, pipeline.Unknown})
+	for range rapid.IntRange(0, 2).Draw(t, "tries") {
+		r.Tries = append(r.Tries, pipeline.Try{Outcome: outcome.Draw(t, "outcome")})
 	}
 	r.CostNano, r.Unpriced = llm.Money(rapid.Int64Range(0, 1e9).Draw(t, "cost")), rapid.Bool().Draw(t, "unpriced")
 	return r
@@ -162,6 +167,9 @@ func summed(model []*usage.Record, q usage.Query) []usage.Sum {
 			sum.CostNano += r.CostNano
 			if r.Unpriced {
 				sum.Unpriced++
+			}
+			if slices.ContainsFunc(r.Tries, func(t pipeline.Try) bool { return t.Outcome == pipeline.Unknown }) {
+				sum.Unknown++
 			}
 		}
 	}
