@@ -135,13 +135,17 @@ func (a *app) announce(cfg *config.File, s *server.Server, asJSON bool, took tim
 		fmt.Fprintln(a.err, "  "+line)
 	}
 	fmt.Fprintf(a.err, "API      %s/v1\n", p.DataURL)
-	fmt.Fprintf(a.err, "Control  %s/admin/v1   admin key in %s\n", p.AdminURL, filepath.Join(cfg.Data, "admin.key"))
-	where := ""
+	where := "admin key in " + filepath.Join(cfg.Data, "admin.key")
+	if _, err := os.Stat(keyFile); err != nil {
+		where = "the admin key is not here: it was made with the store, and its hash is there"
+	}
+	fmt.Fprintf(a.err, "Control  %s/admin/v1   %s\n", p.AdminURL, where)
+	flag := ""
 	if cfg.Path() != "" {
-		where = " -c " + cfg.Path()
+		flag = " -c " + cfg.Path()
 	}
 	fmt.Fprintf(a.err, "Ready in %s. Ctrl-C drains and stops.   Next: penstock project create demo%[2]s && penstock key create --project demo%[2]s\n",
-		figure.Duration(took), where)
+		figure.Duration(took), flag)
 }
 
 func address(url string) string {
