@@ -186,7 +186,11 @@ func (rt *runtime) describe() []string {
 				}
 			}
 		}
-		lines = append(lines, fmt.Sprintf("%-10s %4d models, %d priced", name, total, priced))
+		noun := "models"
+		if total == 1 {
+			noun = "model"
+		}
+		lines = append(lines, fmt.Sprintf("%-10s %4d %s, %d priced", name, total, noun, priced))
 	}
 	return lines
 }
