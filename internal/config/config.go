@@ -78,7 +78,7 @@ type Admin struct {
 // Egress is the way out to the providers.
 type Egress struct {
 	Proxy string `yaml:"proxy" kind:"proxy" doc:"proxy for all providers: a URL without password, or env:NAME or file:PATH"`
-	CA    string `yaml:"ca" kind:"reference" doc:"authorities in PEM beside those of the system, as file:PATH or env:NAME"`
+	CA    string `yaml:"ca" kind:"reference" doc:"authorities in PEM beside those of the system, as file:PATH or env:NAME; read again at a reload or SIGHUP"`
 }
 
 // Limits are what a client may make the data plane hold and wait for. Sizes are bytes.

@@ -55,7 +55,7 @@ type Settings struct {
 // Timeouts are the four timers of a try. Each that fires is named in the error.
 type Timeouts struct {
 	Connect    time.Duration `yaml:"connect" doc:"dialing and TLS"`
-	FirstToken time.Duration `yaml:"first_token" doc:"from dispatch to the first content, headers included"`
+	FirstToken time.Duration `yaml:"first_token" doc:"from dispatch to the first content, headers included; of a plain answer, to the whole of it"`
 	Gap        time.Duration `yaml:"gap" doc:"between two events after that"`
 	Total      time.Duration `yaml:"total" doc:"the whole try"`
 }
