@@ -65,9 +65,10 @@ const (
 )
 
 // leaveBody lets a request be answered without its body: the server must not wait for one that may never come, neither
-// before the answer nor after it, so the connection is closed.
+// before the answer nor after it, so the connection is closed. HTTP/2 ends the one stream by itself; told to close, it
+// would send away all that share the connection, and their clients would open further ones.
 func (c *call) leaveBody(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength == 0 {
+	if r.ContentLength == 0 || r.ProtoMajor != 1 {
 		return
 	}
 	c.left = true
@@ -81,7 +82,7 @@ func (c *call) leaveBody(w http.ResponseWriter, r *http.Request) {
 // sent everything: if the connection were closed under them, they would see it broken, and never what was wrong.
 func hearOut(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
-	if rc.Flush() != nil || r.ProtoMajor != 1 {
+	if rc.Flush() != nil {
 		return
 	}
 	scrap := takeBuffer(64 << 10)

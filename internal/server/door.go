@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,17 +42,18 @@ func divide(files uint64) budget {
 	return b
 }
 
-// A door lets so many connections in at once. When it is full it asks idle ones to leave; then a few more come in, marked
-// as surplus; and what comes beyond them is closed at once.
+// A door lets so many connections in at once. When it is full it closes idle ones and asks the others to close after
+// their answer; then a few more come in, marked as surplus; and what comes beyond them is closed at once.
 type door struct {
 	*net.TCPListener
 	most, surplus int64
 	open, dropped atomic.Int64
-	server        *http.Server // whose connections they are; set before it serves
+	full          atomic.Bool // until a quarter of it is free again
 
-	// The fields below belong to whoever accepts.
-	full  bool
-	asked time.Time // when idle ones were asked to leave
+	mu     sync.Mutex // guards the field below
+	guests map[*guest]struct{}
+
+	asked time.Time // when idle ones were looked for; only Accept uses it
 }
 
 // askEvery bounds how often idle connections are looked for: each time, all connections are.
@@ -69,12 +71,18 @@ func (d *door) Accept() (net.Conn, error) {
 		case n > d.most:
 			d.makeRoom()
 			n = d.open.Load()
-		case d.full && n < d.most*3/4:
-			d.full = false
-			d.server.SetKeepAlivesEnabled(true)
+		case n < d.most*3/4:
+			d.full.Store(false)
 		}
 		if n <= d.most+d.surplus {
-			return &guest{TCPConn: c, door: d, surplus: n > d.most}, nil
+			g := &guest{TCPConn: c, door: d, surplus: n > d.most}
+			d.mu.Lock()
+			if d.guests == nil {
+				d.guests = map[*guest]struct{}{}
+			}
+			d.guests[g] = struct{}{}
+			d.mu.Unlock()
+			return g, nil
 		}
 		d.open.Add(-1)
 		d.dropped.Add(1)
@@ -82,12 +90,37 @@ func (d *door) Accept() (net.Conn, error) {
 	}
 }
 
-// makeRoom closes idle connections, and lets those in use close after their answer, until there is room again.
+// makeRoom closes idle connections, and has those in use close after their answer, until there is room again.
+// [http.Server.SetKeepAlivesEnabled] would do it for HTTP/1, but sends the streams of an HTTP/2 connection away with it,
+// whose client then opens further connections: the opposite of room.
 func (d *door) makeRoom() {
-	if now := time.Now(); now.Sub(d.asked) >= askEvery {
-		d.asked, d.full = now, true
-		d.server.SetKeepAlivesEnabled(false)
+	d.full.Store(true)
+	now := time.Now()
+	if now.Sub(d.asked) < askEvery {
+		return
 	}
+	d.asked = now
+	var idle []*guest
+	d.mu.Lock()
+	for g := range d.guests {
+		if g.idle.Load() {
+			idle = append(idle, g)
+		}
+	}
+	d.mu.Unlock()
+	for _, g := range idle {
+		_ = g.Close()
+	}
+}
+
+// usher has answers over HTTP/1 close their connection while the door is full.
+func (d *door) usher(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 && d.full.Load() {
+			w.Header()["Connection"] = []string{"close"}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // A guest is a connection that was let in.
@@ -95,6 +128,7 @@ type guest struct {
 	*net.TCPConn
 	door    *door
 	surplus bool
+	idle    atomic.Bool // between two requests
 	gone    atomic.Bool
 }
 
@@ -102,18 +136,33 @@ type guest struct {
 func (g *guest) Close() error {
 	if g.gone.CompareAndSwap(false, true) {
 		g.door.open.Add(-1)
+		g.door.mu.Lock()
+		delete(g.door.guests, g)
+		g.door.mu.Unlock()
 	}
 	return g.TCPConn.Close()
+}
+
+// watch notes whether a connection is idle. It is the http.Server's ConnState.
+func watch(c net.Conn, state http.ConnState) {
+	if g := guestOf(c); g != nil {
+		g.idle.Store(state == http.StateIdle)
+	}
+}
+
+func guestOf(c net.Conn) *guest {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	g, _ := c.(*guest)
+	return g
 }
 
 type surplusKey struct{}
 
 // mark notes in a connection's context that it is surplus. It is the http.Server's ConnContext.
 func mark(ctx context.Context, c net.Conn) context.Context {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if g, ok := c.(*guest); ok && g.surplus {
+	if g := guestOf(c); g != nil && g.surplus {
 		return context.WithValue(ctx, surplusKey{}, true)
 	}
 	return ctx

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,7 +63,14 @@ func TestHTTP2(t *testing.T) {
 	roots := certificate(t, dir)
 	w := start(t, penstocktest.Options{Dir: dir, Config: settings(nil, `tls: { cert: "file:tls.crt", key: "file:tls.key" }`, "limits: { body_time: 300ms }")})
 	model := w.model("gap=10ms&events=10000")
-	over := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	var connections atomic.Int32
+	over := &http.Client{Transport: &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			connections.Add(1)
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		},
+	}}
 	t.Cleanup(over.CloseIdleConnections)
 	own := w.Client
 	ask := func(f func() penstocktest.Answer) penstocktest.Answer {
@@ -129,6 +137,9 @@ func TestHTTP2(t *testing.T) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusRequestTimeout {
 		t.Errorf("a slow body: %d", resp.StatusCode)
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections were opened: a refusal must not send away those who share one", n)
 	}
 	w.CheckBill()
 }

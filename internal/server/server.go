@@ -346,21 +346,22 @@ func serve(h *http.Server, l net.Listener) error {
 func (s *Server) httpServers(base context.Context, cfg *config.File) (data, control *http.Server) {
 	quiet := slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)
 	data = &http.Server{
-		Handler: s.gateway, ReadHeaderTimeout: cfg.Limits.HeadTime, MaxHeaderBytes: int(cfg.Limits.Headers),
+		Handler: s.doors.data.usher(s.gateway), ReadHeaderTimeout: cfg.Limits.HeadTime, MaxHeaderBytes: int(cfg.Limits.Headers),
 		IdleTimeout: 2 * time.Minute, ErrorLog: quiet, BaseContext: func(net.Listener) context.Context { return base },
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is no route here
 		ConnContext:                  mark,
+		ConnState:                    watch,
 	}
 	control = &http.Server{
-		Handler: admin.New(admin.Options{
+		Handler: s.doors.admin.usher(admin.New(admin.Options{
 			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Sync: s.settled, Routes: s.routes,
 			Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
-		}),
+		})),
+		ConnState:         watch,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: quiet,
 		BaseContext: func(net.Listener) context.Context { return base },
 	}
-	s.doors.data.server, s.doors.admin.server = data, control
 	return data, control
 }
 
