@@ -20,6 +20,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
@@ -32,6 +33,7 @@ type Options struct {
 	Tenants *auth.Service
 	Catalog *catalog.Catalog
 	Records usage.Store
+	Audit   audit.Store
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync func(context.Context) error
 	// Routes tells what answers for which model at the moment.
@@ -87,7 +89,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e, c, err := a.enter(r, out)
 	var v any
 	if err == nil {
-		v, err = e.serve(a, r.Context(), c)
+		v, err = e.serve(a, acting(r, out, c), c)
 	}
 	if err != nil {
 		out.refuse(a.o.Log, err)

@@ -12,11 +12,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/goccy/go-yaml"
 	"github.com/invopop/jsonschema"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/penstocktest"
@@ -148,7 +150,16 @@ func response(meaning string, schema any) yaml.MapSlice {
 // reflector makes schemas of types. Those of answers allow further members, for later versions.
 func (d *description) reflector(more bool) *jsonschema.Reflector {
 	r := &jsonschema.Reflector{Anonymous: true, AllowAdditionalProperties: more, Namer: d.name, LookupComment: listComment}
-	for _, pkg := range []string{".", "../usage", "../pipeline", "../llm"} {
+	r.Mapper = func(t reflect.Type) *jsonschema.Schema {
+		switch t {
+		case reflect.TypeFor[jsontext.Value]():
+			return &jsonschema.Schema{Type: "object"}
+		case reflect.TypeFor[audit.Hash]():
+			return &jsonschema.Schema{Type: "string", Pattern: "^[0-9a-f]{64}$"}
+		}
+		return nil
+	}
+	for _, pkg := range []string{".", "../usage", "../pipeline", "../llm", "../audit"} {
 		if err := r.AddGoComments("github.com/penstock/penstock/internal/admin", pkg); err != nil {
 			d.t.Fatal(err)
 		}
@@ -159,6 +170,7 @@ func (d *description) reflector(more bool) *jsonschema.Reflector {
 // otherNames are those of types whose own say too little outside of their package.
 var otherNames = map[reflect.Type]string{
 	reflect.TypeFor[llm.Usage](): "Tokens", reflect.TypeFor[usage.Error](): "RecordError", reflect.TypeFor[pipeline.Decision](): "StageDecision",
+	reflect.TypeFor[audit.Entry](): "AuditEntry", reflect.TypeFor[audit.Head](): "AuditHead",
 }
 
 // name is a type's own name; a page of things is called ThingList.

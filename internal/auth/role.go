@@ -34,6 +34,7 @@ const (
 	WritePrices   Permission = "prices.write"
 	ReadRoutes    Permission = "routes.read"
 	ReadMetrics   Permission = "metrics.read"
+	ReadAudit     Permission = "audit.read" // the chain of administrative acts; nobody may change it
 )
 
 var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, ReadRoutes, ReadMetrics}
@@ -42,9 +43,9 @@ var may = map[Role][]Permission{
 	RoleCaller:   {Call},
 	RoleViewer:   reading,
 	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices),
-	RoleAuditor:  reading,
+	RoleAuditor:  append(slices.Clip(reading), ReadAudit),
 	RoleMetrics:  {ReadMetrics},
-	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices),
+	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, ReadAudit),
 }
 
 // Can reports whether the role has the permission. An unknown role has none.

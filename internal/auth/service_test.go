@@ -306,7 +306,7 @@ func TestEveryRoleIsListedAndNoPermissionIsLost(t *testing.T) {
 	if got, want := Roles(), slices.Sorted(maps.Keys(may)); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	for _, p := range []Permission{Call, ReadTenants, WriteTenants, WriteRoles, ReadExchanges, ReadUsage, ReadPrices, WritePrices, ReadRoutes, ReadMetrics} {
+	for _, p := range []Permission{Call, ReadTenants, WriteTenants, WriteRoles, ReadExchanges, ReadUsage, ReadPrices, WritePrices, ReadRoutes, ReadMetrics, ReadAudit} {
 		if RoleAdmin.Can(p) == (p == Call) {
 			t.Errorf("admin and %s", p)
 		}

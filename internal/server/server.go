@@ -354,7 +354,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 	}
 	control = &http.Server{
 		Handler: s.doors.admin.usher(admin.New(admin.Options{
-			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Sync: s.settled, Routes: s.routes,
+			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Audit: s.store, Sync: s.settled, Routes: s.routes,
 			Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
 		})),

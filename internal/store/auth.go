@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/fault"
 )
@@ -26,46 +27,47 @@ func (s *Store) CreateProject(ctx context.Context, p auth.Project) error {
 	if err != nil {
 		return err
 	}
-	return s.change(ctx, "create a project", func(t tx) error {
+	return s.act(ctx, "create a project", func(t tx) (acts, error) {
 		_, err := t.exec(ctx, "INSERT INTO orgs (name, created) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", p.Org, micros(p.Created))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		_, err = t.exec(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 			p.ID, p.Org, p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), micros(p.Created))
 		if err != nil {
-			return s.takenProject(err, p)
+			return nil, s.takenProject(err, p)
 		}
-		return t.bump(ctx, "keys")
+		return acts{{Action: audit.ProjectMade, Object: p.ID, Project: p.ID, After: projectStateOf(p)}}, t.bump(ctx, "keys")
 	})
 }
 
 // UpdateProject implements [auth.Store]. The transaction holds the lock for writing from its beginning, so that what
 // change sees is what it changes.
 func (s *Store) UpdateProject(ctx context.Context, id string, change func(*auth.Project) error) (p auth.Project, err error) {
-	err = s.change(ctx, "update a project", func(t tx) error {
+	err = s.act(ctx, "update a project", func(t tx) (acts, error) {
 		was, err := scanProject(t.row(ctx, "SELECT "+projectColumns+" FROM projects WHERE id = ?", id))
 		if errors.Is(err, sql.ErrNoRows) {
-			return noProject(id)
+			return nil, noProject(id)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		p = was
 		if err := change(&p); err != nil {
-			return err
+			return nil, err
 		}
 		p.ID, p.Org, p.Created = was.ID, was.Org, was.Created
 		labels, err := labelsText(p.Labels)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		_, err = t.exec(ctx, "UPDATE projects SET name = ?, labels = ?, bodies = ?, retention = ?, strict = ? WHERE id = ?",
 			p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), p.ID)
 		if err != nil {
-			return s.takenProject(err, p)
+			return nil, s.takenProject(err, p)
 		}
-		return t.bump(ctx, "keys")
+		act := audit.Act{Action: audit.ProjectSet, Object: p.ID, Project: p.ID, Before: projectStateOf(was), After: projectStateOf(p)}
+		return acts{act}, t.bump(ctx, "keys")
 	})
 	if err != nil {
 		return auth.Project{}, err
@@ -153,11 +155,11 @@ func labelsText(labels map[string]string) (string, error) {
 
 // CreateKey implements [auth.Store].
 func (s *Store) CreateKey(ctx context.Context, k auth.Key) error {
-	return s.change(ctx, "create a key", func(t tx) error {
+	return s.act(ctx, "create a key", func(t tx) (acts, error) {
 		if err := s.insertKey(ctx, t, k); err != nil {
-			return err
+			return nil, err
 		}
-		return t.bump(ctx, "keys")
+		return acts{{Action: audit.KeyMade, Object: k.ID, Project: k.Project, After: keyStateOf(k)}}, t.bump(ctx, "keys")
 	})
 }
 
@@ -187,42 +189,60 @@ func (s *Store) insertKey(ctx context.Context, t tx, k auth.Key) error {
 
 // RevokeKey implements [auth.Store].
 func (s *Store) RevokeKey(ctx context.Context, id string, at time.Time) (k auth.Key, err error) {
-	err = s.change(ctx, "revoke a key", func(t tx) error {
+	err = s.act(ctx, "revoke a key", func(t tx) (acts, error) {
+		was, err := t.key(ctx, id)
+		if err != nil {
+			return nil, err
+		}
 		n, err := t.exec(ctx, "UPDATE api_keys SET revoked = ? WHERE id = ? AND (revoked = 0 OR revoked > ?)", micros(at), id, micros(at))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if n > 0 {
-			if err := t.bump(ctx, "keys"); err != nil {
-				return err
-			}
+		if k, err = t.key(ctx, id); err != nil {
+			return nil, err
 		}
-		k, err = scanKey(t.row(ctx, "SELECT "+keyColumns+" FROM api_keys WHERE id = ?", id))
-		return missing(err, id)
+		done := acts{{Action: audit.KeyRevoked, Object: id, Project: k.Project, Before: keyStateOf(was), After: keyStateOf(k)}}
+		if n == 0 {
+			return done, nil
+		}
+		return done, t.bump(ctx, "keys")
 	})
 	return k, err
 }
 
 // RotateKey implements [auth.Store].
 func (s *Store) RotateKey(ctx context.Context, oldID string, at time.Time, next auth.Key) error {
-	return s.change(ctx, "rotate a key", func(t tx) error {
+	return s.act(ctx, "rotate a key", func(t tx) (acts, error) {
 		n, err := t.exec(ctx, "UPDATE api_keys SET revoked = ? WHERE id = ? AND revoked = 0", micros(at), oldID)
 		if err != nil {
-			return err
+			return nil, err
+		}
+		old, err := t.key(ctx, oldID)
+		if err != nil {
+			return nil, err
 		}
 		if n == 0 {
-			if _, err := scanKey(t.row(ctx, "SELECT "+keyColumns+" FROM api_keys WHERE id = ?", oldID)); err != nil {
-				return missing(err, oldID)
-			}
 			f := fault.New(fault.AlreadyThere, "Key %s was rotated or revoked already.", quote(oldID))
 			f.Hint = "Rotate the key that replaces it, or make a new one: penstock key list"
-			return f
+			return nil, f
 		}
 		if err := s.insertKey(ctx, t, next); err != nil {
-			return err
+			return nil, err
 		}
-		return t.bump(ctx, "keys")
+		was := old
+		was.Revoked = time.Time{}
+		act := audit.Act{
+			Action: audit.KeyRotated, Object: oldID, Project: old.Project, Before: keyStateOf(was),
+			After: rotation{keyStateOf(old), next.ID, keyStateOf(next)},
+		}
+		return acts{act}, t.bump(ctx, "keys")
 	})
+}
+
+// key reads a key inside of a transaction.
+func (t tx) key(ctx context.Context, id string) (auth.Key, error) {
+	k, err := scanKey(t.row(ctx, "SELECT "+keyColumns+" FROM api_keys WHERE id = ?", id))
+	return k, missing(err, id)
 }
 
 // Keys implements [auth.Store].
@@ -320,7 +340,9 @@ func (s *Store) AdminKeyHash(ctx context.Context, fresh auth.Hash) (kept auth.Ha
 	if fresh != (auth.Hash{}) {
 		text = hex.EncodeToString(fresh[:])
 	}
-	text, created, err = s.setting(ctx, "admin_key_hash", text)
+	text, created, err = s.setting(ctx, "admin_key_hash", text, audit.Act{
+		Action: audit.AdminKeyMade, Object: "admin", After: keyState{Name: "admin key", Role: string(auth.RoleAdmin)},
+	})
 	if err != nil || text == "" {
 		return auth.Hash{}, false, err
 	}
@@ -337,8 +359,8 @@ func (s *Store) RingID(ctx context.Context, fresh string) (string, error) {
 	return kept, err
 }
 
-// setting reads a setting, set to fresh if there is none and fresh is not "".
-func (s *Store) setting(ctx context.Context, name, fresh string) (kept string, created bool, err error) {
+// setting reads a setting, set to fresh if there is none and fresh is not ""; that it was set are the acts, if any.
+func (s *Store) setting(ctx context.Context, name, fresh string, setting ...audit.Act) (kept string, created bool, err error) {
 	err = s.row(ctx, "SELECT value FROM settings WHERE name = ?", name).Scan(&kept)
 	switch {
 	case err == nil:
@@ -348,13 +370,16 @@ func (s *Store) setting(ctx context.Context, name, fresh string) (kept string, c
 	case fresh == "":
 		return "", false, nil
 	}
-	err = s.change(ctx, "set "+name, func(t tx) error {
+	err = s.act(ctx, "set "+name, func(t tx) (acts, error) {
 		n, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, fresh)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		created = n > 0
-		return t.row(ctx, "SELECT value FROM settings WHERE name = ?", name).Scan(&kept)
+		err = t.row(ctx, "SELECT value FROM settings WHERE name = ?", name).Scan(&kept)
+		if created = n > 0; !created || err != nil {
+			return nil, err
+		}
+		return setting, nil
 	})
 	return kept, created, err
 }

@@ -2,10 +2,14 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/llm"
 )
@@ -61,23 +65,55 @@ func scanPrice(r scanner) (o catalog.Override, err error) {
 	return o, nil
 }
 
+// pricesPerAct bounds an entry of the audit chain: an import of thousands of prices is several.
+const pricesPerAct = 100
+
 // SetPrices implements [catalog.Store].
 func (s *Store) SetPrices(ctx context.Context, prices []catalog.Override) error {
-	return s.change(ctx, "set prices", func(t tx) error {
-		for _, o := range prices {
-			text, err := json.Marshal(priceTextOf(&o.Price))
+	return s.act(ctx, "set prices", func(t tx) (done acts, err error) {
+		for some := range slices.Chunk(prices, pricesPerAct) {
+			act, err := t.setPrices(ctx, some)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			_, err = t.exec(ctx, `INSERT INTO prices (provider, model, price, set_at, source) VALUES (?, ?, ?, ?, ?)
-				ON CONFLICT (provider, model) DO UPDATE SET price = excluded.price, set_at = excluded.set_at, source = excluded.source`,
-				o.Target.Provider, o.Target.Model, string(text), micros(o.Set), o.Source)
-			if err != nil {
-				return err
-			}
+			done = append(done, act)
 		}
-		return t.bump(ctx, "prices")
+		return done, t.bump(ctx, "prices")
 	})
+}
+
+// setPrices sets some prices and says what they were.
+func (t tx) setPrices(ctx context.Context, prices []catalog.Override) (audit.Act, error) {
+	before, after := map[string]priceState{}, map[string]priceState{}
+	for _, o := range prices {
+		was, err := scanPrice(t.row(ctx, "SELECT provider, model, price, set_at, source FROM prices WHERE provider = ? AND model = ?",
+			o.Target.Provider, o.Target.Model))
+		switch {
+		case err == nil:
+			before[o.Target.String()] = priceStateOf(was)
+		case !errors.Is(err, sql.ErrNoRows):
+			return audit.Act{}, err
+		}
+		after[o.Target.String()] = priceStateOf(o)
+		text, err := json.Marshal(priceTextOf(&o.Price))
+		if err != nil {
+			return audit.Act{}, err
+		}
+		_, err = t.exec(ctx, `INSERT INTO prices (provider, model, price, set_at, source) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (provider, model) DO UPDATE SET price = excluded.price, set_at = excluded.set_at, source = excluded.source`,
+			o.Target.Provider, o.Target.Model, string(text), micros(o.Set), o.Source)
+		if err != nil {
+			return audit.Act{}, err
+		}
+	}
+	act := audit.Act{Action: audit.PricesSet, After: after}
+	if len(prices) == 1 {
+		act.Object = prices[0].Target.String()
+	}
+	if len(before) > 0 {
+		act.Before = before
+	}
+	return act, nil
 }
 
 // PriceVersion implements [catalog.Store].

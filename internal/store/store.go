@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
@@ -31,6 +32,7 @@ var (
 	_ auth.Store    = (*Store)(nil)
 	_ usage.Store   = (*Store)(nil)
 	_ catalog.Store = (*Store)(nil)
+	_ audit.Store   = (*Store)(nil)
 )
 
 // What Open can fail with, besides an address that is none; see OpenError.

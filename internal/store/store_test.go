@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"go.uber.org/goleak"
 
 	"github.com/penstock/penstock/internal/auth"
@@ -142,7 +144,7 @@ func TestUnknownCostsFromBeforeTheirColumn(t *testing.T) {
 	if err := errors.Join(s.AddRecords(t.Context(), "j", 1, []*usage.Record{&known, &unknown}), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, path, "ALTER TABLE exchanges DROP COLUMN cost_unknown; DELETE FROM "+versionTable+" WHERE version_id > 1")
+	path = asOf(t, path, 1)
 	s, err = Open(t.Context(), "sqlite:"+path, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +154,48 @@ func TestUnknownCostsFromBeforeTheirColumn(t *testing.T) {
 	if err != nil || sums[0].Requests != 2 || sums[0].Unknown != 1 {
 		t.Errorf("%+v, %v", sums, err)
 	}
+}
+
+// asOf gives a database of an older schema with what the one at path has of it.
+func asOf(t *testing.T, path string, schema int64) string {
+	t.Helper()
+	old := filepath.Join(t.TempDir(), "old.db")
+	db, err := sql.Open("sqlite", old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // what is attached is attached to one connection
+	files, err := fs.Sub(migrations, sqliteDialect.migrations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := goose.NewProvider(sqliteDialect.goose, db, files, goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.UpTo(t.Context(), schema); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "ATTACH ? AS new", path); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := db.QueryContext(t.Context(), `SELECT t.name, group_concat(c.name) FROM main.sqlite_schema t, pragma_table_info(t.name) c
+		WHERE t.type = 'table' AND t.name NOT IN ('`+versionTable+`', 'sqlite_sequence') GROUP BY t.name`)
+	copies, err := collect(rows, err, func(r scanner) (string, error) {
+		var table, columns string
+		err := r.Scan(&table, &columns)
+		return fmt.Sprintf("DELETE FROM main.%[1]s; INSERT INTO main.%[1]s (%[2]s) SELECT %[2]s FROM new.%[1]s", table, columns), err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range copies {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(statement, err)
+		}
+	}
+	return old
 }
 
 func TestPathsAreTakenLiterally(t *testing.T) {

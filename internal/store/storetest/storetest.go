@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
@@ -23,6 +24,7 @@ type Store interface {
 	auth.Store
 	usage.Store
 	catalog.Store
+	audit.Store
 }
 
 // Run runs the suite. Each call of open makes a store that is empty, and closes it when the test that it is given ends.
@@ -44,6 +46,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"replicas":                    testReplicas,
 		"prices":                      testPrices,
 		"prices against a model":      testPricesAgainstModel,
+		"audit":                       testAudit,
+		"audit is atomic":             testAuditIsAtomic,
+		"audit at once":               testAuditAtOnce,
+		"audit filters":               testAuditFilters,
 		"records":                     testRecords,
 		"records are walls":           testRecordsAreWalls,
 		"records twice":               testRecordsTwice,

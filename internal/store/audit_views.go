@@ -1,0 +1,75 @@
+package store
+
+import (
+	"time"
+
+	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/catalog"
+)
+
+// What the audit chain keeps of an object, which is for good. The types are the chain's own: what is not named here, such
+// as the hash of a key, cannot get into it.
+
+type projectState struct {
+	Org       string            `json:"org"`
+	Name      string            `json:"name"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Bodies    string            `json:"bodies"`
+	Retention string            `json:"retention,omitzero"`
+	Strict    bool              `json:"strict"`
+}
+
+func projectStateOf(p auth.Project) projectState {
+	s := projectState{Org: p.Org, Name: p.Name, Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict}
+	if p.Retention > 0 {
+		s.Retention = p.Retention.String()
+	}
+	return s
+}
+
+type keyState struct {
+	Name     string    `json:"name"`
+	Prefix   string    `json:"prefix"`
+	Role     string    `json:"role"`
+	Models   []string  `json:"models,omitempty"`
+	Expires  time.Time `json:"expires,omitzero"`
+	Revoked  time.Time `json:"revoked,omitzero"`
+	Replaces string    `json:"replaces,omitzero"`
+}
+
+func keyStateOf(k auth.Key) keyState {
+	return keyState{
+		Name: k.Name, Prefix: k.Prefix, Role: string(k.Role), Models: k.Models, Expires: k.Expires, Revoked: k.Revoked, Replaces: k.Replaces,
+	}
+}
+
+// A rotation is what there is after one: the old key with its end, and the new one.
+type rotation struct {
+	keyState
+	ReplacedBy string   `json:"replaced_by"`
+	New        keyState `json:"new"`
+}
+
+// priceState has US dollars per million tokens, as decimal text.
+type priceState struct {
+	Input       string      `json:"input"`
+	Output      string      `json:"output"`
+	CachedInput string      `json:"cached_input"`
+	CacheWrite  string      `json:"cache_write"`
+	Source      string      `json:"source,omitzero"`
+	Long        *priceState `json:"long,omitzero"`
+	LongOver    int64       `json:"long_over,omitzero"` // tokens
+}
+
+func priceStateOf(o catalog.Override) priceState {
+	s := priceState{
+		Input: o.Price.Input.PerMillion(), Output: o.Price.Output.PerMillion(),
+		CachedInput: o.Price.CachedInput.PerMillion(), CacheWrite: o.Price.CacheWrite.PerMillion(),
+		Source: o.Source, LongOver: o.Price.LongOver,
+	}
+	if o.Price.Long != nil {
+		long := priceStateOf(catalog.Override{Price: *o.Price.Long})
+		s.Long = &long
+	}
+	return s
+}
