@@ -102,3 +102,33 @@ func cause(err error) string {
 	}
 	return err.Error()
 }
+
+// ReplacePrivate puts another text in the place of a file, which keeps its mode and owner. Readers see the one text or the
+// other, whole. Errors are [fault.Problem].
+func ReplacePrivate(path string, text []byte) error {
+	old, err := os.Lstat(path)
+	if err != nil {
+		return unwritable(path, err)
+	}
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".new*") // mode 0600
+	if err != nil {
+		return unwritable(path, err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // gone already, or of no use
+	_, err = f.Write(text)
+	if err == nil {
+		err = sameOwner(f.Name(), old)
+	}
+	if err == nil {
+		err = f.Chmod(old.Mode().Perm())
+	}
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return unwritable(path, err)
+	}
+	return syncDir(dir)
+}

@@ -52,6 +52,7 @@ type Server struct {
 	o       Options
 	started time.Time
 
+	ring     *seal.Ring
 	store    *store.Store
 	journal  *journal.Journal
 	keys     *auth.Keys
@@ -89,16 +90,18 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	ring, err := openRing(cfg)
+	ring, err := s.openRing(ctx, cfg)
 	if err != nil {
 		return err
 	}
+	s.ring = ring
 	if s.store, err = store.Open(ctx, cfg.Store, store.Options{Log: s.o.Log}); err != nil {
 		return err
 	}
 	if err := auth.CheckRing(ctx, s.store, ring, cfg.KeyringPath()); err != nil {
 		return err
 	}
+	s.ensureDataKey(ctx)
 	if err := s.ensureAdminKey(ctx, ring, cfg.AdminKeyPath()); err != nil {
 		return err
 	}
@@ -140,20 +143,6 @@ func (s *Server) makeDoors() {
 	if few := 1000; s.budget.data < few {
 		s.o.Log.Warn("few file descriptors: raise the limit on open files (ulimit -n)", "connections", s.budget.data)
 	}
-}
-
-// ErrNoRing is that a store is there whose key ring is not: a new ring could check none of its keys.
-var ErrNoRing = errors.New("the key ring is missing")
-
-// openRing reads the key ring, or makes the first one together with a new store.
-func openRing(cfg *config.File) (*seal.Ring, error) {
-	_, store := os.Stat(cfg.StorePath())
-	_, ring := os.Stat(cfg.KeyringPath())
-	if store == nil && errors.Is(ring, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s is not there, and %s is", ErrNoRing, cfg.KeyringPath(), cfg.StorePath())
-	}
-	opened, _, err := seal.Open(cfg.KeyringPath())
-	return opened, err
 }
 
 // ensureAdminKey makes the first admin key, and says so where the file is not what commands will need.
@@ -300,6 +289,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stopWorkers := context.WithCancelCause(context.WithoutCancel(ctx))
 	workers, running := errgroup.WithContext(background)
 	workers.Go(func() error { return s.keys.Run(running) })
+	workers.Go(func() error { return s.ring.Run(running) })
 	workers.Go(func() error { return s.catalog.Run(running) })
 	workers.Go(func() error { return giveBack(running) })
 	if s.writer != nil {
