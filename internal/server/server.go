@@ -59,6 +59,7 @@ type Server struct {
 	catalog  *catalog.Catalog
 	recorder *usage.Recorder
 	writer   *usage.Writer
+	rollup   *usage.Rollup
 	gateway  *gateway.Gateway
 	tenants  *auth.Service
 	metrics  *prometheus.Registry
@@ -177,7 +178,10 @@ func (s *Server) openRecords(cfg *config.File) error {
 	if s.recorder, err = usage.NewRecorder(s.journal, o); err != nil || o.Off {
 		return err
 	}
-	s.writer, err = usage.NewWriter(s.recorder, s.store)
+	if s.writer, err = usage.NewWriter(s.recorder, s.store); err != nil {
+		return err
+	}
+	s.rollup, err = usage.NewRollup(s.store, o)
 	return err
 }
 
@@ -294,6 +298,7 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Go(func() error { return giveBack(running) })
 	if s.writer != nil {
 		workers.Go(func() error { return s.writer.Run(running) })
+		workers.Go(func() error { return s.rollup.Run(running) })
 	}
 	if s.o.Load != nil {
 		workers.Go(func() error { return s.follow(running, cfg.Path(), s.o.Hangup) })

@@ -117,3 +117,35 @@ func BenchmarkEncode(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/500, "ns/record")
 	b.ReportMetric(float64(n)/500, "B/record")
 }
+
+// BenchmarkSumUp is what it costs to keep sums of records, besides writing them.
+func BenchmarkSumUp(b *testing.B) {
+	for name, apart := range map[string]time.Duration{"500 a second": 2 * time.Millisecond, "a million a month": 2600 * time.Millisecond} {
+		b.Run(name, func(b *testing.B) {
+			s := openTest(b)
+			b.ReportAllocs()
+			var spent float64
+			n := 0
+			for range b.N / summedAtOnce {
+				b.StopTimer()
+				for range 8 {
+					records := workloads(n, summedAtOnce/8)
+					for i := range records {
+						records[i].Time = records[0].Time.Truncate(time.Hour).Add(time.Duration(n+i) * apart)
+					}
+					if err := s.AddRecords(b.Context(), "j", int64(n), records); err != nil {
+						b.Fatal(err)
+					}
+					n += len(records)
+				}
+				began := cpu()
+				b.StartTimer()
+				if _, _, err := s.SumUp(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				spent += cpu() - began
+			}
+			b.ReportMetric(spent/float64(max(n, 1)), "cpu-ns/row")
+		})
+	}
+}

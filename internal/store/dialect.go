@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"embed"
 	"errors"
 
@@ -19,6 +20,8 @@ type dialect struct {
 	goose      goose.Dialect
 	migrations string // folder of the numbered files
 	tables     string // the query for the names of all tables
+	// snapshot opens a transaction all of whose reads see one moment.
+	snapshot *sql.TxOptions
 	// rebind turns the ? of a query into the engine's own placeholders.
 	rebind func(query string) string
 	// isConflict reports that a write would have made twice what there may be once.
@@ -32,6 +35,7 @@ var sqliteDialect = dialect{
 	goose:      goose.DialectSQLite3,
 	migrations: "migrations/sqlite",
 	tables:     "SELECT name FROM sqlite_schema WHERE type = 'table'",
+	snapshot:   &sql.TxOptions{ReadOnly: true},
 	rebind:     func(query string) string { return query },
 	isConflict: func(err error) bool {
 		code, _ := sqliteCode(err)

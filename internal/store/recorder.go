@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +28,7 @@ const (
 
 // exchangeColumns are the columns of an exchange, in the order of row.values.
 const exchangeColumns = "seq, id, time, org, project, key_id, end_user, model, target, op, error, status, failed, stream, " +
-	"input, output, cached_input, cache_write, reasoning, estimated, cost_nano, unpriced, total_ns, first_ns, cost_unknown"
+	"input, output, cached_input, cache_write, reasoning, estimated, cost_nano, unpriced, total_ns, first_ns, cost_unknown, overhead_ns"
 
 // What writing records runs. All of it is prepared once.
 var (
@@ -66,6 +67,7 @@ type recorder struct {
 	names map[string]int64
 	block int64              // the block that is being filled
 	seen  map[int64]struct{} // the names that exchange_block_names has for it
+	fresh gathering          // what is to be summed up next, as far as this process has written it
 }
 
 func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
@@ -73,6 +75,7 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 	c.prepared = map[string]*sql.Stmt{}
 	for _, query := range []string{
 		addExchange, addExchanges, addRecord, addRecords, addTag, noteName, noteBlock, lastSeq, seqsFrom, addName, readUpTo,
+		setSummed, toSum, tagsToSum, findHistograms, setHistograms, addSum, addSums,
 	} {
 		stmt, err := db.PrepareContext(ctx, d.rebind(query)) //nolint:sqlclosecheck // close does
 		if err != nil {
@@ -92,7 +95,9 @@ func (c *recorder) close() error {
 }
 
 // forget drops what was remembered: after a transaction that was undone, it may not be in the tables.
-func (c *recorder) forget() { c.names, c.block, c.seen = map[string]int64{}, -1, nil }
+func (c *recorder) forget() {
+	c.names, c.block, c.seen, c.fresh = map[string]int64{}, -1, nil, gathering{}
+}
 
 // A recording is a transaction in which records are written.
 type recording struct {
@@ -128,34 +133,35 @@ func (c *recording) run(ctx context.Context, query string, args ...any) (int64, 
 }
 
 // add writes what is not there yet: rows first, since they tell which are new, then all that hangs on those.
-func (c *recording) add(ctx context.Context, records []*usage.Record, texts [][]byte) error {
+// It gives the number of the exchange before them, and the rows that were not there.
+func (c *recording) add(ctx context.Context, records []*usage.Record, texts [][]byte) (before int64, rows []row, err error) {
 	if len(records) == 0 {
-		return nil
+		return 0, nil, nil
 	}
-	rows, err := c.number(ctx, records, texts)
-	if err != nil {
-		return err
+	if rows, err = c.number(ctx, records, texts); err != nil {
+		return 0, nil, err
 	}
+	before = rows[0].seq - 1
 	n, err := c.insert(ctx, addExchanges, addExchange, rows, (*row).values)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	if n < int64(len(rows)) {
 		if rows, err = c.added(ctx, rows); err != nil {
-			return err
+			return 0, nil, err
 		}
 	}
 	if _, err := c.insert(ctx, addRecords, addRecord, rows, (*row).text); err != nil {
-		return err
+		return 0, nil, err
 	}
 	for _, r := range rows {
 		for _, tag := range r.tags {
 			if _, err := c.run(ctx, addTag, r.seq, tag); err != nil {
-				return err
+				return 0, nil, err
 			}
 		}
 	}
-	return c.note(ctx, rows)
+	return before, rows, c.note(ctx, rows)
 }
 
 // number gives records their numbers, and their texts those of names.
@@ -180,7 +186,9 @@ func (c *recording) number(ctx context.Context, records []*usage.Record, texts [
 			if err != nil {
 				return nil, err
 			}
-			r.tags = append(r.tags, id)
+			if !slices.Contains(r.tags, id) {
+				r.tags = append(r.tags, id)
+			}
 		}
 	}
 	return rows, nil
@@ -244,12 +252,12 @@ func (c *recording) added(ctx context.Context, rows []row) ([]row, error) {
 func (c *recording) note(ctx context.Context, rows []row) error {
 	for len(rows) > 0 {
 		block, n := rows[0].seq/blockSize, 0
-		first, last := micros(rows[0].Time), micros(rows[0].Time)
+		first, last := rows[0].micros(), rows[0].micros()
 		if block != c.block {
 			c.block, c.seen = block, map[int64]struct{}{}
 		}
 		for ; n < len(rows) && rows[n].seq/blockSize == block; n++ {
-			first, last = min(first, micros(rows[n].Time)), max(last, micros(rows[n].Time))
+			first, last = min(first, rows[n].micros()), max(last, rows[n].micros())
 			if err := c.noteRow(ctx, &rows[n]); err != nil {
 				return err
 			}
@@ -307,13 +315,17 @@ func (r *row) texts() [8]string {
 // failed says whether the exchange counts as an error.
 func (r *row) failed() bool { return r.Error != nil || r.Status >= 400 }
 
-// values appends what exchangeColumns names.
+// values appends what exchangeColumns names. What is summed is never below zero, whatever a provider has reported: a sum
+// that only grows can be kept within bounds.
 func (r *row) values(args []any) []any {
-	u := r.Usage
-	return append(args, r.seq, r.ID, micros(r.Time), r.names[0], r.names[1], r.names[2], r.names[3], r.names[4], r.names[5],
-		r.names[6], r.names[7], int64(r.Status), flag(r.failed()), flag(r.Stream), u.Input, u.Output, u.CachedInput, u.CacheWrite,
-		u.Reasoning, flag(u.Estimated), int64(r.CostNano), flag(r.Unpriced), r.Timings.TotalNS, r.Timings.FirstNS,
-		flag(r.CostUnknown()))
+	u, t := r.Usage, r.Timings
+	return append(args, r.seq, r.ID, r.micros(), r.names[0], r.names[1], r.names[2], r.names[3], r.names[4], r.names[5],
+		r.names[6], r.names[7], int64(r.Status), flag(r.failed()), flag(r.Stream), max(u.Input, 0), max(u.Output, 0), max(u.CachedInput, 0),
+		max(u.CacheWrite, 0), max(u.Reasoning, 0), flag(u.Estimated), max(int64(r.CostNano), 0), flag(r.Unpriced), max(t.TotalNS, 0),
+		max(t.FirstNS, 0), flag(r.CostUnknown()), max(t.OverheadNS, 0))
 }
+
+// micros is when the exchange began; nothing begins before 1970.
+func (r *row) micros() int64 { return max(micros(r.Time), 0) }
 
 func (r *row) text(args []any) []any { return append(args, r.seq, r.record) }

@@ -31,6 +31,7 @@ import (
 var (
 	_ auth.Store    = (*Store)(nil)
 	_ usage.Store   = (*Store)(nil)
+	_ usage.Summer  = (*Store)(nil)
 	_ catalog.Store = (*Store)(nil)
 	_ audit.Store   = (*Store)(nil)
 )
@@ -85,6 +86,7 @@ type Store struct {
 
 	schema  int64
 	records recorder
+	atOnce  int64 // exchanges that are summed up in one transaction
 	last    atomic.Pointer[attempt]
 }
 
@@ -107,7 +109,7 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	if !ok || path == "" {
 		return nil, fmt.Errorf("store %q is not known: write sqlite:PATH", address)
 	}
-	s := &Store{d: &sqliteDialect, path: path, log: o.Log, now: o.Now}
+	s := &Store{d: &sqliteDialect, path: path, log: o.Log, now: o.Now, atOnce: summedAtOnce}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -287,6 +289,12 @@ func collect[T any](rows *sql.Rows, err error, scan func(scanner) (T, error)) ([
 		all = append(all, v)
 	}
 	return all, rows.Err()
+}
+
+// each calls do for each row, and closes them.
+func each(rows *sql.Rows, err error, do func(scanner) error) error {
+	_, err = collect(rows, err, func(r scanner) (struct{}, error) { return struct{}{}, do(r) })
+	return err
 }
 
 // micros is how times are kept; the zero time is 0.

@@ -21,18 +21,22 @@ func (s *Store) AddRecords(ctx context.Context, journal string, upTo int64, reco
 	if err != nil {
 		return err
 	}
-	err = s.change(ctx, "write records", func(t tx) error {
+	var before int64
+	var added []row
+	err = s.change(ctx, "write records", func(t tx) (err error) {
 		r := &recording{&s.records, t, map[string]statement{}}
-		if err := r.add(ctx, records, texts); err != nil {
+		if before, added, err = r.add(ctx, records, texts); err != nil {
 			return err
 		}
-		_, err := r.run(ctx, readUpTo, journal, upTo)
+		_, err = r.run(ctx, readUpTo, journal, upTo)
 		return err
 	})
 	if err != nil {
 		s.records.forget()
+		return err
 	}
-	return err
+	s.records.freshen(before, added, s.atOnce)
+	return nil
 }
 
 // ReadUpTo implements [usage.Store].

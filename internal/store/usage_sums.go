@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"maps"
@@ -10,110 +11,341 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/usage"
 )
 
-// groupColumns are the columns that sums can be grouped by. All but the day are numbers of names.
-var groupColumns = map[string]string{
-	"org": "e.org", "project": "e.project", "key": "e.key_id", "user": "e.end_user", "model": "e.model", "target": "e.target",
-	"tag": "COALESCE(t.tag, 0)", "day": "e.time / 86400000000",
+// byDay is the group column that is no dimension.
+const byDay = "day"
+
+// dimensionNames are the group columns that are dimensions.
+var dimensionNames = map[string]int{
+	"org": byOrg, "project": byProject, "key": byKey, "user": byUser, "model": byModel, "target": byTarget, "tag": byTag,
 }
 
-const sumColumns = "COUNT(*) requests, SUM(e.failed) errors, SUM(e.input) input, SUM(e.output) output, " +
-	"SUM(e.cached_input) cached_input, SUM(e.cache_write) cache_write, SUM(e.reasoning) reasoning, MAX(e.estimated) estimated, " +
-	"SUM(e.cost_nano) cost_nano, SUM(e.unpriced) unpriced, SUM(e.cost_unknown) cost_unknown"
-
 // Sums implements [usage.Store]. Without columns it is one sum of all; grouped by tag, an exchange counts once for each of
-// its tags, and as "" if it has none. Days are UTC. Groups are in the order of their values.
+// its tags, and as "" if it has none. Days are UTC. Groups are in the order of their values. A sum that would be too large
+// for its field is the largest number that the field holds.
 func (s *Store) Sums(ctx context.Context, q usage.Query) ([]usage.Sum, error) {
-	text, args, err := s.sumsQuery(ctx, q)
-	switch {
-	case err != nil:
+	g, err := groupingOf(q.By, dimensionNames, true)
+	if err != nil {
 		return nil, err
-	case text == "" && len(q.By) == 0:
-		return []usage.Sum{{Group: map[string]string{}}}, nil
-	case text == "":
-		return nil, nil
 	}
-	rows, err := s.query(ctx, text, args...)
-	sums, err := collect(rows, err, func(r scanner) (usage.Sum, error) { return scanSum(r, q.By) })
+	totals, err := s.total(ctx, g, usage.Filter{Project: q.Project, From: q.From, To: q.To})
+	if err != nil {
+		return nil, err
+	}
+	groups, err := s.named(ctx, g, slices.Collect(maps.Keys(totals)))
+	if err != nil {
+		return nil, err
+	}
+	if len(q.By) == 0 && len(groups) == 0 {
+		return []usage.Sum{{Group: map[string]string{}}}, nil
+	}
+	all := make([]usage.Sum, 0, len(groups))
+	for _, k := range groups {
+		all = append(all, sumFrom(k.labels(g), totals[k.key]))
+	}
+	return all, nil
+}
+
+// Series implements [usage.Store]. Points are in the order of time, and then of groups.
+func (s *Store) Series(ctx context.Context, q usage.SeriesQuery) ([]usage.Point, error) {
+	by := []string{}
+	if q.By != "" {
+		by = append(by, q.By)
+	}
+	g, err := groupingOf(by, dimensionNames, false)
+	if err != nil {
+		return nil, err
+	}
+	switch q.Step {
+	case usage.Minute, usage.Hour, usage.Day:
+		g.width = q.Step.Microseconds()
+	default:
+		f := fault.New(fault.InvalidRequest, "%v is not a step of a series.", q.Step)
+		f.Param, f.Hint = "step", "Send minute, hour or day."
+		return nil, f
+	}
+	totals, err := s.total(ctx, g, usage.Filter{Project: q.Project, From: q.From, To: q.To})
+	if err != nil {
+		return nil, err
+	}
+	groups, err := s.named(ctx, g, slices.Collect(maps.Keys(totals)))
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(groups, func(a, b namedGroup) int { return cmp.Compare(a.key.span, b.key.span) })
+	all := make([]usage.Point, 0, len(groups))
+	for _, k := range groups {
+		all = append(all, usage.Point{Start: fromSpan(k.key.span, g.width), Sum: sumFrom(k.labels(g), totals[k.key])})
+	}
+	return all, nil
+}
+
+func fromSpan(span, width int64) time.Time { return time.UnixMicro(span * width).UTC() }
+
+func sumFrom(group map[string]string, s *sums) usage.Sum {
+	return usage.Sum{
+		Group: group, Requests: s[0], Errors: s[1], Unpriced: s[2], Unknown: s[3], CostNano: llm.Money(s[10]),
+		Usage: llm.Usage{
+			Estimated: s[4] > 0, Input: s[5], Output: s[6], CachedInput: s[7], CacheWrite: s[8], Reasoning: s[9],
+		},
+	}
+}
+
+// A grouping says what is told apart: some dimensions, and time in spans of a width, 0 for all time at once.
+type grouping struct {
+	names []string // as they were asked for
+	by    []int    // their dimensions; -1 for the day
+	width int64    // microseconds
+}
+
+// groupingOf reads group columns: those of known, and the day where that may be one of them.
+func groupingOf(by []string, known map[string]int, days bool) (grouping, error) {
+	g := grouping{names: by}
+	for i, name := range by {
+		d, ok := known[name]
+		if days && name == byDay {
+			d, ok, g.width = -1, true, day
+		}
+		if !ok || slices.Contains(by[:i], name) {
+			names := slices.Collect(maps.Keys(known))
+			if days {
+				names = append(names, byDay)
+			}
+			slices.Sort(names)
+			f := fault.New(fault.InvalidRequest, "%s is not a column to sum by, or is there twice.", quote(name))
+			f.Param, f.Hint = "group_by", "Send some of "+strings.Join(names, ", ")+"."
+			return g, f
+		}
+		g.by = append(g.by, d)
+	}
+	return g, nil
+}
+
+// has says whether the grouping tells a dimension apart.
+func (g *grouping) has(d int) bool { return slices.Contains(g.by, d) }
+
+// A groupKey is one group of a grouping: which span of time, and the numbers of the names by which it goes.
+type groupKey struct {
+	span  int64
+	names [dimensions]int64
+}
+
+// total sums what fits a filter, of which only times and the project count.
+func (s *Store) total(ctx context.Context, g grouping, f usage.Filter) (map[groupKey]*sums, error) {
+	totals := map[groupKey]*sums{}
+	err := s.pieces(ctx, g, sumLevels, f, func(v view, p piece, look *search) error {
+		query := g.sumOfRows(look)
+		if p.level != nil {
+			query = g.sumOfSums(p, look)
+		}
+		rows, err := v.query(ctx, query, look.args...)
+		return each(rows, err, func(r scanner) error {
+			k, sum, err := g.scan(r)
+			switch had := totals[k]; {
+			case err != nil:
+				return err
+			case sum[0] == 0: // of nothing
+			case had == nil:
+				totals[k] = sum
+			default:
+				had.add(sum)
+			}
+			return nil
+		})
+	})
 	if err != nil {
 		return nil, unread(ctx, "sum records", err)
 	}
-	return sums, nil
+	return totals, nil
 }
 
-// sumsQuery sums by numbers of names first, and gives the few groups that are left their names. It is "" if there is
-// nothing to sum.
-func (s *Store) sumsQuery(ctx context.Context, q usage.Query) (text string, args []any, err error) {
-	var keys, names, joins, order []string
+var (
+	levelColumns = [dimensions]string{"org", "project", "key_id", "model", "target", "end_user", "tag"}
+	rowColumns   = [dimensions]string{"e.org", "e.project", "e.key_id", "e.model", "e.target", "e.end_user", "COALESCE(t.tag, 0)"}
+)
+
+// keys are the columns of a group, and the clause that groups by them.
+func (g *grouping) keys(columns [dimensions]string, span string) (keys, clause string) {
+	var all, numbers []string
+	if g.width > 0 {
+		all = append(all, span)
+	}
+	for _, d := range g.by {
+		if d >= 0 {
+			all = append(all, columns[d])
+		}
+	}
+	for i := range all {
+		numbers = append(numbers, strconv.Itoa(i+1))
+	}
+	if len(all) == 0 {
+		return "", ""
+	}
+	return strings.Join(all, ", ") + ", ", " GROUP BY " + strings.Join(numbers, ", ")
+}
+
+// summing are the sums themselves. What providers reported is summed in two halves, because the whole could be too large
+// a number for the engine.
+func summing(from func(field string) string) string {
+	var all []string
+	for i, f := range sumFields {
+		if column := from(f); i < 5 {
+			all = append(all, "CAST(SUM("+column+") AS BIGINT)")
+		} else {
+			all = append(all, "CAST(SUM("+column+" >> 32) AS BIGINT), CAST(SUM("+column+" & 4294967295) AS BIGINT)")
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+var (
+	summingLevels = summing(func(field string) string { return field })
+	summingRows   = summing(func(field string) string {
+		if field == "requests" {
+			return "1"
+		}
+		return "e." + field
+	})
+)
+
+func (g *grouping) sumOfSums(p piece, look *search) string {
+	keys, clause := g.keys(levelColumns, "start / "+decimal(max(g.width/p.level.width, 1)))
+	return "SELECT " + keys + summingLevels + " FROM usage_sums" + look.where() + clause
+}
+
+func (g *grouping) sumOfRows(look *search) string {
+	keys, clause := g.keys(rowColumns, "e.time / "+decimal(g.width))
 	tags := ""
-	for i, by := range q.By {
-		expression, ok := groupColumns[by]
-		if !ok || slices.Contains(q.By[:i], by) {
-			f := fault.New(fault.InvalidRequest, "%s is not a column to sum by, or is there twice.", quote(by))
-			f.Param, f.Hint = "group_by", "Send some of "+strings.Join(slices.Sorted(maps.Keys(groupColumns)), ", ")+"."
-			return "", nil, f
-		}
-		n := strconv.Itoa(i)
-		keys = append(keys, expression+" k"+n)
-		order = append(order, strconv.Itoa(i+1))
-		switch by {
-		case "day":
-			names = append(names, "g.k"+n)
-			continue
-		case "tag":
-			tags = " LEFT JOIN exchange_tags t ON t.seq = e.seq"
-		}
-		names = append(names, "n"+n+".name")
-		joins = append(joins, " JOIN names n"+n+" ON n"+n+".id = g.k"+n)
+	if g.has(byTag) {
+		tags = " LEFT JOIN exchange_tags t ON t.seq = e.seq"
 	}
-	look, err := s.search(ctx, usage.Filter{Project: q.Project, From: q.From, To: q.To})
-	if err != nil || look == nil {
-		return "", nil, err
-	}
-	inner := "SELECT " + strings.Join(append(keys, sumColumns), ", ") + " FROM " + look.from() + tags + look.where()
-	if len(q.By) == 0 {
-		return inner, look.args, nil
-	}
-	inner += " GROUP BY " + strings.Join(order, ", ")
-	outer := append(names, "requests, errors, input, output, cached_input, cache_write, reasoning, estimated, cost_nano, unpriced, cost_unknown")
-	return "SELECT " + strings.Join(outer, ", ") + " FROM (" + inner + ") g" + strings.Join(joins, "") +
-		" ORDER BY " + strings.Join(order, ", "), look.args, nil
+	return "SELECT " + keys + summingRows + " FROM " + look.from() + tags + look.where() + clause
 }
 
-func scanSum(r scanner, by []string) (usage.Sum, error) {
-	sum := usage.Sum{Group: map[string]string{}}
-	texts := make([]string, len(by))
-	counts := make([]sql.NullInt64, 11) // null is the sum of nothing
-	into := make([]any, 0, len(texts)+len(counts))
-	for i := range texts {
-		into = append(into, &texts[i])
-	}
-	for i := range counts {
-		into = append(into, &counts[i])
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
+
+// scan reads a row of either sum.
+func (g *grouping) scan(r scanner) (k groupKey, s *sums, err error) {
+	var values [2*len(sums{}) - 5]sql.NullInt64 // null is the sum of nothing
+	into := g.into(&k)
+	for i := range values {
+		into = append(into, &values[i])
 	}
 	if err := r.Scan(into...); err != nil {
-		return sum, err
+		return k, nil, err
 	}
-	for i, name := range by {
-		if sum.Group[name] = texts[i]; name == "day" {
-			days, err := strconv.ParseInt(texts[i], 10, 64)
-			if err != nil {
-				return sum, err
+	s = &sums{}
+	for i := range s {
+		if i < 5 {
+			s[i] = values[i].Int64
+			continue
+		}
+		s[i] = joined(values[2*i-5].Int64, values[2*i-4].Int64)
+	}
+	return k, s, nil
+}
+
+// into is where the columns of keys go.
+func (g *grouping) into(k *groupKey) []any {
+	var into []any
+	if g.width > 0 {
+		into = append(into, &k.span)
+	}
+	for _, d := range g.by {
+		if d >= 0 {
+			into = append(into, &k.names[d])
+		}
+	}
+	return into
+}
+
+// joined puts together the sums of upper and lower halves.
+func joined(upper, lower int64) int64 {
+	if upper += lower >> 32; upper >= 1<<31 {
+		return 1<<63 - 1
+	}
+	return upper<<32 | lower&(1<<32-1)
+}
+
+// A namedGroup is a group with the texts of its names.
+type namedGroup struct {
+	key   groupKey
+	texts [dimensions]string
+}
+
+func (n *namedGroup) labels(g grouping) map[string]string {
+	labels := make(map[string]string, len(g.by))
+	for i, d := range g.by {
+		if d < 0 {
+			labels[g.names[i]] = fromSpan(n.key.span, g.width).Format(time.DateOnly)
+			continue
+		}
+		labels[g.names[i]] = n.texts[d]
+	}
+	return labels
+}
+
+// named gives groups the texts of their names, and puts them in the order of those, column by column.
+func (s *Store) named(ctx context.Context, g grouping, keys []groupKey) ([]namedGroup, error) {
+	ids := map[int64]string{0: ""}
+	for _, k := range keys {
+		for _, d := range g.by {
+			if d >= 0 {
+				ids[k.names[d]] = ""
 			}
-			sum.Group[name] = time.Unix(days*86400, 0).UTC().Format(time.DateOnly)
 		}
 	}
-	u := &sum.Usage
-	for i, field := range []*int64{
-		&sum.Requests, &sum.Errors, &u.Input, &u.Output, &u.CachedInput, &u.CacheWrite, &u.Reasoning, nil, (*int64)(&sum.CostNano), &sum.Unpriced,
-		&sum.Unknown,
-	} {
-		if field != nil {
-			*field = counts[i].Int64
+	if err := s.texts(ctx, ids); err != nil {
+		return nil, err
+	}
+	groups := make([]namedGroup, len(keys))
+	for i, k := range keys {
+		groups[i].key = k
+		for _, d := range g.by {
+			if d >= 0 {
+				groups[i].texts[d] = ids[k.names[d]]
+			}
 		}
 	}
-	u.Estimated = counts[7].Int64 != 0
-	return sum, nil
+	slices.SortFunc(groups, func(a, b namedGroup) int { return g.compare(&a, &b) })
+	return groups, nil
+}
+
+func (g *grouping) compare(a, b *namedGroup) int {
+	for _, d := range g.by {
+		c := cmp.Compare(a.key.span, b.key.span)
+		if d >= 0 {
+			c = strings.Compare(a.texts[d], b.texts[d])
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// texts fills in the texts of numbers.
+func (s *Store) texts(ctx context.Context, ids map[int64]string) error {
+	const atOnce = 200
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(ids)), atOnce) {
+		args := make([]any, len(some))
+		for i, id := range some {
+			args[i] = id
+		}
+		rows, err := s.query(ctx, "SELECT id, name FROM names WHERE id IN (?"+strings.Repeat(", ?", len(some)-1)+")", args...)
+		err = each(rows, err, func(r scanner) error {
+			var id int64
+			var name string
+			err := r.Scan(&id, &name)
+			ids[id] = name
+			return err
+		})
+		if err != nil {
+			return unread(ctx, "read names", err)
+		}
+	}
+	return nil
 }

@@ -126,5 +126,12 @@ type Store interface {
 	// Record finds one; project "" is any. A fault RecordNotFound if there is none.
 	Record(ctx context.Context, project, id string) (*Record, error)
 	Records(ctx context.Context, f Filter) ([]*Record, error)
+	Reports
+}
+
+// Reports are what can be asked of many records at once. All is exactly what one would find by reading them one by one.
+type Reports interface {
 	Sums(ctx context.Context, q Query) ([]Sum, error)
+	Series(ctx context.Context, q SeriesQuery) ([]Point, error)
+	Latencies(ctx context.Context, q LatencyQuery) ([]Latency, error)
 }

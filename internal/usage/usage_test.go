@@ -274,6 +274,14 @@ func (s *fakeStore) Records(context.Context, Filter) ([]*Record, error) {
 
 func (s *fakeStore) Sums(context.Context, Query) ([]Sum, error) { return nil, errors.ErrUnsupported }
 
+func (s *fakeStore) Series(context.Context, SeriesQuery) ([]Point, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (s *fakeStore) Latencies(context.Context, LatencyQuery) ([]Latency, error) {
+	return nil, errors.ErrUnsupported
+}
+
 // ids lists what is there.
 func (s *fakeStore) ids() []string {
 	s.mu.Lock()

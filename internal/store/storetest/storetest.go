@@ -23,6 +23,7 @@ import (
 type Store interface {
 	auth.Store
 	usage.Store
+	usage.Summer
 	catalog.Store
 	audit.Store
 }
@@ -59,6 +60,11 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"filters":                     testFilters,
 		"records against a model":     testRecordsAgainstModel,
 		"sums":                        testSums,
+		"sums of absurd numbers":      testAbsurdSums,
+		"series":                      testSeries,
+		"latencies":                   testLatencies,
+		"sums equal records":          testSumsEqualRecords,
+		"sums at once":                testSumsAtOnce,
 		"readers while writing":       testReadersWhileWriting,
 		"hostile text":                testHostileText,
 		"contexts":                    testContexts,

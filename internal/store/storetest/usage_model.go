@@ -40,6 +40,7 @@ func testRecordsAgainstModel(t *testing.T, s Store) {
 				}
 			}
 		}
+		sumUp(rt, s, rapid.IntRange(0, 20).Draw(rt, "sum up"))
 		f := drawFilter(rt, project)
 		got, err := s.Records(ctx, f)
 		if err != nil {

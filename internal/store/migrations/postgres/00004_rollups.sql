@@ -1,0 +1,56 @@
+-- +goose Up
+
+-- Sums of exchanges, so that a month is read from some thousand rows and not from a million. A level is what is summed
+-- over, and by what: see rollup.go; start counts spans of the level's length since 1970; columns by which the level does
+-- not tell apart are 0. It is in no order but that of its key.
+CREATE TABLE usage_sums (
+    level        BIGINT NOT NULL,
+    start        BIGINT NOT NULL,
+    org          BIGINT NOT NULL,
+    project      BIGINT NOT NULL,
+    key_id       BIGINT NOT NULL,
+    model        BIGINT NOT NULL,
+    target       BIGINT NOT NULL,
+    end_user     BIGINT NOT NULL,
+    tag          BIGINT NOT NULL,
+    requests     BIGINT NOT NULL,
+    failed       BIGINT NOT NULL,
+    input        BIGINT NOT NULL,
+    output       BIGINT NOT NULL,
+    cached_input BIGINT NOT NULL,
+    cache_write  BIGINT NOT NULL,
+    reasoning    BIGINT NOT NULL,
+    estimated    BIGINT NOT NULL,
+    cost_nano    BIGINT NOT NULL,
+    unpriced     BIGINT NOT NULL,
+    cost_unknown BIGINT NOT NULL,
+    PRIMARY KEY (level, start, org, project, key_id, model, target, end_user, tag)
+);
+
+-- Histograms of how long exchanges took.
+CREATE TABLE usage_latencies (
+    level      BIGINT NOT NULL,
+    start      BIGINT NOT NULL,
+    project    BIGINT NOT NULL,
+    model      BIGINT NOT NULL,
+    target     BIGINT NOT NULL,
+    histograms BYTEA NOT NULL, -- usage.Latencies
+    PRIMARY KEY (level, start, project, model, target)
+);
+
+-- Up to which exchange, itself included, the two tables above hold all. It changes in the transaction that changes them;
+-- whoever sums reads the exchanges behind it one by one.
+CREATE TABLE usage_summed (
+    id  BIGINT NOT NULL PRIMARY KEY,
+    seq BIGINT NOT NULL
+);
+INSERT INTO usage_summed (id, seq) VALUES (1, 0);
+
+-- Penstock's own part of total_ns; -1 where it is not known: in records from before this column.
+ALTER TABLE exchanges ADD COLUMN overhead_ns BIGINT NOT NULL DEFAULT -1;
+
+-- Sums rely on it that nothing is below zero, which a confused provider may have reported.
+UPDATE exchanges SET time = GREATEST(time, 0), input = GREATEST(input, 0), output = GREATEST(output, 0), cached_input = GREATEST(cached_input, 0),
+    cache_write = GREATEST(cache_write, 0), reasoning = GREATEST(reasoning, 0), cost_nano = GREATEST(cost_nano, 0), total_ns = GREATEST(total_ns, 0),
+    first_ns = GREATEST(first_ns, 0)
+WHERE LEAST(time, input, output, cached_input, cache_write, reasoning, cost_nano, total_ns, first_ns) < 0;

@@ -1,0 +1,170 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// A piece is a part of what is asked for that is answered from one place: from the sums of a level, or, without a level,
+// from the exchanges themselves.
+type piece struct {
+	level    *level
+	from, to int64 // microseconds; of a level, whole spans of it
+	unsummed bool  // of exchanges, those that sums do not hold, and not those that they do
+}
+
+// cut cuts a time into pieces: the widest spans that lie in it whole, what is left at both ends into narrower ones, and
+// what is less than the narrowest is taken from exchanges. Levels are in order, the widest first.
+func cut(levels []level, from, to int64) []piece {
+	if from >= to {
+		return nil
+	}
+	if len(levels) == 0 {
+		return []piece{{from: from, to: to}}
+	}
+	l := levels[0]
+	first, last := from, to-to%l.width
+	if over := from % l.width; over > 0 {
+		first += l.width - over
+	}
+	if first >= last {
+		return cut(levels[1:], from, to)
+	}
+	all := append(cut(levels[1:], from, first), piece{level: &l, from: first, to: last})
+	return append(all, cut(levels[1:], last, to)...)
+}
+
+// A view reads from the store as it was at one moment.
+type view struct {
+	*sql.Tx
+	d *dialect
+}
+
+func (v view) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return v.QueryContext(ctx, v.d.rebind(query), args...)
+}
+
+func (v view) row(ctx context.Context, query string, args ...any) *sql.Row {
+	return v.QueryRowContext(ctx, v.d.rebind(query), args...)
+}
+
+// look calls f with a view.
+func (s *Store) look(ctx context.Context, f func(view) error) error {
+	t, err := s.read.BeginTx(ctx, s.d.snapshot)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.Rollback() }() // it has changed nothing
+	return f(view{t, s.d})
+}
+
+// chosen are the numbers of the names that a filter asks for, where sums tell those apart; 0 asks for none. ok is false if
+// no exchange has one of them.
+func (s *Store) chosen(ctx context.Context, f usage.Filter) (ids [dimensions]int64, ok bool, err error) {
+	for d, name := range [dimensions]string{byProject: f.Project, byModel: f.Model, byTarget: f.Target} {
+		if name == "" {
+			continue
+		}
+		if ids[d], err = s.nameID(ctx, name); err != nil || ids[d] == 0 {
+			return ids, false, err
+		}
+	}
+	return ids, true, nil
+}
+
+// levelsFor are the levels from which a grouping of a choice can be answered, the widest first.
+func (g *grouping) levelsFor(levels []level, chosen [dimensions]int64) []level {
+	var fit []level
+	for _, l := range levels {
+		enough := g.width%l.width == 0 && slices.Contains(l.by, byTag) == g.has(byTag) && slices.Contains(l.by, byUser) == g.has(byUser)
+		for d := range dimensions {
+			enough = enough && (slices.Contains(l.by, d) || !g.has(d) && chosen[d] == 0)
+		}
+		if enough {
+			fit = append(fit, l)
+		}
+	}
+	slices.SortFunc(fit, func(a, b level) int { return cmp.Compare(b.width, a.width) })
+	return fit
+}
+
+// bounds are the times of a filter, in microseconds. Where nothing lies beyond them they are moved outwards to whole days.
+func bounds(f usage.Filter, oldest, newest int64) (from, to int64) {
+	from, to = max(micros(f.From), 0), (newest/day+1)*day
+	if from <= oldest {
+		from = 0
+	}
+	if !f.To.IsZero() && f.To.UnixMicro() <= newest {
+		to = f.To.UnixMicro()
+	}
+	return from, to
+}
+
+// pieces calls do for each piece of what fits a filter, all as it was at one moment. Sums hold the exchanges up to some
+// number; those behind it, which are few once the sums of a database have been made, are a piece of their own.
+func (s *Store) pieces(ctx context.Context, g grouping, levels []level, f usage.Filter, do func(view, piece, *search) error) error {
+	ids, ok, err := s.chosen(ctx, f)
+	if err != nil || !ok {
+		return err
+	}
+	return s.look(ctx, func(v view) error {
+		var seq int64
+		var oldest, newest sql.NullInt64 // null where there is no exchange
+		if err := v.row(ctx, summedBetween).Scan(&seq, &oldest, &newest); err != nil {
+			return err
+		}
+		from, to := bounds(f, oldest.Int64, newest.Int64)
+		for _, p := range append(cut(g.levelsFor(levels, ids), from, to), piece{from: from, to: to, unsummed: true}) {
+			q := p.ofExchanges(ids, seq)
+			if p.level != nil {
+				q = p.ofSums(ids)
+			}
+			if p.from >= p.to {
+				continue
+			}
+			if err := do(v, p, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+const summedBetween = "SELECT s.seq, (SELECT MIN(first_time) FROM exchange_blocks), (SELECT MAX(last_time) FROM exchange_blocks) " +
+	"FROM usage_summed s WHERE s.id = 1"
+
+// ofSums looks for a piece in a table of sums.
+func (p *piece) ofSums(chosen [dimensions]int64) *search {
+	q := &search{}
+	q.and("level = ? AND start >= ? AND start < ?", p.level.id, p.from/p.level.width, p.to/p.level.width)
+	for d, id := range chosen {
+		if id > 0 {
+			q.and(levelColumns[d]+" = ?", id)
+		}
+	}
+	return q
+}
+
+// ofExchanges looks for a piece among the exchanges, of which sums hold those up to a number.
+func (p *piece) ofExchanges(chosen [dimensions]int64, summed int64) *search {
+	q := &search{}
+	for d, id := range chosen {
+		if id > 0 {
+			q.inBlock(id)
+			q.and(rowColumns[d]+" = ?", id)
+		}
+	}
+	q.span(time.UnixMicro(p.from), time.UnixMicro(p.to))
+	if p.unsummed {
+		q.and("b.block >= ? AND e.seq > ?", summed/blockSize, summed)
+	} else {
+		q.and("b.block <= ? AND e.seq <= ?", summed/blockSize, summed)
+	}
+	q.args = append(q.joinArgs, q.args...)
+	return q
+}
