@@ -185,7 +185,7 @@ func asOf(t *testing.T, path string, schema int64) string {
 		t.Fatal(err)
 	}
 	rows, err := db.QueryContext(t.Context(), `SELECT t.name, group_concat(c.name) FROM main.sqlite_schema t, pragma_table_info(t.name) c
-		WHERE t.type = 'table' AND t.name NOT IN ('`+versionTable+`', 'sqlite_sequence') GROUP BY t.name`)
+		WHERE t.type = 'table' AND t.name NOT IN ('`+versionTable+`', 'sqlite_sequence') AND t.name NOT LIKE 'audit%' GROUP BY t.name`)
 	copies, err := collect(rows, err, func(r scanner) (string, error) {
 		var table, columns string
 		err := r.Scan(&table, &columns)
