@@ -49,11 +49,6 @@ func (g *Gateway) tryBody(w http.ResponseWriter, r *http.Request, l Limits) (*bo
 		return nil, bodyError(err, l)
 	}
 	_ = rc.SetReadDeadline(time.Time{})
-	if r.ContentLength < 0 && r.ProtoMajor == 1 {
-		// There may have been a Content-Length beside the chunks, of which net/http does not tell. Something in front of
-		// Penstock may have believed it, so what follows on this connection must not be taken for a request.
-		w.Header()["Connection"] = closing
-	}
 	return b, nil
 }
 

@@ -113,11 +113,19 @@ func (d *door) makeRoom() {
 	}
 }
 
-// usher has answers over HTTP/1 close their connection while the door is full.
+// usher has answers over HTTP/1 close their connection while the door is full, and where a request had a body whose end
+// the screen could not find: something in front of Penstock may have seen another end, so what follows must not be taken
+// for a request.
 func (d *door) usher(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor == 1 && d.full.Load() {
-			w.Header()["Connection"] = []string{"close"}
+		if g, _ := r.Context().Value(guestKey{}).(*guest); g != nil && g.screen != nil {
+			if d.full.Load() || g.screen.once.Load() {
+				w.Header()["Connection"] = []string{"close"}
+			}
+			if t, ok := g.screen.Conn.(*tls.Conn); ok && r.TLS == nil { // net/http does not see it behind the screen
+				state := t.ConnectionState()
+				r.TLS = &state
+			}
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -128,6 +136,7 @@ type guest struct {
 	*net.TCPConn
 	door    *door
 	surplus bool
+	screen  *screen     // of a connection that speaks HTTP/1, once it is served
 	idle    atomic.Bool // between two requests
 	gone    atomic.Bool
 }
@@ -150,28 +159,38 @@ func watch(c net.Conn, state http.ConnState) {
 	}
 }
 
+// guestOf finds the guest beneath TLS and screen.
 func guestOf(c net.Conn) *guest {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+	for c != nil {
+		if g, ok := c.(*guest); ok {
+			return g
+		}
+		over, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = over.NetConn()
 	}
-	g, _ := c.(*guest)
-	return g
+	return nil
 }
 
-type surplusKey struct{}
+type guestKey struct{}
 
-// mark notes in a connection's context that it is surplus. It is the http.Server's ConnContext.
+// mark notes in a connection's context who the guest is. It is the http.Server's ConnContext.
 func mark(ctx context.Context, c net.Conn) context.Context {
-	if g := guestOf(c); g != nil && g.surplus {
-		return context.WithValue(ctx, surplusKey{}, true)
+	g := guestOf(c)
+	if g == nil {
+		return ctx
 	}
-	return ctx
+	g.screen, _ = c.(*screen)
+	return context.WithValue(ctx, guestKey{}, g)
 }
 
 // crowded says why a request that would need a connection to a provider gets none: it came in over a connection that is
 // still surplus, or over one that carries many requests at once.
 func (d *door) crowded(ctx context.Context, open int64) error {
-	surplus := ctx.Value(surplusKey{}) != nil && d.open.Load() > d.most
+	g, _ := ctx.Value(guestKey{}).(*guest)
+	surplus := g != nil && g.surplus && d.open.Load() > d.most
 	if !surplus && open <= d.most {
 		return nil
 	}

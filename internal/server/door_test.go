@@ -40,7 +40,7 @@ func TestBudget(t *testing.T) {
 
 func TestCrowded(t *testing.T) {
 	t.Parallel()
-	usual, surplus := context.Background(), context.WithValue(context.Background(), surplusKey{}, true)
+	usual, surplus := context.Background(), context.WithValue(context.Background(), guestKey{}, &guest{surplus: true})
 	for _, tt := range []struct {
 		name                  string
 		ctx                   context.Context

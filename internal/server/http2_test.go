@@ -143,3 +143,53 @@ func TestHTTP2(t *testing.T) {
 	}
 	w.CheckBill()
 }
+
+// What is refused of HTTP/1 is refused behind TLS too; and who speaks without TLS is told so.
+func TestScreenBehindTLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	roots := certificate(t, dir)
+	w := start(t, penstocktest.Options{Dir: dir, Config: settings(nil, `tls: { cert: "file:tls.crt", key: "file:tls.key" }`)})
+	address := strings.TrimPrefix(w.URL, "https://")
+	ask := func(c net.Conn, err error, text string) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		answer, err := io.ReadAll(c) // it closes
+		if err != nil {
+			t.Errorf("%s: %v", answer, err)
+		}
+		return string(answer)
+	}
+	secure := func() (net.Conn, error) {
+		return tls.Dial("tcp", address, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	}
+	c, err := secure()
+	if got := ask(c, err, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+		t.Error(got)
+	}
+	c, err = secure()
+	if got := ask(c, err, "GET /healthz HTTP/1.1\r\nHost: x\r\nX: y\r\n z\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 400 ") {
+		t.Error(got)
+	}
+	c, err = net.Dial("tcp", address)
+	if got := ask(c, err, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.0 400 ") || !strings.Contains(got, "HTTPS") {
+		t.Error(got)
+	}
+	// One who connects and says nothing holds up nobody.
+	silent, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c, err = secure()
+	if got := ask(c, err, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+		t.Error(got)
+	}
+}

@@ -27,19 +27,19 @@ func listen(ctx context.Context, d *door, address string, t config.TLS, resolve 
 	}
 	d.TCPListener = l
 	if !t.On() {
-		return d, nil
+		return screened{d}, nil
 	}
 	c := &certificates{section: t, resolve: resolve, log: log}
 	if _, err := c.current(time.Now()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return tls.NewListener(d, &tls.Config{
+	return newGreeter(d, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"h2", "http/1.1"},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return c.current(time.Now())
 		},
-	}), nil
+	}, log), nil
 }
 
 // certificates are a listener's certificate and authorities, read again when their files change.

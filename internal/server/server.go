@@ -353,6 +353,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
 		})),
+		ConnContext:       mark,
 		ConnState:         watch,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: quiet,
 		BaseContext: func(net.Listener) context.Context { return base },
