@@ -102,11 +102,13 @@ func setup(tb testing.TB, h pipeline.Handler, change ...func(*Limits)) *world {
 		"m": {Targets: []string{"provider/m"}}, "provider/m": {Targets: []string{"provider/m"}}, "other-m": {Targets: []string{"provider/m"}},
 	}, map[string]route.Provider{"provider": nobody{}}, nil)
 	w.Swap(&Runtime{Table: table, Limits: limits, Handler: func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
-		select {
-		case <-w.last:
-		default:
+		for kept := false; !kept; { // the last one, also of several at once
+			select {
+			case w.last <- x:
+				kept = true
+			case <-w.last:
+			}
 		}
-		w.last <- x
 		if x.Refused != nil {
 			return nil, x.Refused
 		}
