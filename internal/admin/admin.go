@@ -20,6 +20,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
@@ -39,6 +40,7 @@ type Options struct {
 	// Routes tells what answers for which model at the moment.
 	Routes func() []Route
 	Status func() Status
+	Alerts *alert.Board
 	// Ready says why the process cannot take traffic, nil if it can.
 	Ready func() error
 	// Metrics serves the Prometheus text format; the API registers its own on Register. OpenMetrics says whether

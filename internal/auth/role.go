@@ -34,7 +34,8 @@ const (
 	WritePrices   Permission = "prices.write"
 	ReadRoutes    Permission = "routes.read"
 	ReadMetrics   Permission = "metrics.read"
-	ReadAudit     Permission = "audit.read" // the chain of administrative acts; nobody may change it
+	ReadAudit     Permission = "audit.read"  // the chain of administrative acts; nobody may change it
+	TestAlerts    Permission = "alerts.test" // send a test to the receiver of alerts
 )
 
 var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, ReadRoutes, ReadMetrics}
@@ -42,10 +43,10 @@ var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, Re
 var may = map[Role][]Permission{
 	RoleCaller:   {Call},
 	RoleViewer:   reading,
-	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices),
+	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, TestAlerts),
 	RoleAuditor:  append(slices.Clip(reading), ReadAudit),
 	RoleMetrics:  {ReadMetrics},
-	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, ReadAudit),
+	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, ReadAudit, TestAlerts),
 }
 
 // Can reports whether the role has the permission. An unknown role has none.

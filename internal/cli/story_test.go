@@ -30,6 +30,7 @@ import (
 //	eventually TEXT CMD...    run a command until its stdout holds the text, for at most eight seconds
 //	expand FILE               replace $SIM and the like in a file
 //	for-help NAMES...         expect that each command's --help has an example or subcommands
+//	receive                   run a receiver of alerts; see there
 //	setenvout NAME            put the last stdout, trimmed, into a variable
 func TestStories(t *testing.T) {
 	t.Parallel()
@@ -45,7 +46,7 @@ func TestStories(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"simulate": simulate, "up": up, "down": down, "key": key, "http": call, "eventually": eventually, "setenvout": setenvout,
-			"expand": expand, "for-help": forHelp,
+			"expand": expand, "for-help": forHelp, "receive": receive,
 		},
 	})
 }

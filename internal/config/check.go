@@ -20,6 +20,7 @@ func (d *decoder) check(f *File) {
 	d.checkAddresses(f)
 	d.adopt(f.Auth.Validate())
 	d.adopt(f.Usage.Validate())
+	d.adopt(f.Alerts.Validate())
 	d.adopt(f.Limits.Gateway().Validate("limits"))
 	for _, name := range slices.Sorted(maps.Keys(f.Providers)) {
 		d.checkProvider(name, f.Providers[name])

@@ -22,6 +22,7 @@ package config
 import (
 	"time"
 
+	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/provider"
 	"github.com/penstock/penstock/internal/route"
@@ -46,6 +47,7 @@ type File struct {
 	// ShutdownGrace may be 0: then nothing is waited for.
 	ShutdownGrace time.Duration `yaml:"shutdown_grace" zero:"true" default:"30s" doc:"how long open exchanges may go on after a stop was asked for"`
 	Usage         usage.Config  `yaml:",inline"` // records
+	Alerts        alert.Config  `yaml:"alerts" doc:"who is told of trouble, and from when on"`
 	Log           Log           `yaml:"log" restart:"true" doc:"the log on stderr"`
 
 	// Discovered is what the environment offered where there is no file.

@@ -24,7 +24,8 @@ func env(pairs ...string) Lookup {
 	}
 }
 
-var testEnv = env("OPENAI_API_KEY=k", "ANTHROPIC_API_KEY=k", "AWS_ACCESS_KEY_ID=k", "HTTPS_PROXY=http://10.0.0.1:3128", "EMPTY=")
+var testEnv = env("OPENAI_API_KEY=k", "ANTHROPIC_API_KEY=k", "AWS_ACCESS_KEY_ID=k", "HTTPS_PROXY=http://10.0.0.1:3128", "EMPTY=",
+	"ALERT_URL=https://alerts.example.com", "ALERT_SECRET=whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX")
 
 // golden compares got with a file, or writes the file.
 func golden(t *testing.T, path string, got []byte) {

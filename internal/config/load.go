@@ -188,7 +188,7 @@ func (f *File) inherit(p *provider.Config, path string) {
 func (d *decoder) checkReferences(f *File) {
 	r := f.Resolver()
 	walk(f, func(l leaf) {
-		isReference := l.setting.kind == "reference" || l.setting.kind == "proxy" && !strings.Contains(l.value.String(), "://")
+		isReference := l.setting.kind == "reference" || (l.setting.kind == "proxy" || l.setting.kind == "webhook") && !strings.Contains(l.value.String(), "://")
 		if !isReference || l.empty() {
 			return
 		}

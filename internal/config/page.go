@@ -116,7 +116,7 @@ func (s setting) takes() string {
 		return "size"
 	case len(words) > 0:
 		return "`" + strings.Join(words, "`, `") + "`"
-	case s.kind == "proxy":
+	case s.kind == "proxy", s.kind == "webhook":
 		return "URL or reference"
 	case s.kind == "url":
 		return "URL"

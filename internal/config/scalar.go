@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/penstock/penstock/internal/alert"
 )
 
 // A check says what is wrong with a text and how to mend it; "" if nothing is. owner is the provider that the setting
@@ -20,7 +22,7 @@ type check func(text, owner string) (problem, hint string)
 // kinds are what a text can have to be, by the kind tag.
 var kinds = map[string]check{
 	"address": checkAddress, "path": checkPath, "url": checkURL, "proxy": checkProxy, "reference": checkReference,
-	"store": checkStore, "keyring": checkKeyring,
+	"store": checkStore, "keyring": checkKeyring, "webhook": checkWebhook,
 }
 
 // set reads a scalar into a field. node is what YAML would have made of the text.
@@ -242,6 +244,19 @@ func checkProxy(text, owner string) (problem, hint string) {
 		return quote(text) + " is not a URL", "write http://HOST:PORT"
 	case !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
 		return quote(u.Scheme) + " is not a kind of proxy", "write http, https or socks5"
+	}
+	return "", ""
+}
+
+func checkWebhook(text, owner string) (problem, hint string) {
+	if !strings.Contains(text, "://") {
+		return checkReference(text, owner)
+	}
+	if u, err := url.Parse(text); err != nil || u.User != nil || u.RawQuery != "" || looksSecret(text) {
+		return "a literal secret, or a URL that may hold one", "write env:NAME or file:PATH, and revoke this one"
+	}
+	if problem := alert.CheckURL(text); problem != "" {
+		return quote(text) + " " + problem, "write https://HOST/PATH"
 	}
 	return "", ""
 }

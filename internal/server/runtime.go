@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/config"
 	"github.com/penstock/penstock/internal/gateway"
@@ -32,6 +33,7 @@ type runtime struct {
 	table   *route.Table
 	view    catalog.View
 	gateway *gateway.Runtime
+	webhook *alert.Webhook // nil: nobody is told of alerts
 }
 
 // A client is a provider's client with what it was made from, so that a reload that does not concern it keeps its
@@ -62,6 +64,9 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	rt := &runtime{cfg: cfg, clients: map[string]*client{}}
 	out, err := egressOf(cfg.Egress, cfg.Resolver())
 	if err != nil {
+		return nil, err
+	}
+	if rt.webhook, err = alert.NewWebhook(cfg.Alerts, cfg.Resolver().Resolve, roundTripper(out, cfg.Resolver())); err != nil {
 		return nil, err
 	}
 	vendors := map[string]string{}

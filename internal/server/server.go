@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/config"
@@ -64,6 +65,8 @@ type Server struct {
 	tenants  *auth.Service
 	metrics  *prometheus.Registry
 
+	alerts      *alert.Board
+	tally       *tally
 	budget      budget
 	doors       struct{ data, admin *door }
 	data, admin net.Listener
@@ -79,6 +82,7 @@ type Server struct {
 // New opens the store and everything else, and the two addresses. Close it, or Run it.
 func New(ctx context.Context, cfg *config.File, o Options) (*Server, error) {
 	s := &Server{o: o, started: time.Now(), metrics: prometheus.NewRegistry()}
+	s.alerts, s.tally = alert.New(alert.Options{Log: o.Log, Metrics: s.metrics}), newTally()
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -168,6 +172,7 @@ func (s *Server) openRecords(cfg *config.File) error {
 		Count:         func(model string, text []byte) int64 { n, _ := tokens.Counter{}.Count(model, text); return n },
 		EstimateInput: estimateInput,
 		AnswerText:    answerText,
+		Seen:          s.tally.see,
 	}
 	var err error
 	if !o.Off {
@@ -211,6 +216,7 @@ func (s *Server) take(cfg *config.File) error {
 	old := s.runtime
 	s.runtime, s.loaded = next, time.Now()
 	s.gateway.Swap(next.gateway)
+	s.alerts.Use(next.webhook)
 	if old != nil {
 		old.retire(next)
 	}
@@ -296,6 +302,8 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Go(func() error { return s.ring.Run(running) })
 	workers.Go(func() error { return s.catalog.Run(running) })
 	workers.Go(func() error { return giveBack(running) })
+	workers.Go(func() error { return s.alerts.Run(running) })
+	workers.Go(func() error { return s.lookOut(running) })
 	if s.writer != nil {
 		workers.Go(func() error { return s.writer.Run(running) })
 		workers.Go(func() error { return s.rollup.Run(running) })
@@ -351,6 +359,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 		Handler: s.doors.admin.usher(admin.New(admin.Options{
 			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Audit: s.store, Sync: s.settled, Routes: s.routes,
 			Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
+			Alerts:  s.alerts,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
 		})),
 		ConnContext:       mark,

@@ -32,6 +32,10 @@ type Options struct {
 	Count         func(model string, text []byte) int64
 	EstimateInput func(x *pipeline.Exchange) int64
 	AnswerText    func(ev llm.Event) []byte
+
+	// Seen, if set, is shown every record when its exchange is over. It is called on the request's path, and must neither
+	// wait nor keep the record.
+	Seen func(*Record)
 }
 
 // A Recorder makes records of exchanges: its stage is the outermost of the pipeline, and route tells it of every try.

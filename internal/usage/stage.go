@@ -237,6 +237,9 @@ func (a *answer) finish(f *fault.Error) error {
 	}
 	a.freeText()
 	a.r.m.observe(&rec)
+	if a.r.o.Seen != nil {
+		a.r.o.Seen(&rec)
+	}
 	a.r.log(&rec)
 	a.r.m.inFlight.Dec() // last: whoever sees none in flight sees all of them counted
 	if unrecorded != nil {

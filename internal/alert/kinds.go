@@ -1,0 +1,174 @@
+package alert
+
+import (
+	"log/slog"
+	"time"
+)
+
+// A Kind names one sort of trouble for good: receivers may branch on it.
+type Kind string
+
+// The kinds. Each has its row in the table below and its part of docs/reference/alerts.md.
+const (
+	Test              Kind = "test"
+	CredentialRefused Kind = "credential_refused"
+	ProviderDown      Kind = "provider_down"
+	ModelErrors       Kind = "model_errors"
+	ModelUnpriced     Kind = "model_unpriced"
+	StoreDown         Kind = "store_down"
+	RecordsWaiting    Kind = "records_waiting"
+	JournalFailing    Kind = "journal_failing"
+	DiskLow           Kind = "disk_low"
+	CertificateEnds   Kind = "certificate_expiring"
+	CertificateOver   Kind = "certificate_last_day"
+	ReloadFailed      Kind = "reload_failed"
+	DescriptorsLow    Kind = "descriptors_low"
+	ClockJumped       Kind = "clock_jumped"
+)
+
+// A Severity says who should look, and when.
+type Severity string
+
+// The severities.
+const (
+	Critical Severity = "critical" // calls fail, or soon will: wake somebody
+	Warning  Severity = "warning"  // look today
+	Info     Severity = "info"     // good to know
+)
+
+func (s Severity) rank() int {
+	switch s {
+	case Critical:
+		return 2
+	case Warning:
+		return 1
+	}
+	return 0
+}
+
+func (s Severity) level() slog.Level {
+	switch s {
+	case Critical:
+		return slog.LevelError
+	case Warning:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// A Meaning is what the table knows of a kind.
+type Meaning struct {
+	Kind     Kind
+	Severity Severity
+	Object   string // what its objects are, "" if it is about the process
+	Means    string // one or two sentences
+	Do       string // what to do, as sentences
+	// For is how long the condition must hold before anybody is told, and Calm how long it must be away before that is
+	// over.
+	For, Calm time.Duration
+	// Lasts is how long one report is good for; 0 is until it is cleared.
+	Lasts time.Duration
+}
+
+// Kinds lists all kinds, in the order of the reference.
+func Kinds() []Meaning { return table }
+
+var kinds = func() map[Kind]*Meaning {
+	all := make(map[Kind]*Meaning, len(table))
+	for i := range table {
+		all[table[i].Kind] = &table[i]
+	}
+	return all
+}()
+
+// looked is how long a report is good for that is renewed every few seconds.
+const looked = time.Minute
+
+var table = []Meaning{
+	{
+		Kind: CredentialRefused, Severity: Critical, Object: "provider",
+		Means: "A provider answers 401 or 403, or Penstock's credential for it cannot be read. Callers of its models get provider_credential_refused.",
+		Do: "Look at the record of a failed call (`penstock explain`) for the provider's own words. Renew the credential where the reference in " +
+			"`providers.NAME.credential` leads: it is read again within a second, without a reload. It is resolved by the first call that the provider answers.",
+		Calm: time.Minute,
+	},
+	{
+		Kind: ProviderDown, Severity: Critical, Object: "provider",
+		Means: "For five minutes nearly every try at a provider failed: at least 10 tries, nine in ten of them with connection errors, timeouts or server errors.",
+		Do: "Look at the provider's own status page and at `penstock_tries_total` by reason. Models with a second target go on; for the others " +
+			"put another target first, or take the provider out of the file.",
+		For: time.Minute, Calm: 2 * time.Minute, Lasts: looked,
+	},
+	{
+		Kind: ModelErrors, Severity: Warning, Object: "model",
+		Means: "For five minutes many answers of a model were errors that the caller did not make: at least 20 calls, one in five of them.",
+		Do:    "`penstock explain` one of them: it names each try and why it failed. Add a target, or raise the timer that fires.",
+		For:   time.Minute, Calm: 2 * time.Minute, Lasts: looked,
+	},
+	{
+		Kind: ModelUnpriced, Severity: Warning, Object: "target",
+		Means: "A target without a price is answering: what it costs is in no sum, and no budget can hold it.",
+		Do:    "`penstock price list --missing`, then `penstock price set PROVIDER/MODEL --input DOLLARS --output DOLLARS`. It is resolved when no such call has come for an hour.",
+		Calm:  time.Minute, Lasts: time.Hour,
+	},
+	{
+		Kind: StoreDown, Severity: Critical,
+		Means: "The store does not answer. Keys cannot be checked for longer than `auth.max_stale`: then every call is answered 503. Records wait in the journal.",
+		Do:    "Look at the log for the store's own words; at its disk, its load and who else holds it. Penstock tries on; it needs no restart.",
+		For:   5 * time.Second, Calm: 30 * time.Second, Lasts: looked,
+	},
+	{
+		Kind: RecordsWaiting, Severity: Warning,
+		Means: "Records wait in the journal for the store: more than `alerts.backlog`, or the oldest for longer than `alerts.backlog_age`. Calls go on; sums and records lag.",
+		Do: "Look at the store's disk and load. If it grows on, the journal fills (`penstock_journal_free_bytes`) and calls are refused: " +
+			"mend the store before that.",
+		For: 10 * time.Second, Calm: time.Minute, Lasts: looked,
+	},
+	{
+		Kind: JournalFailing, Severity: Critical,
+		Means: "The journal cannot be written, or is nearly full. No record could be kept, so calls are refused with 503.",
+		Do:    "Free space on the disk of the data directory, or mend it. Penstock notices by itself within a second.",
+		Calm:  30 * time.Second, Lasts: looked,
+	},
+	{
+		Kind: DiskLow, Severity: Critical, Object: "directory",
+		Means: "The disk of the data directory has less free than `alerts.disk_free`.",
+		Do:    "Free space or grow the disk before it is full: then records cannot be written, and calls are refused.",
+		For:   10 * time.Second, Calm: time.Minute, Lasts: looked,
+	},
+	{
+		Kind: CertificateEnds, Severity: Warning, Object: "setting, and within how many days",
+		Means: "The certificate of a listener ends within 30 days; told again at 7.",
+		Do:    "Put the new one where `tls.cert` and `tls.key` point: it is taken up within a second, without a restart.",
+		Calm:  time.Minute, Lasts: looked,
+	},
+	{
+		Kind: CertificateOver, Severity: Critical, Object: "setting",
+		Means: "The certificate of a listener ends within a day, or has ended: clients refuse it then.",
+		Do:    "As above, now.",
+		Calm:  time.Minute, Lasts: looked,
+	},
+	{
+		Kind: ReloadFailed, Severity: Warning,
+		Means: "The configuration file has changed and could not be taken over; what was in force before stays.",
+		Do:    "`penstock status` says why. Mend the file, or `penstock config rollback -c FILE`.",
+		For:   10 * time.Second, Calm: 5 * time.Second, Lasts: looked,
+	},
+	{
+		Kind: DescriptorsLow, Severity: Warning,
+		Means: "Nine in ten of the connections that the limit on open files allows are in use, or connections were closed for want of it.",
+		Do:    "Raise the limit (`ulimit -n`, `LimitNOFILE=` of the unit) and restart, add a replica, or look for clients that open connections and do not use them again.",
+		For:   10 * time.Second, Calm: 2 * time.Minute, Lasts: looked,
+	},
+	{
+		Kind: ClockJumped, Severity: Warning,
+		Means: "The machine's clock was set by more than two seconds. Durations are not affected; times in records are, and the ends of days and months.",
+		Do:    "Look at the time service of the machine. It is resolved by itself after ten minutes without another jump.",
+		Calm:  time.Minute, Lasts: 10 * time.Minute,
+	},
+	{
+		Kind: Test, Severity: Info,
+		Means: "Somebody ran `penstock alert test`.",
+		Do:    "Nothing. It is sent once, as raised, and never resolved.",
+	},
+}
