@@ -24,6 +24,7 @@ import (
 	"github.com/penstock/penstock/internal/penstocktest"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 const openapiFile = "../../api/openapi.yaml"
@@ -149,22 +150,28 @@ func response(meaning string, schema any) yaml.MapSlice {
 
 // reflector makes schemas of types. Those of answers allow further members, for later versions.
 func (d *description) reflector(more bool) *jsonschema.Reflector {
-	r := &jsonschema.Reflector{Anonymous: true, AllowAdditionalProperties: more, Namer: d.name, LookupComment: listComment}
-	r.Mapper = func(t reflect.Type) *jsonschema.Schema {
-		switch t {
-		case reflect.TypeFor[jsontext.Value]():
-			return &jsonschema.Schema{Type: "object"}
-		case reflect.TypeFor[audit.Hash]():
-			return &jsonschema.Schema{Type: "string", Pattern: "^[0-9a-f]{64}$"}
-		}
-		return nil
-	}
+	r := &jsonschema.Reflector{Anonymous: true, AllowAdditionalProperties: more, Namer: d.name, LookupComment: listComment, Mapper: textual}
 	for _, pkg := range []string{".", "../usage", "../pipeline", "../llm", "../audit"} {
 		if err := r.AddGoComments("github.com/penstock/penstock/internal/admin", pkg); err != nil {
 			d.t.Fatal(err)
 		}
 	}
 	return r
+}
+
+// textual are the types whose JSON is not what they look like in Go.
+func textual(t reflect.Type) *jsonschema.Schema {
+	switch t {
+	case reflect.TypeFor[jsontext.Value]():
+		return &jsonschema.Schema{Type: "object"}
+	case reflect.TypeFor[audit.Hash]():
+		return &jsonschema.Schema{Type: "string", Pattern: "^[0-9a-f]{64}$"}
+	case reflect.TypeFor[w3c.TraceID]():
+		return &jsonschema.Schema{Type: "string", Pattern: "^([0-9a-f]{32})?$"}
+	case reflect.TypeFor[w3c.SpanID]():
+		return &jsonschema.Schema{Type: "string", Pattern: "^([0-9a-f]{16})?$"}
+	}
+	return nil
 }
 
 // otherNames are those of types whose own say too little outside of their package.

@@ -12,6 +12,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/wire/openai"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // exchange serves a route that calls a model: read, decode, hand to the pipeline, write. What cannot be read or decoded
@@ -20,7 +21,7 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 	return func(g *Gateway, w http.ResponseWriter, r *http.Request, c *call) {
 		x := &pipeline.Exchange{
 			ID: c.id, Received: c.received, Caller: c.grant.Caller, Dialect: llm.OpenAI, Op: op,
-			ClientID: clip(r.Header.Get("X-Request-Id")),
+			ClientID: clip(r.Header.Get("X-Request-Id")), Trace: c.traceContext(r.Header),
 		}
 		ctx := r.Context()
 		options := callerOptions(x, r.Header)
@@ -44,6 +45,18 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 		}
 		g.answer(ctx, w, x, c)
 	}
+}
+
+// traceContext is the client's, else that of a trace which begins here.
+func (c *call) traceContext(h http.Header) w3c.Context {
+	if sent := w3c.Read(h); !sent.IsZero() {
+		return sent
+	}
+	own := w3c.Context{Trace: c.trace, Flags: w3c.Random}
+	if c.runtime.Sample != nil && c.runtime.Sample(own.Trace) {
+		own.Flags |= w3c.Sampled
+	}
+	return own
 }
 
 func decode(op llm.Operation, body []byte) (*llm.Request, error) {

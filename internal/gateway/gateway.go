@@ -23,6 +23,7 @@ import (
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/usage"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // Keys checks presented keys. Errors are faults.
@@ -41,6 +42,9 @@ type Runtime struct {
 	Table   *route.Table
 	Handler pipeline.Handler
 	Limits  Limits
+	// Sample says whether a trace that begins here is recorded; nil says never. Traces that callers began are recorded if
+	// they say so.
+	Sample func(w3c.TraceID) bool
 }
 
 // Options are what a Gateway works with for all of its life.
@@ -97,6 +101,7 @@ func Routes() []Route {
 // A call is what is known of a request before its body is read.
 type call struct {
 	id       string
+	trace    w3c.TraceID // its own, if the client is in none
 	received time.Time
 	grant    *auth.Grant // nil on open routes
 	runtime  *Runtime
@@ -142,7 +147,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	open := g.open.Add(1)
 	defer g.open.Add(-1)
 	now := time.Now()
-	c := &call{id: newID(now), received: now, runtime: g.runtime.Load()}
+	c := &call{received: now, runtime: g.runtime.Load()}
+	c.id, c.trace = pipeline.NewID(now)
 	c.values = c.room[:0]
 	c.set(w, "X-Request-Id", c.id)
 	defer g.survive(w, c)

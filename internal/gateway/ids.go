@@ -1,28 +1,11 @@
 package gateway
 
 import (
-	"encoding/binary"
-	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
 	"unicode"
-
-	"github.com/oklog/ulid/v2"
 )
-
-// newID makes an exchange's id: "ex_" and a ULID, so that ids sort by time. The random half comes from the runtime's
-// ChaCha8 generator, which is seeded by the system and needs no lock.
-func newID(now time.Time) string {
-	var id ulid.ULID
-	_ = id.SetTime(uint64(now.UnixMilli())) // fails in the year 10889
-	binary.BigEndian.PutUint64(id[6:], rand.Uint64())
-	binary.BigEndian.PutUint16(id[14:], uint16(rand.Uint32()))
-	var text [3 + ulid.EncodedSize]byte
-	copy(text[:], "ex_")
-	_ = id.MarshalTextTo(text[3:])
-	return string(text[:])
-}
 
 // clip shortens text that a client made up, and takes out what cannot be seen, for errors and records.
 func clip(s string) string {

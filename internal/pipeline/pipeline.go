@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // A Handler answers an exchange. An error means that no event was produced, so the caller may still choose another
@@ -50,6 +51,7 @@ type Exchange struct {
 	Op       llm.Operation // gateway
 	ClientID string        // gateway: the client's own request id, as sent
 	Tags     []string      // gateway: from X-Penstock-Tags
+	Trace    w3c.Context   // gateway: the client's, else of a trace of its own, then without a span
 	Deadline time.Time     // gateway: the client's, zero if none
 
 	Tries     []Try      // route

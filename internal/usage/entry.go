@@ -11,6 +11,7 @@ import (
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // The kinds of journal entries. Each holds a Record, as far as it is known by then.
@@ -24,7 +25,11 @@ const (
 // An entry's payload is a version, then the fields in the order of appendRecord, without names: numbers as varints, texts
 // and lists behind their length. This costs a tenth of JSON, on the request's path and in the worker. Whoever changes the
 // fields makes another version and keeps reading the older ones.
-const entryVersion = 1
+const (
+	entryVersion = 2
+	// firstVersion knew no traces.
+	firstVersion = 1
+)
 
 // maxText is how much of a text a record keeps, in bytes. Callers and providers write into it.
 const maxText = 4096
@@ -60,6 +65,7 @@ func appendRecord(b []byte, r *Record) []byte {
 	b = appendInt(b, r.Timings.FirstNS)
 	b = appendInt(b, r.Timings.OverheadNS)
 	b = appendText(b, r.ClientID)
+	b = appendTrace(b, r)
 	b = appendInt(b, int64(len(r.Tags)))
 	for _, tag := range r.Tags {
 		b = appendText(b, tag)
@@ -73,6 +79,21 @@ func appendRecord(b []byte, r *Record) []byte {
 		b = appendText(b, r.Stages[i].Stage)
 		b = appendText(b, r.Stages[i].Decision)
 		b = appendInt(b, r.Stages[i].TookNS)
+	}
+	return b
+}
+
+// appendTrace appends what is known of the trace, behind a byte that says what that is.
+func appendTrace(b []byte, r *Record) []byte {
+	b = append(b, flags(!r.Trace.IsZero(), !r.ParentSpan.IsZero(), r.TraceState != "")|byte(r.TraceFlags)<<4)
+	if !r.Trace.IsZero() {
+		b = append(b, r.Trace[:]...)
+	}
+	if !r.ParentSpan.IsZero() {
+		b = append(b, r.ParentSpan[:]...)
+	}
+	if r.TraceState != "" {
+		b = appendText(b, r.TraceState)
 	}
 	return b
 }
@@ -157,6 +178,7 @@ func decodeRecord(payload string) (*Record, error) {
 	r.CostNano = llm.Money(d.int())
 	r.Timings = Timings{TotalNS: d.int(), FirstNS: d.int(), OverheadNS: d.int()}
 	r.ClientID = d.text()
+	d.trace(r)
 	r.Tags = list(&d, (*decoder).text)
 	r.Tries = list(&d, (*decoder).try)
 	r.Stages = list(&d, func(d *decoder) pipeline.Decision {
@@ -173,13 +195,15 @@ func decodeRecord(payload string) (*Record, error) {
 
 // A decoder reads fields one after the other. After an error it gives zero values.
 type decoder struct {
+	made byte // the entry's version
 	rest string
 	err  error
 }
 
 func (d *decoder) version() {
-	if v := d.byte(); d.err == nil && v != entryVersion {
-		d.fail(fmt.Errorf("%w: version %d, this one reads %d", errNewer, v, entryVersion))
+	d.made = d.byte()
+	if d.err == nil && (d.made < firstVersion || d.made > entryVersion) {
+		d.fail(fmt.Errorf("%w: version %d, this one reads %d", errNewer, d.made, entryVersion))
 	}
 }
 
@@ -231,6 +255,34 @@ func (d *decoder) text() string {
 		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 	}
 	return s
+}
+
+// fill reads as many bytes as there is room for.
+func (d *decoder) fill(b []byte) {
+	if len(d.rest) < len(b) {
+		d.fail(errGarbled)
+		return
+	}
+	copy(b, d.rest)
+	d.rest = d.rest[len(b):]
+}
+
+// trace is the inverse of appendTrace.
+func (d *decoder) trace(r *Record) {
+	if d.made == firstVersion {
+		return
+	}
+	bits := d.byte()
+	r.TraceFlags = w3c.Flags(bits >> 4)
+	if bits&1 != 0 {
+		d.fill(r.Trace[:])
+	}
+	if bits&2 != 0 {
+		d.fill(r.ParentSpan[:])
+	}
+	if bits&4 != 0 {
+		r.TraceState = d.text()
+	}
 }
 
 func (d *decoder) usage() llm.Usage {

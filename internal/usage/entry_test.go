@@ -2,6 +2,7 @@ package usage
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 func fullRecord() *Record {
@@ -22,6 +24,7 @@ func fullRecord() *Record {
 		Stream: true, Status: 200, Error: &Error{Code: "timeout", Message: "Too late.", Detail: "of 10.0.0.7"},
 		Usage: u, CostNano: 2_012_000, Unpriced: true, Timings: Timings{TotalNS: 1_553_000_000, FirstNS: 551_000_000, OverheadNS: 900_000},
 		Tags: []string{"blue", "green"}, ClientID: "client-1", Replayed: true,
+		Trace: w3c.TraceID{1, 15: 16}, ParentSpan: w3c.SpanID{1, 7: 8}, TraceFlags: w3c.Sampled, TraceState: "vendor=1",
 		Tries: []pipeline.Try{
 			{ID: "ex_01K97K2QJ4Z0-1", Target: "openai/gpt-5-mini", StartNS: 600_000, TookNS: 312_000_000, Status: 429,
 				Reason: "status", Detail: "status: too many", Outcome: pipeline.Released, Unpriced: true},
@@ -63,6 +66,9 @@ func TestEveryRecordSurvivesTheJournal(t *testing.T) {
 			User: text.Draw(t, "user"), Model: text.Draw(t, "model"), Target: text.Draw(t, "target"), Stream: rapid.Bool().Draw(t, "stream"),
 			Status: rapid.IntRange(0, 599).Draw(t, "status"), Usage: usage.Draw(t, "usage"), CostNano: llm.Money(rapid.Int64().Draw(t, "cost")),
 			Unpriced: rapid.Bool().Draw(t, "unpriced"), Replayed: rapid.Bool().Draw(t, "replayed"), Timings: rapid.Make[Timings]().Draw(t, "timings"),
+			Trace:      w3c.TraceID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "trace")),
+			ParentSpan: w3c.SpanID(rapid.SliceOfN(rapid.Byte(), 8, 8).Draw(t, "span")),
+			TraceFlags: w3c.Flags(rapid.IntRange(0, 15).Draw(t, "flags")), TraceState: text.Draw(t, "state"),
 			Tags: rapid.SliceOfN(text, 0, 20).Draw(t, "tags"), Tries: rapid.SliceOfN(try, 0, 20).Draw(t, "tries"),
 		}
 		if rapid.Bool().Draw(t, "failed") {
@@ -113,6 +119,25 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 	}
 	if _, err := entryID(string(b)); !errors.Is(err, errNewer) {
 		t.Errorf("got %v, want %v", err, errNewer)
+	}
+}
+
+// TestEntriesOfTheFirstVersionAreRead reads what a Penstock wrote that knew no traces: its journal may hold records that
+// the store does not have yet.
+func TestEntriesOfTheFirstVersionAreRead(t *testing.T) {
+	t.Parallel()
+	payload, err := os.ReadFile("testdata/version1.entry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRecord(string(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fullRecord()
+	want.Trace, want.ParentSpan, want.TraceFlags, want.TraceState = w3c.TraceID{}, w3c.SpanID{}, 0, ""
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -25,6 +25,7 @@ func (r *Recorder) log(rec *Record) {
 	}
 	r.o.Log.LogAttrs(ctx, slog.LevelInfo, "exchange",
 		slog.String("exchange", rec.ID),
+		slog.String("trace", rec.Trace.String()),
 		slog.String("project", rec.Project),
 		slog.String("key", rec.Key),
 		slog.String("op", string(rec.Op)),

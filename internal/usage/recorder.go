@@ -36,6 +36,12 @@ type Options struct {
 	// Seen, if set, is shown every record when its exchange is over. It is called on the request's path, and must neither
 	// wait nor keep the record.
 	Seen func(*Record)
+
+	// Observe is told of every record once, by the writer, shortly before the store gets it: off the request's goroutine,
+	// one call at a time, in the order of the journal. It must not block and must not change the record; it may keep it.
+	// After the end of a process it may be told of the last ones again. It may be nil, and without records it is never
+	// called.
+	Observe func(*Record)
 }
 
 // A Recorder makes records of exchanges: its stage is the outermost of the pipeline, and route tells it of every try.
@@ -116,6 +122,7 @@ func header(x *pipeline.Exchange) Record {
 		ID: x.ID, Time: x.Received.UTC().Truncate(time.Microsecond),
 		Org: x.Caller.Org, Project: x.Caller.Project, Key: x.Caller.Key,
 		Op: x.Op, Dialect: x.Dialect, Tags: x.Tags, ClientID: x.ClientID,
+		Trace: x.Trace.Trace, ParentSpan: x.Trace.Span, TraceFlags: x.Trace.Flags, TraceState: x.Trace.State,
 	}
 	if q := x.Request; q != nil {
 		rec.User, rec.Model, rec.Stream = q.User, q.Model, q.Stream

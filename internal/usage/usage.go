@@ -15,6 +15,7 @@ import (
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // A Record is one exchange for good. Its JSON is a contract (explain --json, /exchanges/{id}).
@@ -35,15 +36,23 @@ type Record struct {
 	Usage   llm.Usage     `json:"usage"`  // over all tries
 	// CostNano is the sum over all priced tries, in nano-dollars. Unpriced says that a try had no price, so that the sum
 	// is not the whole.
-	CostNano llm.Money           `json:"cost_nano"`
-	Unpriced bool                `json:"unpriced"`
-	Timings  Timings             `json:"timings"`
-	Tags     []string            `json:"tags"`
-	ClientID string              `json:"client_request_id,omitempty"`
-	Tries    []pipeline.Try      `json:"tries"`
-	Stages   []pipeline.Decision `json:"stages"`
+	CostNano llm.Money `json:"cost_nano"`
+	Unpriced bool      `json:"unpriced"`
+	Timings  Timings   `json:"timings"`
+	Tags     []string  `json:"tags"`
+	ClientID string    `json:"client_request_id,omitempty"`
+	// Trace is the trace that the exchange is part of: the client's, if it sent one, else one of its own. ParentSpan is the
+	// client's span in it. "" in records of versions that knew no traces.
+	Trace      w3c.TraceID         `json:"trace"`
+	ParentSpan w3c.SpanID          `json:"parent_span,omitzero"`
+	Tries      []pipeline.Try      `json:"tries"`
+	Stages     []pipeline.Decision `json:"stages"`
 	// Replayed says that the record was settled after a restart, from the journal.
 	Replayed bool `json:"replayed,omitempty"`
+
+	// TraceFlags and TraceState are the rest of the trace context. They are for exporters; the store does not keep them.
+	TraceFlags w3c.Flags `json:"-"`
+	TraceState string    `json:"-"`
 }
 
 // An Error is what the caller was told, and the cause for the operator.
@@ -93,6 +102,7 @@ type Filter struct {
 	Project, Key, Model, Target, User, Tag string
 	Status                                 string // "200", "4xx", "5xx", "ok", "error"
 	From, To                               time.Time
+	Trace                                  w3c.TraceID
 	After                                  string // id; continue behind it
 	Limit                                  int
 }

@@ -208,6 +208,11 @@ func (w *Writer) write(ctx context.Context) error {
 	if len(w.batch) == 0 {
 		return nil
 	}
+	if w.r.o.Observe != nil {
+		for _, rec := range w.batch {
+			w.r.o.Observe(rec)
+		}
+	}
 	return w.retry(ctx, "write records", func(ctx context.Context) error {
 		return w.store.AddRecords(ctx, w.j.ID(), w.upTo, w.batch)
 	})
