@@ -76,6 +76,7 @@ var (
 		{"target", "only answered by this target: PROVIDER/MODEL"},
 		{"user", "only of this end user"},
 		{"tag", "only with this tag"},
+		{"trace", "only of this trace: the 32 hexadecimal digits of a W3C trace id"},
 		{"status", "only with this outcome: ok, error, a class such as 4xx, or a status such as 429"},
 	}
 )

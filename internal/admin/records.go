@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/usage"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 func (a *API) exchange(ctx context.Context, c *call) (*usage.Record, error) {
@@ -28,6 +29,12 @@ func (a *API) listExchanges(ctx context.Context, c *call) (list[*usage.Record], 
 	f := usage.Filter{
 		Key: q["key"], Model: q["model"], Target: q["target"], User: q["user"], Tag: q["tag"], Status: q["status"],
 		After: q["after"], Limit: limit + 1,
+	}
+	if q["trace"] != "" {
+		var ok bool
+		if f.Trace, ok = w3c.ParseTraceID(q["trace"]); !ok {
+			return none, badParam("trace", "%s is not a trace id; send its 32 hexadecimal digits.", quote(q["trace"]))
+		}
 	}
 	if f.From, f.To, err = q.span(); err != nil {
 		return none, err

@@ -18,18 +18,27 @@ import (
 )
 
 func (a *app) explainCommand() *cobra.Command {
-	f := &adminFlags{}
+	f, trace := &adminFlags{}, ""
 	c := &cobra.Command{
 		Use:   "explain EXCHANGE",
 		Short: "Say why an exchange went as it did: stages, tries, tokens, money",
 		Long: `Say why an exchange went as it did: what each stage decided, every try, tokens and money.
-The id is the X-Request-Id of the answer.`,
-		Example: "  penstock explain ex_01K97K2QJ8W6T2Z3N5V4M1R0XY",
-		Args:    cobra.ExactArgs(1),
+The id is the X-Request-Id of the answer. With --trace, list the exchanges of a trace instead.`,
+		Example: `  penstock explain ex_01K97K2QJ8W6T2Z3N5V4M1R0XY
+  penstock explain --trace 4bf92f3577b34da6a3ce929d0e0e4736`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if trace != "" {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client(cmd.Context(), f)
 			if err != nil {
 				return err
+			}
+			if trace != "" {
+				return a.explainTrace(cmd.Context(), client, f, trace)
 			}
 			var r usage.Record
 			if err := client.call(cmd.Context(), http.MethodGet, "/exchanges/"+url.PathEscape(args[0]), nil, nil, &r); err != nil {
@@ -43,6 +52,7 @@ The id is the X-Request-Id of the answer.`,
 		},
 	}
 	f.add(c)
+	c.Flags().StringVar(&trace, "trace", "", "list the exchanges of this trace, by its W3C trace id (32 hexadecimal digits)")
 	return c
 }
 
@@ -60,6 +70,9 @@ func (a *app) explain(w io.Writer, r *usage.Record) {
 		a.explainTry(w, r, i)
 	}
 	p("  tokens  %s", tokenWords(r.Usage))
+	if !r.Trace.IsZero() {
+		p("  trace   %s%s", r.Trace, parentWords(r))
+	}
 	if len(r.Tags) > 0 {
 		p("  tags    %s", clean(strings.Join(r.Tags, ", ")))
 	}
@@ -69,6 +82,14 @@ func (a *app) explain(w io.Writer, r *usage.Record) {
 			p("  cause   %s", clean(r.Error.Detail))
 		}
 	}
+}
+
+// parentWords says whose the trace is.
+func parentWords(r *usage.Record) string {
+	if r.ParentSpan.IsZero() {
+		return ""
+	}
+	return ", the caller's, below its span " + r.ParentSpan.String()
 }
 
 func headline(r *usage.Record) string {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 func openTest(tb testing.TB) *Store {
@@ -60,6 +62,10 @@ func workload(n int) *usage.Record {
 	if r.IntN(33) == 0 {
 		rec.Status, rec.Error = 502, &usage.Error{Code: "provider_failed", Message: "1 target tried, none answered: openai 503."}
 	}
+	if n%3 == 0 {
+		binary.BigEndian.PutUint64(rec.Trace[:], r.Uint64())
+		binary.BigEndian.PutUint64(rec.Trace[8:], r.Uint64())
+	}
 	return rec
 }
 
@@ -95,6 +101,36 @@ func BenchmarkAddRecords(b *testing.B) {
 				spent += cpu() - began
 			}
 			b.ReportMetric(spent/float64(b.N), "cpu-ns/row")
+		})
+	}
+}
+
+// BenchmarkAddTracedRecords is BenchmarkAddRecords where every caller sends a trace, whose index is then written too: the
+// price of finding it.
+func BenchmarkAddTracedRecords(b *testing.B) {
+	for _, traced := range []bool{false, true} {
+		b.Run(fmt.Sprint("traced=", traced), func(b *testing.B) {
+			s := openTest(b)
+			var spent float64
+			for n := 0; n < b.N; n += 500 {
+				b.StopTimer()
+				records := workloads(n, 500)
+				for _, r := range records {
+					r.Trace = w3c.TraceID{}
+					if traced {
+						binary.BigEndian.PutUint64(r.Trace[:], rand.Uint64())
+						binary.BigEndian.PutUint64(r.Trace[8:], rand.Uint64())
+					}
+				}
+				began := cpu()
+				b.StartTimer()
+				if err := s.AddRecords(b.Context(), "j", int64(n), records); err != nil {
+					b.Fatal(err)
+				}
+				spent += cpu() - began
+			}
+			b.ReportMetric(spent/float64(b.N), "cpu-ns/row")
+			b.ReportMetric(float64(s.Status().Bytes)/float64(b.N), "disk-B/row")
 		})
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // TestMillion is how the store feels with a million exchanges in it. It takes minutes and 2 GB of disk, so it runs only
@@ -34,7 +36,9 @@ func TestMillion(t *testing.T) {
 	first, middle := workload(10), workload(500_000)
 	rare := workload(123_456)
 	rare.ID, rare.User, rare.Model, rare.Tags = "ex_rare", "rare", "rare", []string{"rare"}
-	if err := s.AddRecords(t.Context(), "j", 1, []*usage.Record{rare}); err != nil {
+	alone := *rare
+	alone.ID, alone.Trace = pipeline.NewID(rare.Time)
+	if err := s.AddRecords(t.Context(), "j", 1, []*usage.Record{rare, &alone}); err != nil {
 		t.Fatal(err)
 	}
 	for name, f := range map[string]usage.Filter{
@@ -53,6 +57,9 @@ func TestMillion(t *testing.T) {
 		"a rare user":                  {User: "rare"},
 		"a rare model, as an error":    {Model: "rare", Status: "error"},
 		"a user of one project":        {User: "user-77", Project: first.Project},
+		"a caller's trace":             {Trace: workload(600_000).Trace},
+		"an exchange's own trace":      {Trace: alone.Trace},
+		"a trace that is nowhere":      {Trace: w3c.TraceID{1}},
 		"a day long ago":               {From: first.Time, To: first.Time.Add(time.Minute)},
 		"project's errors of a minute": {Project: first.Project, Status: "5xx", From: middle.Time, To: middle.Time.Add(time.Minute)},
 	} {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -28,7 +29,7 @@ const (
 
 // exchangeColumns are the columns of an exchange, in the order of row.values.
 const exchangeColumns = "seq, id, time, org, project, key_id, end_user, model, target, op, error, status, failed, stream, " +
-	"input, output, cached_input, cache_write, reasoning, estimated, cost_nano, unpriced, total_ns, first_ns, cost_unknown, overhead_ns"
+	"input, output, cached_input, cache_write, reasoning, estimated, cost_nano, unpriced, total_ns, first_ns, cost_unknown, overhead_ns, trace"
 
 // What writing records runs. All of it is prepared once.
 var (
@@ -322,7 +323,15 @@ func (r *row) values(args []any) []any {
 	return append(args, r.seq, r.ID, r.micros(), r.names[0], r.names[1], r.names[2], r.names[3], r.names[4], r.names[5],
 		r.names[6], r.names[7], int64(r.Status), flag(r.failed()), flag(r.Stream), max(u.Input, 0), max(u.Output, 0), max(u.CachedInput, 0),
 		max(u.CacheWrite, 0), max(u.Reasoning, 0), flag(u.Estimated), max(int64(r.CostNano), 0), flag(r.Unpriced), max(t.TotalNS, 0),
-		max(t.FirstNS, 0), flag(r.CostUnknown()), max(t.OverheadNS, 0))
+		max(t.FirstNS, 0), flag(r.CostUnknown()), max(t.OverheadNS, 0), r.trace())
+}
+
+// trace is the trace of others that the exchange is part of, nil if it is in none.
+func (r *row) trace() any {
+	if r.Trace.IsZero() || pipeline.IDOfTrace(r.Trace) == r.ID {
+		return nil
+	}
+	return r.Trace[:]
 }
 
 // micros is when the exchange began; nothing begins before 1970.

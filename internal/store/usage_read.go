@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // defaultLimit is how many records a filter without a limit gives.
@@ -101,6 +103,17 @@ func (q *search) where() string {
 	return " WHERE " + strings.Join(q.conditions, " AND ")
 }
 
+// inTrace looks for a trace: one that callers named, or that of an exchange which is in none.
+func (q *search) inTrace(trace w3c.TraceID) {
+	if trace.IsZero() {
+		return
+	}
+	named, own := trace[:], pipeline.IDOfTrace(trace)
+	q.and("b.block IN (SELECT seq / "+blockText+" FROM exchanges WHERE trace = ? UNION SELECT seq / "+blockText+
+		" FROM exchanges WHERE id = ? AND trace IS NULL)", named, own)
+	q.and("(e.trace = ? OR e.id = ? AND e.trace IS NULL)", named, own)
+}
+
 // span looks between two times.
 func (q *search) span(from, to time.Time) {
 	if !from.IsZero() {
@@ -129,6 +142,7 @@ func (s *Store) search(ctx context.Context, f usage.Filter) (*search, error) {
 		q.inBlock(id)
 		q.and(c.condition, id)
 	}
+	q.inTrace(f.Trace)
 	known, err := s.searchStatus(ctx, q, f.Status)
 	if err != nil || !known {
 		return nil, err

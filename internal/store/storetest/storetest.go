@@ -58,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"journal positions":           testJournalPositions,
 		"odd records":                 testOddRecords,
 		"filters":                     testFilters,
+		"traces":                      testTraces,
 		"records against a model":     testRecordsAgainstModel,
 		"sums":                        testSums,
 		"sums of absurd numbers":      testAbsurdSums,

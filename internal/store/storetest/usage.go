@@ -17,6 +17,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // record is an exchange that was answered.
@@ -35,6 +36,7 @@ func whole(id string) *usage.Record {
 	r.Usage = llm.Usage{Input: 812, Output: 240, CachedInput: 100, CacheWrite: 7, Reasoning: 50, Estimated: true}
 	r.CostNano, r.Unpriced = 2_012_000, true
 	r.Timings = usage.Timings{TotalNS: 1_553_000_000, FirstNS: 238_000_000, OverheadNS: 900_000}
+	r.Trace, r.ParentSpan = w3c.TraceID{0x4b, 15: 0x36}, w3c.SpanID{7: 0xb7}
 	r.Tags, r.ClientID, r.Replayed = []string{"team-a", "é"}, "their-id", true
 	r.Tries = []pipeline.Try{{
 		ID: "try_1", Target: "openai/gpt-5", StartNS: 1, TookNS: 2, FirstNS: 3, Status: 429, Reason: "status", Detail: "slow down",

@@ -15,6 +15,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // testRecordsAgainstModel writes random records in random batches and asks random questions, which a loop in Go answers
@@ -59,6 +60,8 @@ func testRecordsAgainstModel(t *testing.T, s Store) {
 
 var groups = []string{"org", "project", "key", "user", "model", "target", "tag", "day"}
 
+var traces = []w3c.TraceID{{}, {}, {15: 1}, {0: 1}}
+
 func drawRecord(t *rapid.T, project string, run int) *usage.Record {
 	r := record(fmt.Sprintf("ex_%d_%d", run, rapid.IntRange(0, 300).Draw(t, "id")))
 	r.Project = project
@@ -81,6 +84,7 @@ func drawRecord(t *rapid.T, project string, run int) *usage.Record {
 	for range rapid.IntRange(0, 2).Draw(t, "tries") {
 		r.Tries = append(r.Tries, pipeline.Try{Outcome: outcome.Draw(t, "outcome")})
 	}
+	r.Trace = rapid.SampledFrom(traces).Draw(t, "trace")
 	r.CostNano, r.Unpriced = llm.Money(rapid.Int64Range(0, 1e9).Draw(t, "cost")), rapid.Bool().Draw(t, "unpriced")
 	return r
 }
@@ -89,6 +93,7 @@ func drawFilter(t *rapid.T, project string) usage.Filter {
 	f := usage.Filter{Project: project, Limit: rapid.IntRange(1, 300).Draw(t, "limit")}
 	maybe := func(values ...string) string { return rapid.SampledFrom(append(values, "", "", "")).Draw(t, "filter") }
 	f.Key, f.Model, f.Target, f.User, f.Tag = maybe("k1", "k3"), maybe("a", "c"), maybe("x/a"), maybe("u1"), maybe("t1", "t3")
+	f.Trace = rapid.SampledFrom(traces).Draw(t, "filter")
 	f.Status = maybe("ok", "error", "4xx", "5xx", "200", "429")
 	if rapid.Bool().Draw(t, "from?") {
 		f.From = day.Add(time.Duration(rapid.IntRange(0, 72).Draw(t, "from")) * time.Hour)
@@ -103,7 +108,7 @@ func filtered(model []*usage.Record, f usage.Filter) (found []*usage.Record) {
 	is := func(want, have string) bool { return want == "" || want == have }
 	for _, r := range slices.Backward(model) {
 		if is(f.Key, r.Key) && is(f.Model, r.Model) && is(f.Target, r.Target) && is(f.User, r.User) &&
-			(f.Tag == "" || slices.Contains(r.Tags, f.Tag)) && hasStatus(r, f.Status) && within(r.Time, f.From, f.To) && len(found) < f.Limit {
+			(f.Trace.IsZero() || f.Trace == r.Trace) && (f.Tag == "" || slices.Contains(r.Tags, f.Tag)) && hasStatus(r, f.Status) && within(r.Time, f.From, f.To) && len(found) < f.Limit {
 			found = append(found, r)
 		}
 	}
