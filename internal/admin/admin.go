@@ -35,6 +35,7 @@ type Options struct {
 	Catalog *catalog.Catalog
 	Records usage.Store
 	Audit   audit.Store
+	Keeper  *audit.Keeper
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync func(context.Context) error
 	// Routes tells what answers for which model at the moment.

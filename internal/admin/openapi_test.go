@@ -177,7 +177,8 @@ func textual(t reflect.Type) *jsonschema.Schema {
 // otherNames are those of types whose own say too little outside of their package.
 var otherNames = map[reflect.Type]string{
 	reflect.TypeFor[llm.Usage](): "Tokens", reflect.TypeFor[usage.Error](): "RecordError", reflect.TypeFor[pipeline.Decision](): "StageDecision",
-	reflect.TypeFor[audit.Entry](): "AuditEntry", reflect.TypeFor[audit.Head](): "AuditHead",
+	reflect.TypeFor[audit.Entry](): "AuditEntry", reflect.TypeFor[audit.State](): "AuditState", reflect.TypeFor[audit.Break](): "AuditBreak",
+	reflect.TypeFor[audit.Actor](): "AuditActor",
 }
 
 // name is a type's own name; a page of things is called ThingList.
@@ -347,7 +348,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		if good.status != e.Status {
 			t.Errorf("%s %s: %d %s", e.Method, e.Path, good.status, good.body)
 		}
-		if e.Path == "/metrics" {
+		if e.Out == reflect.TypeFor[http.Handler]() {
 			continue
 		}
 		if err := c.check(good.body, append(at, "responses", strconv.Itoa(e.Status))...); err != nil {

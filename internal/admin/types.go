@@ -195,7 +195,9 @@ type Status struct {
 	ConfigError    string    `json:"config_error,omitzero"` // of the last reload; left out if it succeeded
 	Models         int       `json:"models"`
 	Providers      int       `json:"providers"`
-	JournalBacklog int64     `json:"journal_backlog_bytes"` // records that wait for the store
+	JournalBacklog int64     `json:"journal_backlog_bytes"`  // records that wait for the store
+	AuditIntact    bool      `json:"audit_intact"`           // no bad entry was found in the audit chain
+	AuditProblem   string    `json:"audit_problem,omitzero"` // the first bad entry, or why checkpoints do not get where they should go
 }
 
 // Health is the answer of the probes.

@@ -23,19 +23,22 @@ type Action string
 
 // The actions. A new one is a line here, a line in docs/audit.md, and the store method that appends it.
 const (
-	AdminKeyMade Action = "admin_key.create" // by the process itself, at its first start
-	ProjectMade  Action = "project.create"
-	ProjectSet   Action = "project.set"
-	KeyMade      Action = "key.create"
-	KeyRevoked   Action = "key.revoke"
-	KeyRotated   Action = "key.rotate"
-	PricesSet    Action = "price.set"
+	AdminKeyMade  Action = "admin_key.create" // by the process itself, at its first start
+	ProjectMade   Action = "project.create"
+	ProjectSet    Action = "project.set"
+	KeyMade       Action = "key.create"
+	KeyRevoked    Action = "key.revoke"
+	KeyRotated    Action = "key.rotate"
+	PricesSet     Action = "price.set"
+	ConfigTaken   Action = "config.load"      // by the process: at its start, and when the file changed
+	Checkpointed  Action = "audit.checkpoint" // on demand; those by the clock leave no entry
+	ChainExported Action = "audit.export"
 )
 
 // Actions lists all actions.
 func Actions() []Action {
 	return []Action{
-		AdminKeyMade, ProjectMade, ProjectSet, KeyMade, KeyRevoked, KeyRotated, PricesSet,
+		AdminKeyMade, ProjectMade, ProjectSet, KeyMade, KeyRevoked, KeyRotated, PricesSet, ConfigTaken, Checkpointed, ChainExported,
 	}
 }
 

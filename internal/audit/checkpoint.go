@@ -39,6 +39,15 @@ func Sign(head Head, at time.Time, key ed25519.PrivateKey) Checkpoint {
 	return c
 }
 
+// source says where the knowledge is from: one without a signature is what this process has seen itself.
+func (c *Checkpoint) source() string {
+	at := c.Time.UTC().Format("2006-01-02 15:04:05 UTC")
+	if c.Signature == "" {
+		return "the verification of " + at
+	}
+	return "the checkpoint of " + at
+}
+
 // message is what is signed.
 func (c *Checkpoint) message() []byte {
 	b := field([]byte(checkpointDomain), jsontext.Value(c.Chain))

@@ -36,8 +36,7 @@ func NewVerifier(from Head, points []Checkpoint) (*Verifier, error) {
 	v := &Verifier{at: from, sealed: from.Seq}
 	for _, p := range points {
 		if p.Chain != from.Chain {
-			return nil, broken(0, "the checkpoint of %s is about the chain %s, and this is %s: the store is not the one that was signed",
-				p.Time.UTC().Format("2006-01-02 15:04"), p.Chain, chainName(from.Chain))
+			return nil, broken(0, "%s has seen the chain %s, and this is %s: another store is in its place", p.source(), p.Chain, chainName(from.Chain))
 		}
 		if p.Seq > from.Seq || p.Seq == from.Seq && from.Seq > 0 {
 			v.ahead = append(v.ahead, p)
@@ -52,6 +51,18 @@ func chainName(id string) string {
 		return "empty"
 	}
 	return id
+}
+
+// Skip goes to an entry over others that are left out on purpose, as in an export of a part. What is left out is not
+// verified, and checkpoints of it say nothing.
+func (v *Verifier) Skip(e *Entry) {
+	if e.Seq <= v.at.Seq+1 {
+		return
+	}
+	v.at.Seq, v.at.Hash = e.Seq-1, e.Prev
+	for len(v.ahead) > 0 && v.ahead[0].Seq < e.Seq {
+		v.ahead = v.ahead[1:]
+	}
 }
 
 // At is the last entry that was found good.
@@ -92,8 +103,8 @@ func (v *Verifier) pass() error {
 	for len(v.ahead) > 0 && v.ahead[0].Seq == v.at.Seq {
 		p := v.ahead[0]
 		if p.Hash != v.at.Hash {
-			return broken(v.sealed+1, "entry %d is not the one that the checkpoint of %s has signed: from entry %d on, something was altered and the chain made anew",
-				p.Seq, p.Time.UTC().Format("2006-01-02 15:04"), v.sealed+1)
+			return broken(v.sealed+1, "entry %d is not the one that %s has seen: from entry %d on, something was altered and the chain made anew",
+				p.Seq, p.source(), v.sealed+1)
 		}
 		v.sealed, v.ahead = p.Seq, v.ahead[1:]
 	}
@@ -106,8 +117,8 @@ func (v *Verifier) End(head Head) error {
 	switch n := len(v.ahead); {
 	case n > 0:
 		p := v.ahead[n-1]
-		return broken(v.at.Seq+1, "the chain ends with entry %d, and the checkpoint of %s has signed entry %d: its end was cut off, or an older copy was put back",
-			v.at.Seq, p.Time.UTC().Format("2006-01-02 15:04"), p.Seq)
+		return broken(v.at.Seq+1, "the chain ends with entry %d, and %s has seen entry %d: its end was cut off, or an older copy was put back",
+			v.at.Seq, p.source(), p.Seq)
 	case head.Seq > v.at.Seq:
 		return broken(v.at.Seq+1, "the chain ends with entry %d, and %d were written: its end was cut off", v.at.Seq, head.Seq)
 	case head.Seq == v.at.Seq && head.Seq > 0 && head.Hash != v.at.Hash:

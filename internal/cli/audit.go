@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
+	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/audit"
 )
 
@@ -21,8 +21,16 @@ func (a *app) auditCommand() *cobra.Command {
 	f := &adminFlags{}
 	c := group(&cobra.Command{Use: "audit", Short: "Read and verify the chain of administrative acts"})
 	f.add(c)
-	c.AddCommand(a.auditList(f), a.auditVerify(f))
+	c.AddCommand(a.auditList(f), a.auditVerify(f), a.auditExport(f), a.auditCheckpoint(f), a.auditKey(f))
 	return c
+}
+
+// auditWords says what is the matter with the audit chain.
+func (a *app) auditWords(s *admin.Status) string {
+	if s.AuditIntact {
+		return a.paint(a.tty, bad, "The audit chain is whole, and its checkpoints do not get through: "+clean(s.AuditProblem))
+	}
+	return a.paint(a.tty, bad, "The audit chain is broken: "+clean(s.AuditProblem))
 }
 
 // An auditQuery says which entries are asked for.
@@ -160,63 +168,53 @@ func stateMembers(state jsontext.Value) map[string]string {
 	return out
 }
 
-func (a *app) auditVerify(f *adminFlags) *cobra.Command {
-	c := &cobra.Command{
-		Use:   "verify",
-		Short: "Verify that no entry was altered, removed or put between",
-		Long: `Verify the chain of administrative acts: every entry is read and its hash computed here, so the answer does not rest
-on the word of the Penstock that is asked. The first bad entry is named, and the exit code is 1.`,
-		Example: "  penstock audit verify",
+func (a *app) auditCheckpoint(f *adminFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "checkpoint",
+		Short: "Sign the end of the chain now, and print what was signed",
+		Long: `Verify what is new of the chain, sign its end and print the signed line. Keep it where whoever can write the store
+cannot: verify takes it with --checkpoints.`,
+		Example: "  penstock audit checkpoint >> /mnt/worm/penstock.checkpoints",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.verifyOnline(cmd.Context(), f)
-		},
-	}
-	return c
-}
-
-// A verdict is what verifying came to.
-type verdict struct {
-	Intact      bool         `json:"intact"`
-	Chain       string       `json:"chain"`
-	Entries     int64        `json:"entries"` // that were found good
-	Checkpoints int          `json:"checkpoints"`
-	Break       *audit.Break `json:"break,omitzero"`
-}
-
-func (a *app) verifyOnline(ctx context.Context, f *adminFlags) error {
-	client, err := a.client(ctx, f)
-	if err != nil {
-		return err
-	}
-	var head audit.Head
-	if err := client.call(ctx, http.MethodGet, "/audit/head", nil, nil, &head); err != nil {
-		return err
-	}
-	v, err := audit.NewVerifier(audit.Head{Chain: head.Chain}, nil)
-	if err != nil {
-		return err
-	}
-	walk := func(yield func(*audit.Entry) error) error { return client.walkAudit(ctx, yield) }
-	return a.verify(f, v, head, 0, walk)
-}
-
-// walkAudit reads the chain from its beginning to its end.
-func (c *adminClient) walkAudit(ctx context.Context, yield func(*audit.Entry) error) error {
-	query := url.Values{"ascending": {"true"}, "limit": {"1000"}}
-	for {
-		var p page[audit.Entry]
-		if err := c.call(ctx, http.MethodGet, "/audit", query, nil, &p); err != nil {
-			return err
-		}
-		for i := range p.Data {
-			if err := yield(&p.Data[i]); err != nil {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
 				return err
 			}
-		}
-		if p.Next == "" {
-			return nil
-		}
-		query.Set("after", p.Next)
+			var out audit.Checkpoint
+			if err := client.call(cmd.Context(), http.MethodPost, "/audit/checkpoint", nil, nil, &out); err != nil {
+				return err
+			}
+			line, err := json.Marshal(out)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "%s\n", line)
+			return err
+		},
+	}
+}
+
+func (a *app) auditKey(f *adminFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:     "key",
+		Short:   "Print the public key that checkpoints and exports are verified with",
+		Example: "  penstock audit key > audit.pub",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var state audit.State
+			if err := client.call(cmd.Context(), http.MethodGet, "/audit/head", nil, nil, &state); err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(map[string]string{"public_key": state.PublicKey})
+			}
+			_, err = fmt.Fprint(a.out, state.PublicKey)
+			return err
+		},
 	}
 }

@@ -108,10 +108,6 @@ func (a *app) discover(ctx context.Context, f *adminFlags, c *adminClient) error
 
 // call sends a request and decodes the answer into out, unless that is nil.
 func (c *adminClient) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
-	target := c.base + "/admin/v1" + path
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -120,20 +116,9 @@ func (c *adminClient) call(ctx context.Context, method, path string, query url.V
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	resp, err := c.send(ctx, c.http, method, path, query, body)
 	if err != nil {
-		return fail(exitUsage, "write it as http://HOST:PORT", "%q is not an address", c.base)
-	}
-	req.Header.Set("Authorization", "Bearer "+c.key)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := c.http.Do(req)
-	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		return fail(exitUnreachable, "start it with: penstock serve; or give its address with --admin-url",
-			"No Penstock answers at %s: %v", c.base, err)
+		return err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
@@ -150,6 +135,48 @@ func (c *adminClient) call(ctx context.Context, method, path string, query url.V
 		return fail(exitFailure, "is it a Penstock of this version?", "The answer of %s is not understood: %v", c.base, err)
 	}
 	return nil
+}
+
+// stream sends a GET and gives the answer as it comes, however long that takes.
+func (c *adminClient) stream(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	patient := *c.http
+	patient.Timeout = 0
+	resp, err := c.send(ctx, &patient, http.MethodGet, path, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return nil, fail(exitUnreachable, "retry", "The answer of %s broke off: %v", c.base, err)
+	}
+	return nil, refusal(c.base, resp.StatusCode, b)
+}
+
+func (c *adminClient) send(ctx context.Context, by *http.Client, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
+	target := c.base + "/admin/v1" + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, fail(exitUsage, "write it as http://HOST:PORT", "%q is not an address", c.base)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := by.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return nil, fail(exitUnreachable, "start it with: penstock serve; or give its address with --admin-url",
+			"No Penstock answers at %s: %v", c.base, err)
+	}
+	return resp, nil
 }
 
 // refusal turns the API's error into ours.

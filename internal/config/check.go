@@ -19,6 +19,7 @@ func (d *decoder) check(f *File) {
 	d.checkTLS("admin.tls", f.Admin.TLS)
 	d.checkAddresses(f)
 	d.adopt(f.Auth.Validate())
+	d.adopt(f.Audit.Validate())
 	d.adopt(f.Usage.Validate())
 	d.adopt(f.Alerts.Validate())
 	d.adopt(f.Limits.Gateway().Validate("limits"))

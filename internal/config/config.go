@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/alert"
+	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/provider"
 	"github.com/penstock/penstock/internal/route"
@@ -43,6 +44,7 @@ type File struct {
 	Providers map[string]provider.Config `yaml:"providers" doc:"the upstream APIs, by a name of your choice"`
 	Models    route.Config               `yaml:"models" doc:"the names that clients ask for; without any, clients ask for PROVIDER/MODEL or for a name that only one provider has"`
 	Auth      auth.Config                `yaml:"auth" doc:"the check of keys"`
+	Audit     audit.Config               `yaml:"audit" doc:"the chain of administrative acts"`
 	Limits    Limits                     `yaml:"limits" doc:"what a client may make the data plane hold and wait for"`
 	// ShutdownGrace may be 0: then nothing is waited for.
 	ShutdownGrace time.Duration `yaml:"shutdown_grace" zero:"true" default:"30s" doc:"how long open exchanges may go on after a stop was asked for"`

@@ -20,6 +20,27 @@ func (f *File) StorePath() string { return strings.TrimPrefix(f.Store, "sqlite:"
 // KeyringPath is the file of the key ring.
 func (f *File) KeyringPath() string { return strings.TrimPrefix(f.Keyring, "file:") }
 
+// DangerousSwitches lists the settings in force that give up a safety, by their paths.
+func (f *File) DangerousSwitches() (on []string) {
+	for _, s := range []struct {
+		path string
+		on   bool
+	}{
+		{"admin.allow_plaintext", f.Admin.AllowPlaintext}, {"admin.open_metrics", f.Admin.OpenMetrics}, {"records", f.Usage.Off()},
+	} {
+		if s.on {
+			on = append(on, s.path)
+		}
+	}
+	return on
+}
+
+// AuditKeyPath is the file of the key that signs checkpoints of the audit chain.
+func (f *File) AuditKeyPath() string { return strings.TrimPrefix(f.Audit.Key, "file:") }
+
+// CheckpointsPath is the file of this process's own checkpoints of the audit chain.
+func (f *File) CheckpointsPath() string { return filepath.Join(f.Data, "audit.checkpoints") }
+
 // AdminKeyPath is the file of the first admin key.
 func (f *File) AdminKeyPath() string { return filepath.Join(f.Data, "admin.key") }
 

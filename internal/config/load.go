@@ -159,6 +159,15 @@ func (d *decoder) settle(f *File) {
 	case strings.HasPrefix(f.Keyring, "file:"):
 		f.Keyring = "file:" + f.resolve("keyring", strings.TrimPrefix(f.Keyring, "file:"), base)
 	}
+	switch {
+	case f.Audit.Key == "":
+		f.Audit.Key = "file:" + filepath.Join(f.Data, "audit.key")
+	case strings.HasPrefix(f.Audit.Key, "file:"):
+		f.Audit.Key = "file:" + f.resolve("audit.key", strings.TrimPrefix(f.Audit.Key, "file:"), base)
+	}
+	if path, ok := strings.CutPrefix(f.Audit.Checkpoints, "file:"); ok {
+		f.Audit.Checkpoints = "file:" + f.resolve("audit.checkpoints", strings.TrimSpace(path), base)
+	}
 	for name, p := range f.Providers {
 		f.inherit(&p, child("providers", showKey(name)))
 		f.Providers[name] = p

@@ -22,7 +22,7 @@ type check func(text, owner string) (problem, hint string)
 // kinds are what a text can have to be, by the kind tag.
 var kinds = map[string]check{
 	"address": checkAddress, "path": checkPath, "url": checkURL, "proxy": checkProxy, "reference": checkReference,
-	"store": checkStore, "keyring": checkKeyring, "webhook": checkWebhook,
+	"store": checkStore, "keyring": checkKeyring, "webhook": checkWebhook, "anchor": checkPath, "keyfile": checkKeyFile,
 }
 
 // set reads a scalar into a field. node is what YAML would have made of the text.
@@ -282,6 +282,14 @@ func checkKeyring(text, _ string) (problem, hint string) {
 	scheme, path, found := strings.Cut(text, ":")
 	if !found || scheme != "file" || path == "" {
 		return quote(text) + " is not a place for the key ring", "write file:PATH"
+	}
+	return "", ""
+}
+
+func checkKeyFile(text, _ string) (problem, hint string) {
+	scheme, path, found := strings.Cut(text, ":")
+	if !found || scheme != "file" || path == "" {
+		return quote(text) + " is not a place for a key", "write file:PATH"
 	}
 	return "", ""
 }

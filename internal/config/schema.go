@@ -14,6 +14,8 @@ var patterns = map[string]string{
 	"reference": `^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$`,
 	"store":     `^sqlite:.+$`,
 	"keyring":   `^file:.+$`,
+	"keyfile":   `^file:.+$`,
+	"anchor":    `^(file|exec):.+$`,
 	"url":       `^https?://[^@?#]+$`,
 }
 

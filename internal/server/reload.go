@@ -43,7 +43,7 @@ func (s *Server) apply(cfg *config.File) (news bool, err error) {
 	if err := live(changes); err != nil {
 		return false, err
 	}
-	if err := s.take(cfg); err != nil {
+	if err := s.take(cfg, func() error { return s.recordReload(changes) }); err != nil {
 		return false, err
 	}
 	changed := len(changes) > 0

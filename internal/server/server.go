@@ -26,6 +26,7 @@ import (
 
 	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/alert"
+	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/config"
@@ -63,6 +64,7 @@ type Server struct {
 	rollup   *usage.Rollup
 	gateway  *gateway.Gateway
 	tenants  *auth.Service
+	keeper   *audit.Keeper
 	metrics  *prometheus.Registry
 
 	alerts      *alert.Board
@@ -116,6 +118,9 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err := errors.Join(s.keys.Refresh(ctx), s.catalog.Refresh(ctx)); err != nil {
 		return err
 	}
+	if err := s.openAudit(cfg); err != nil {
+		return err
+	}
 	if err := s.openRecords(cfg); err != nil {
 		return err
 	}
@@ -124,7 +129,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 		Keys: s.keys, Records: s.store, Sync: s.settled, Ready: s.ready, Log: s.o.Log, Metrics: s.metrics, Version: s.o.Version,
 		Crowded: s.doors.data.crowded,
 	})
-	if err := s.take(cfg); err != nil {
+	if err := s.take(cfg, func() error { return s.recordStart(ctx, cfg) }); err != nil {
 		return err
 	}
 	if s.data, err = listen(ctx, s.doors.data, cfg.Listen, cfg.TLS, cfg.Resolver(), s.o.Log); err != nil {
@@ -205,12 +210,16 @@ func (s *Server) backlog() int64 {
 	return s.writer.LagBytes()
 }
 
-// take builds the runtime of a configuration and puts it in force, or changes nothing.
-func (s *Server) take(cfg *config.File) error {
+// take builds the runtime of a configuration, has it recorded and puts it in force, or changes nothing.
+func (s *Server) take(cfg *config.File, record func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next, err := s.build(cfg, s.runtime)
 	if err != nil {
+		return err
+	}
+	if err := record(); err != nil {
+		next.retire(s.runtime)
 		return err
 	}
 	old := s.runtime
@@ -269,6 +278,7 @@ func (s *Server) status() admin.Status {
 	if err := s.ready(); err != nil {
 		out.Ready, out.Reason = false, err.Error()
 	}
+	out.AuditIntact, out.AuditProblem = s.auditStatus()
 	if s.reloaded != nil {
 		out.ConfigError = s.reloaded.Error()
 	}
@@ -301,6 +311,7 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Go(func() error { return s.keys.Run(running) })
 	workers.Go(func() error { return s.ring.Run(running) })
 	workers.Go(func() error { return s.catalog.Run(running) })
+	workers.Go(func() error { return s.keeper.Run(running) })
 	workers.Go(func() error { return giveBack(running) })
 	workers.Go(func() error { return s.alerts.Run(running) })
 	workers.Go(func() error { return s.lookOut(running) })
@@ -357,7 +368,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 	}
 	control = &http.Server{
 		Handler: s.doors.admin.usher(admin.New(admin.Options{
-			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Audit: s.store, Sync: s.settled, Routes: s.routes,
+			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Audit: s.store, Keeper: s.keeper, Sync: s.settled, Routes: s.routes,
 			Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
 			Alerts:  s.alerts,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
