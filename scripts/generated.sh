@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-mapfile -t folders < <(grep -rlE --include='*_test.go' '^func Test[A-Za-z]+IsCurrent\(' cmd internal | xargs -r -n 1 dirname | sort -u)
+mapfile -t folders < <(grep -rlE --include='*_test.go' '^func Test[A-Za-z]+IsCurrent\(' cmd internal deploy | xargs -r -n 1 dirname | sort -u)
 if [[ ${#folders[@]} == 0 ]]; then
   echo "no test is named Test...IsCurrent: nothing checks the generated files" >&2
   exit 1

@@ -53,6 +53,10 @@ binary() {
   make build && bin/penstock version
 }
 
+deployment() {
+  scripts/tools.sh deploy && PENSTOCK_TEST_ALL=1 go test -count=1 ./deploy
+}
+
 sdks() {
   scripts/tools.sh python node &&
     PENSTOCK_TEST_SDK=1 PENSTOCK_BIN="$PWD/bin/penstock" go test -count=1 -v ./test/sdk
@@ -66,6 +70,7 @@ step "generated files are current" scripts/generated.sh
 step "Go tests with the race detector, fuzz seeds included" go test -race -count=1 -timeout 15m ./...
 step "allocation guards, which the race detector leaves out" go test -count=1 -run 'Alloc' ./internal/...
 step "the binary" binary
+step "what installs and watches it: container, unit, manifests, rules, dashboards" deployment
 step "SDK clients: Python, Node, Go" sdks
 
 printf '\n== summary after %d s\n%s\n' "$SECONDS" "$summary"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what tests and linters need into .tools/, once: scripts/tools.sh [cc] [lint] [python] [node]
+# Installs what tests and linters need into .tools/, once: scripts/tools.sh [cc] [lint] [python] [node] [deploy]
 # What only the system can give (a C compiler, Python, Node) is taken from Debian's packages where we are root on a system
 # that has them; elsewhere the script says what is missing, and fails.
 set -euo pipefail
@@ -73,9 +73,15 @@ install_node() {
   cp "$folder/package-lock.json" "$folder/node_modules/installed.json"
 }
 
+install_deploy() {
+  require promtool prometheus
+  require systemd-analyze systemd
+  require unshare util-linux
+}
+
 for part in "$@"; do
   case $part in
-    cc | lint | python | node) "install_$part" ;;
-    *) missing "a part named $part" "choose from: cc lint python node" ;;
+    cc | lint | python | node | deploy) "install_$part" ;;
+    *) missing "a part named $part" "choose from: cc lint python node deploy" ;;
   esac
 done
