@@ -21,6 +21,8 @@ const (
 	DiskLow           Kind = "disk_low"
 	CertificateEnds   Kind = "certificate_expiring"
 	CertificateOver   Kind = "certificate_last_day"
+	AuditBroken       Kind = "audit_broken"
+	CheckpointsStuck  Kind = "audit_checkpoints_stuck"
 	ReloadFailed      Kind = "reload_failed"
 	DescriptorsLow    Kind = "descriptors_low"
 	ClockJumped       Kind = "clock_jumped"
@@ -147,6 +149,19 @@ var table = []Meaning{
 		Means: "The certificate of a listener ends within a day, or has ended: clients refuse it then.",
 		Do:    "As above, now.",
 		Calm:  time.Minute, Lasts: looked,
+	},
+	{
+		Kind: AuditBroken, Severity: Critical,
+		Means: "An entry of the audit chain is not what was written, or is missing. Calls and changes go on.",
+		Do: "Change nothing more, keep the store as it is, and run `penstock audit verify`; see docs/audit.md. After a restore that was meant, " +
+			"move `audit.checkpoints` out of the data directory.",
+		Calm: time.Minute, Lasts: looked,
+	},
+	{
+		Kind: CheckpointsStuck, Severity: Warning,
+		Means: "Signed checkpoints of the audit chain do not get where they should go. They wait and are offered again.",
+		Do:    "`penstock status` says why. Mend the place that `audit.checkpoints` names.",
+		For:   10 * time.Second, Calm: time.Minute, Lasts: looked,
 	},
 	{
 		Kind: ReloadFailed, Severity: Warning,

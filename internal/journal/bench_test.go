@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 )
 
@@ -70,5 +71,28 @@ func TestAppendAllocatesNothing(t *testing.T) {
 		}
 	}); n > 0 {
 		t.Errorf("an append makes %v allocations", n)
+	}
+}
+
+// BenchmarkAppendSync is what an exchange of a strict project waits for, alone and with 64 at once that share syncs.
+func BenchmarkAppendSync(b *testing.B) {
+	for _, at := range []int{1, 64} {
+		b.Run(fmt.Sprint("at once ", at), func(b *testing.B) {
+			j, err := Open(b.TempDir(), Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer j.Close()
+			payload := make([]byte, 600)
+			b.SetParallelism(at)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := j.AppendSync(b.Context(), 1, payload); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
 	}
 }

@@ -47,6 +47,10 @@ type Options struct {
 	SyncWait     time.Duration // how long AppendSync waits for the disk; default 2 s
 	Log          *slog.Logger  // told what was cut off at opening; nil is silent
 
+	// BeforeSync is called before each sync of the disk, and makes it fail with its error. It is for tests of what is above
+	// the journal; nil is nothing.
+	BeforeSync func() error
+
 	disk disk // tests make it fail
 }
 

@@ -86,6 +86,11 @@ func (g *group) stop() {
 
 // flush syncs all segments that the disk has not confirmed, and their names.
 func (j *Journal) flush() error {
+	if j.o.BeforeSync != nil {
+		if err := j.o.BeforeSync(); err != nil {
+			return err
+		}
+	}
 	dirty, names := j.unsynced()
 	for _, s := range dirty {
 		if err := j.syncSegment(s); err != nil {

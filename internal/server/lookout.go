@@ -48,6 +48,7 @@ type lookout struct {
 func (l *lookout) look(rt *runtime, now time.Time) {
 	l.lookAtStore(rt.cfg)
 	l.lookAtRecords(rt.cfg)
+	l.lookAtAudit()
 	l.lookAtProviders(rt)
 	l.lookAtProcess(now)
 	for name, section := range map[string]config.TLS{"tls": rt.cfg.TLS, "admin.tls": rt.cfg.Admin.TLS} {
@@ -70,6 +71,12 @@ func (l *lookout) lookAtStore(cfg *config.File) {
 		l.alerts.Set(alert.DiskLow, cfg.Data, free < cfg.Alerts.DiskFree,
 			fmt.Sprintf("The disk of the data directory has %d MB free, less than %d MB.", free/1e6, cfg.Alerts.DiskFree/1e6))
 	}
+}
+
+func (l *lookout) lookAtAudit() {
+	intact, problem := l.auditStatus()
+	l.alerts.Set(alert.AuditBroken, "", !intact, "The audit chain is broken: "+problem+".")
+	l.alerts.Set(alert.CheckpointsStuck, "", intact && problem != "", "Checkpoints of the audit chain do not get where they should go.")
 }
 
 func (l *lookout) lookAtRecords(cfg *config.File) {

@@ -151,14 +151,16 @@ func (r *Recorder) append(ctx context.Context, kind journal.Kind, rec *Record, s
 	return err
 }
 
-// end writes the record of an exchange. One that came to no provider must not take the room of those that did.
-func (r *Recorder) end(rec *Record) error {
+// end writes the record of an exchange; for a caller that is strict it waits for the disk, and what failed tries left in the
+// journal before is synced with it. One that came to no provider has no effect to be sure of, and must not take the room
+// of those that did.
+func (r *Recorder) end(rec *Record, strict bool) error {
 	if len(rec.Tries) == 0 {
 		if err := r.mayBegin(); err != nil {
 			return err
 		}
 	}
-	return r.append(context.Background(), kindRecord, rec, false)
+	return r.append(context.Background(), kindRecord, rec, strict && len(rec.Tries) > 0)
 }
 
 // late holds records that the journal would not take although their exchange had begun. The writer brings them to the

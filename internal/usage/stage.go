@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 )
@@ -227,10 +228,10 @@ func (a *answer) finish(f *fault.Error) error {
 	rec := a.record(now, f)
 	var unrecorded *fault.Error
 	if !a.r.o.Off {
-		if err := a.r.end(&rec); err != nil {
+		if err := a.r.end(&rec, a.x.Caller.Strict); err != nil {
 			unrecorded = unavailable(err, len(a.x.Tries) > 0)
 			rec.Status, rec.Error = a.status(unrecorded), told(unrecorded)
-			if len(a.x.Tries) > 0 {
+			if len(a.x.Tries) > 0 && !errors.Is(err, journal.ErrNotSynced) { // one not synced is in the journal
 				a.r.late.add(&rec)
 			}
 		}
