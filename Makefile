@@ -5,13 +5,15 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-builtin-rules --no-print-directory
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS  := -s -w -X main.version=$(VERSION)
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 FUZZTIME ?= 30s
 DEMO     ?=
 BENCH    ?=
+RELEASE  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt race fuzz soak bench cover sdk docs tools clean
+.PHONY: help build demo test lint fmt race fuzz soak bench cover sdk release docs tools clean
 
 help: ## show this list
 	@echo "Penstock: one program around language models in production."
@@ -56,6 +58,9 @@ sdk: build ## the OpenAI SDKs for Python, Node and Go against bin/penstock
 	@scripts/tools.sh python node
 	PENSTOCK_TEST_SDK=1 PENSTOCK_BIN=$(CURDIR)/bin/penstock go test -count=1 -v ./test/sdk
 
+release: ## archives, bills of materials and checksums for all platforms in dist/; RELEASE="linux/amd64" for some
+	@scripts/release.sh $(RELEASE)
+
 docs: ## rewrite the files that are made from code
 	@scripts/generated.sh -update
 
@@ -63,4 +68,4 @@ tools: ## install what lint, sdk and test need into .tools/
 	@scripts/tools.sh lint python node
 
 clean: ## remove what was built; .tools/ and data directories stay
-	rm -rf bin coverage.out bench-results
+	rm -rf bin dist coverage.out bench-results

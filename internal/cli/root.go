@@ -49,15 +49,16 @@ type app struct {
 	tty     bool      // out is a terminal
 	ttyErr  bool      // err is a terminal
 	version string
+	commit  string // that the program was built from, "" if the build did not say
 	env     func(string) (string, bool)
 }
 
 // Main runs the program and gives its exit code.
-func Main(version string) int {
+func Main(version, commit string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	a := &app{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr, version: version, env: os.LookupEnv,
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, version: version, commit: commit, env: os.LookupEnv,
 		tty: isTerminal(os.Stdout), ttyErr: isTerminal(os.Stderr),
 	}
 	return a.run(ctx, os.Args[1:])
@@ -168,16 +169,4 @@ func group(c *cobra.Command) *cobra.Command {
 		return fail(exitUsage, hint, "Unknown command %q for %q", args[0], cmd.CommandPath())
 	}
 	return c
-}
-
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(a.out, "penstock", a.version)
-			return err
-		},
-	}
 }
