@@ -44,6 +44,7 @@ type Keys struct {
 type snapshot struct {
 	version int64
 	byHash  map[Hash]*entry
+	byID    map[string]*entry // those that have business at the control plane, for sessions of the console
 }
 
 type entry struct {
@@ -107,6 +108,23 @@ func (k *Keys) CheckAdmin(presented string) (*Grant, error) {
 	if e.grant.Key.Role == RoleCaller {
 		return nil, fault.New(fault.NotAllowed, "Key %s has the role caller, which is for calls to models only. "+
 			"An admin makes keys for the control plane with: penstock key create --project NAME --role viewer", e.grant.Key.Prefix)
+	}
+	return &e.grant, nil
+}
+
+// Holder finds the holder of a key for the control plane by the key's id: whoever showed the key before and now shows a
+// session that was made of it. Who asks must have proof that the key was shown, and that it had the grant's hash then.
+// Errors are the faults InvalidAPIKey, if the key is gone, revoked or expired, and KeysUnavailable as for Check.
+func (k *Keys) Holder(id string) (*Grant, error) {
+	if readAt := k.readAt.Load(); readAt == 0 || k.age(readAt) > k.o.MaxStale {
+		return nil, k.stale(readAt)
+	}
+	e := k.snapshot.Load().byID[id]
+	if e == nil || e.use != nil && !e.grant.Key.Live(k.o.Now()) {
+		return nil, fault.New(fault.InvalidAPIKey, "The key of this session was revoked, or has expired.")
+	}
+	if e.use != nil {
+		e.use.touch(k.o.Now())
 	}
 	return &e.grant, nil
 }
@@ -176,13 +194,16 @@ func (k *Keys) Ready() bool {
 	return readAt != 0 && k.age(readAt) <= k.o.MaxStale
 }
 
+// adminID stands for the admin key where other keys have an id.
+const adminID = "admin"
+
 // newSnapshot indexes all keys. Times of last use live on from one snapshot to the next.
 func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used map[string]*use) *snapshot {
 	owner := make(map[string]*Project, len(projects))
 	for i := range projects {
 		owner[projects[i].ID] = &projects[i]
 	}
-	s := &snapshot{version: version, byHash: make(map[Hash]*entry, len(keys)+1)}
+	s := &snapshot{version: version, byHash: make(map[Hash]*entry, len(keys)+1), byID: map[string]*entry{}}
 	for i := range keys {
 		key := &keys[i]
 		p := owner[key.Project]
@@ -192,15 +213,20 @@ func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used
 		if used[key.ID] == nil {
 			used[key.ID] = &use{}
 		}
-		s.byHash[key.Hash] = &entry{use: used[key.ID], grant: Grant{Key: key, Caller: &pipeline.Caller{
+		e := &entry{use: used[key.ID], grant: Grant{Key: key, Caller: &pipeline.Caller{
 			Org: p.Org, Project: p.ID, Key: key.ID, ProjectName: p.Name, KeyName: key.Name, KeyPrefix: key.Prefix, Strict: p.Strict,
 		}}}
+		s.byHash[key.Hash] = e
+		if key.Role != RoleCaller {
+			s.byID[key.ID] = e
+		}
 	}
 	if admin != (Hash{}) {
-		s.byHash[admin] = &entry{grant: Grant{
-			Key:    &Key{ID: "admin", Name: "admin key", Prefix: keyStart, Hash: admin, Role: RoleAdmin},
-			Caller: &pipeline.Caller{Key: "admin", KeyName: "admin key", KeyPrefix: keyStart},
+		e := &entry{grant: Grant{
+			Key:    &Key{ID: adminID, Name: "admin key", Prefix: keyStart, Hash: admin, Role: RoleAdmin},
+			Caller: &pipeline.Caller{Key: adminID, KeyName: "admin key", KeyPrefix: keyStart},
 		}}
+		s.byHash[admin], s.byID[adminID] = e, e
 	}
 	return s
 }

@@ -10,10 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/figure"
-	"github.com/penstock/penstock/internal/llm"
-	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -60,16 +57,16 @@ The id is the X-Request-Id of the answer. With --trace, list the exchanges of a 
 func (a *app) explain(w io.Writer, r *usage.Record) {
 	p := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	zone, _ := r.Time.Local().Zone()
-	p("%s", a.paint(a.tty, bold, clean(fmt.Sprintf("%s, %s, %s, %s, %s %s", headline(r), statusWords(r),
-		figure.Duration(time.Duration(r.Timings.TotalNS)), recordCost(r), r.Time.Local().Format("Jan 2 15:04:05"), zone))))
-	p("%s", clean(story(r)))
+	p("%s", a.paint(a.tty, bold, clean(fmt.Sprintf("%s, %s, %s, %s, %s %s", r.Headline(), r.StatusWords(),
+		figure.Duration(time.Duration(r.Timings.TotalNS)), r.CostWords(), r.Time.Local().Format("Jan 2 15:04:05"), zone))))
+	p("%s", clean(r.Story()))
 	for _, s := range r.Stages {
 		p("  %-7s %s", clean(s.Stage), clean(s.Decision))
 	}
 	for i := range r.Tries {
 		a.explainTry(w, r, i)
 	}
-	p("  tokens  %s", tokenWords(r.Usage))
+	p("  tokens  %s", usage.TokenWords(r.Usage))
 	if !r.Trace.IsZero() {
 		p("  trace   %s%s", r.Trace, parentWords(r))
 	}
@@ -92,74 +89,6 @@ func parentWords(r *usage.Record) string {
 	return ", the caller's, below its span " + r.ParentSpan.String()
 }
 
-func headline(r *usage.Record) string {
-	if r.Target == "" {
-		return r.Model + " -> nobody"
-	}
-	return r.Model + " -> " + r.Target
-}
-
-func statusWords(r *usage.Record) string {
-	s := fmt.Sprint(r.Status)
-	if r.Status == 0 {
-		s = "status unknown"
-	}
-	if failed := failedTries(r); failed > 0 && r.Error == nil {
-		s += " after " + plural(failed, "failure", "failures")
-	}
-	return s
-}
-
-func failedTries(r *usage.Record) int {
-	n := 0
-	for _, t := range r.Tries {
-		if t.Reason != "" && t.Reason != "ok" {
-			n++
-		}
-	}
-	return n
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "one " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// story is the second line: whose fault it was, and what the caller saw of it.
-func story(r *usage.Record) string {
-	var s string
-	failed := failedTries(r)
-	switch {
-	case r.Replayed:
-		return "Penstock ended while this was under way; what the caller saw is not known. Settled after a restart, from the journal."
-	case r.Error != nil && r.Error.Code == string(fault.ClientGone):
-		s = "The client left before the answer was whole."
-	case r.Error != nil && r.Status < 400:
-		s = "The answer broke off; the caller saw an error event."
-	case r.Error != nil && len(r.Tries) == 0:
-		s = "The request was refused; no target was asked."
-	case r.Error != nil && failed == 0:
-		s = "A target answered, and the answer could not be passed on; the caller saw the error."
-	case r.Error != nil:
-		s = "No target answered; the caller saw the error."
-	case failed > 0:
-		first := r.Tries[0]
-		s = fmt.Sprintf("%s failed (%s), so %s answered. The caller saw no error.", first.Target, tryWords(&first), r.Target)
-	default:
-		s = "Answered at the first try."
-	}
-	return s + " Penstock's own time: " + figure.Duration(time.Duration(r.Timings.OverheadNS)) + "."
-}
-
-func tryWords(t *pipeline.Try) string {
-	if t.Reason == "status" && t.Status != 0 {
-		return fmt.Sprint(t.Status)
-	}
-	return strings.ReplaceAll(t.Reason, "_", " ")
-}
-
 // explainTry draws one try on the time line of the whole exchange: x for a failure, dots for waiting, # for the answer.
 func (a *app) explainTry(w io.Writer, r *usage.Record, i int) {
 	const cells = 24
@@ -176,54 +105,13 @@ func (a *app) explainTry(w io.Writer, r *usage.Record, i int) {
 			line[c] = '.'
 		}
 	}
-	result := tryWords(t)
+	result := usage.TryWords(t)
 	if t.Reason == "ok" {
 		result = fmt.Sprint(t.Status)
 	}
 	fmt.Fprintf(w, "  try %-3d %-32s %-20s %8s  %-*s  %s\n", i+1, clean(t.Target), clean(result),
-		figure.Duration(time.Duration(t.TookNS)), cells+1, line, settledWords(t))
+		figure.Duration(time.Duration(t.TookNS)), cells+1, line, usage.SettledWords(t))
 	if t.Detail != "" && t.Reason != "ok" {
 		fmt.Fprintf(w, "          %s\n", a.paint(a.tty, dim, clean(t.Detail)))
 	}
-}
-
-func settledWords(t *pipeline.Try) string {
-	switch {
-	case t.Outcome == pipeline.Unknown:
-		return "what was billed is unknown"
-	case t.Unpriced:
-		return "unpriced"
-	case t.Outcome == pipeline.SettledEstimated:
-		return "settled ~" + figure.Money(t.CostNano)
-	}
-	return "settled " + figure.Money(t.CostNano)
-}
-
-func recordCost(r *usage.Record) string {
-	switch {
-	case r.Unpriced:
-		return figure.Unpriced
-	case r.CostUnknown() && r.CostNano == 0:
-		return "cost unknown"
-	case r.CostUnknown():
-		return "at least " + figure.Money(r.CostNano)
-	}
-	return figure.Money(r.CostNano)
-}
-
-func tokenWords(u llm.Usage) string {
-	s := fmt.Sprintf("%s in, %s out", figure.Count(u.Input), figure.Count(u.Output))
-	if u.CachedInput > 0 {
-		s += fmt.Sprintf(", %s of the input cached", figure.Count(u.CachedInput))
-	}
-	if u.Reasoning > 0 {
-		s += fmt.Sprintf(", %s of the output reasoning", figure.Count(u.Reasoning))
-	}
-	switch {
-	case u.Estimated:
-		return s + " (estimated by Penstock)"
-	case u.Input+u.Output == 0:
-		return s
-	}
-	return s + " (reported by the provider)"
 }

@@ -65,3 +65,11 @@ func clean(s string) string {
 		return r
 	}, s)
 }
+
+// plural is "one key", "2 keys".
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "one " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -1,0 +1,128 @@
+package usage
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+)
+
+// The words below tell a record the way a colleague would. Command line and console use the same ones. They may hold texts
+// that callers and providers wrote: whoever shows them makes them harmless for what they are shown on.
+
+// Headline is who asked for what and who answered: "support -> claude/claude-haiku-4-5".
+func (r *Record) Headline() string {
+	if r.Target == "" {
+		return r.Model + " -> nobody"
+	}
+	return r.Model + " -> " + r.Target
+}
+
+// StatusWords are the status that the caller got, and what it did not see of the way there: "200 after one failure".
+func (r *Record) StatusWords() string {
+	s := strconv.Itoa(r.Status)
+	if r.Status == 0 {
+		s = "status unknown"
+	}
+	if failed := r.FailedTries(); failed > 0 && r.Error == nil {
+		if failed == 1 {
+			return s + " after one failure"
+		}
+		return fmt.Sprintf("%s after %d failures", s, failed)
+	}
+	return s
+}
+
+// FailedTries counts the tries that did not answer.
+func (r *Record) FailedTries() int {
+	n := 0
+	for i := range r.Tries {
+		if reason := r.Tries[i].Reason; reason != "" && reason != "ok" {
+			n++
+		}
+	}
+	return n
+}
+
+// Story is whose fault it was, and what the caller saw of it.
+func (r *Record) Story() string {
+	var s string
+	failed := r.FailedTries()
+	switch {
+	case r.Replayed:
+		return "Penstock ended while this was under way; what the caller saw is not known. Settled after a restart, from the journal."
+	case r.Error != nil && r.Error.Code == string(fault.ClientGone):
+		s = "The client left before the answer was whole."
+	case r.Error != nil && r.Status < 400:
+		s = "The answer broke off; the caller saw an error event."
+	case r.Error != nil && len(r.Tries) == 0:
+		s = "The request was refused; no target was asked."
+	case r.Error != nil && failed == 0:
+		s = "A target answered, and the answer could not be passed on; the caller saw the error."
+	case r.Error != nil:
+		s = "No target answered; the caller saw the error."
+	case failed > 0:
+		first := r.Tries[0]
+		s = fmt.Sprintf("%s failed (%s), so %s answered. The caller saw no error.", first.Target, TryWords(&first), r.Target)
+	default:
+		s = "Answered at the first try."
+	}
+	return s + " Penstock's own time: " + figure.Duration(time.Duration(r.Timings.OverheadNS)) + "."
+}
+
+// TryWords are how a try ended: the provider's status, or the reason.
+func TryWords(t *pipeline.Try) string {
+	if t.Reason == "status" && t.Status != 0 {
+		return strconv.Itoa(t.Status)
+	}
+	return strings.ReplaceAll(t.Reason, "_", " ")
+}
+
+// SettledWords are what a try cost, as far as that is known.
+func SettledWords(t *pipeline.Try) string {
+	switch {
+	case t.Outcome == pipeline.Unknown:
+		return "what was billed is unknown"
+	case t.Unpriced:
+		return "unpriced"
+	case t.Outcome == pipeline.SettledEstimated:
+		return "settled ~" + figure.Money(t.CostNano)
+	}
+	return "settled " + figure.Money(t.CostNano)
+}
+
+// CostWords are what the exchange cost, as far as that is known.
+func (r *Record) CostWords() string {
+	switch {
+	case r.Unpriced:
+		return figure.Unpriced
+	case r.CostUnknown() && r.CostNano == 0:
+		return "cost unknown"
+	case r.CostUnknown():
+		return "at least " + figure.Money(r.CostNano)
+	}
+	return figure.Money(r.CostNano)
+}
+
+// TokenWords are how many tokens went in and out, and who counted them.
+func TokenWords(u llm.Usage) string {
+	s := fmt.Sprintf("%s in, %s out", figure.Count(u.Input), figure.Count(u.Output))
+	if u.CachedInput > 0 {
+		s += fmt.Sprintf(", %s of the input cached", figure.Count(u.CachedInput))
+	}
+	if u.Reasoning > 0 {
+		s += fmt.Sprintf(", %s of the output reasoning", figure.Count(u.Reasoning))
+	}
+	switch {
+	case u.Estimated:
+		return s + " (estimated by Penstock)"
+	case u.Input+u.Output == 0:
+		return s
+	}
+	return s + " (reported by the provider)"
+}
