@@ -1,0 +1,124 @@
+// Package console is the web console at the root of the control plane: pages for people about what the process is doing,
+// what it did and what it costs, and the few acts that people do by hand.
+//
+// Pages are rendered here, from html/template, and work without scripts; one small script adds live figures, copying and
+// keys. Everything is embedded, nothing is loaded from elsewhere, and all addresses are relative, so that the console
+// works behind any path prefix that a proxy takes off. Who is signed in is a sealed cookie ([Session]) that holds no key;
+// it is checked against the snapshot of keys at every request.
+//
+// The console holds no rules about tenants, money or roles: it calls auth, usage, catalog and audit, which are what the
+// control API (admin) calls too. Every page is in one table ([Pages]) with the permission that it needs. It is not for
+// machines: they use the control API.
+package console
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/penstock/penstock/internal/audit"
+	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/seal"
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// Options are what the console works with. All are needed.
+type Options struct {
+	Keys    *auth.Keys
+	Tenants *auth.Service
+	Records usage.Store
+	Audit   audit.Store
+	Ring    *seal.Ring // seals the sessions
+	// Sync waits until all that has been answered so far can be read from Records.
+	Sync func(context.Context) error
+	// Models tells what answers for which model at the moment.
+	Models func() []Model
+	Status func() Status
+	Log    *slog.Logger
+	// Register takes the console's metrics.
+	Register prometheus.Registerer
+	Now      func() time.Time // civil time
+}
+
+// A Model is a name that callers may ask for, and what answers for it.
+type Model struct {
+	Name    string
+	Route   string // how a target is chosen
+	Targets []Target
+}
+
+// A Target is one of the targets of a Model, in the order in which they are tried.
+type Target struct {
+	Name      string // PROVIDER/MODEL
+	Price     *llm.Price
+	Source    string // where the price is from
+	Context   int64  // tokens; 0: unknown
+	MaxOutput int64  // tokens; 0: unknown
+}
+
+// A Status says how the process is.
+type Status struct {
+	Version      string
+	Started      time.Time
+	Reason       string // why it is not ready, "" if it is
+	ConfigLoaded time.Time
+	ConfigError  string // of the last reload, "" if it succeeded
+	Models       int
+	Providers    int
+	Open         int64 // exchanges that are being served
+	Backlog      int64 // bytes of the journal that wait for the store
+	DataURL      string
+	Store        Store
+}
+
+// A Store says how the store is.
+type Store struct {
+	Engine    string
+	Bytes     int64
+	LastWrite time.Time // zero: none since the start
+	Err       string    // why it cannot be written, "" if it can
+}
+
+// A Console is the http.Handler of all pages.
+type Console struct {
+	o        Options
+	pages    []Page
+	views    views
+	assets   map[string]asset
+	foreign  *http.CrossOriginProtection
+	sessions sessions
+	guesses  throttle
+	queries  chan struct{} // a place for each page that reads the store
+	served   *prometheus.CounterVec
+}
+
+const (
+	// maxQueries is how many pages read the store at once: however many people look, traffic comes first.
+	maxQueries = 4
+	// maxRead is how long a page may read.
+	maxRead = 5 * time.Second
+)
+
+// New makes a console. An error is one of the program's own files.
+func New(o Options) (*Console, error) {
+	c := &Console{
+		o: o, pages: Pages(), foreign: http.NewCrossOriginProtection(), queries: make(chan struct{}, maxQueries),
+		sessions: newSessions(o.Ring, o.Now), guesses: newThrottle(o.Now),
+	}
+	var err error
+	if c.assets, err = loadAssets(); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	if c.views, err = loadViews(c.assets); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	c.served = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "penstock_console_requests_total", Help: "Requests to the console, by page and the HTTP status that was sent.",
+	}, []string{"page", "status"})
+	return c, o.Register.Register(c.served)
+}

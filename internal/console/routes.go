@@ -1,0 +1,84 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/penstock/penstock/internal/auth"
+)
+
+// A Page is one entry of the console's inventory.
+type Page struct {
+	Method, Path string          // {id} in the path stands for one segment of it
+	Permission   auth.Permission // "" is everybody who is signed in
+	open         bool            // strangers may, too
+	serve        func(*Console, *visit) error
+}
+
+// Open reports whether the page needs nobody to be signed in.
+func (p *Page) Open() bool { return p.open }
+
+// Pages is the whole inventory.
+func Pages() []Page {
+	get, post := http.MethodGet, http.MethodPost
+	return []Page{
+		{get, "/", auth.ReadUsage, false, (*Console).now},
+		{get, "/live", auth.ReadUsage, false, (*Console).live},
+		{get, "/exchanges", auth.ReadExchanges, false, (*Console).exchanges},
+		{get, "/exchanges/{id}", auth.ReadExchanges, false, (*Console).exchange},
+		{get, "/usage", auth.ReadUsage, false, (*Console).usage},
+		{get, "/usage.csv", auth.ReadUsage, false, (*Console).usageCSV},
+		{get, "/models", auth.ReadRoutes, false, (*Console).models},
+		{get, "/projects", auth.ReadTenants, false, (*Console).projects},
+		{post, "/projects", auth.WriteTenants, false, (*Console).makeProject},
+		{get, "/projects/{id}", auth.ReadTenants, false, (*Console).project},
+		{post, "/projects/{id}/keys", auth.WriteTenants, false, (*Console).makeKey},
+		{get, "/keys/{id}", auth.ReadTenants, false, (*Console).key},
+		{post, "/keys/{id}/rotate", auth.WriteTenants, false, (*Console).rotateKey},
+		{post, "/keys/{id}/revoke", auth.WriteTenants, false, (*Console).revokeKey},
+		{get, "/audit", auth.ReadAudit, false, (*Console).audit},
+		{get, "/help", "", false, (*Console).help},
+		{get, "/sign-in", "", true, (*Console).signInPage},
+		{post, "/sign-in", "", true, (*Console).signIn},
+		{post, "/sign-out", "", false, (*Console).signOut},
+		{post, "/view", "", true, (*Console).view},
+		{get, "/assets/{id}", "", true, (*Console).asset},
+	}
+}
+
+// find looks a page up by the segments of the path as they were sent. With no page, allowed are the methods of the path.
+func (c *Console) find(method, path string) (found *Page, part string, allowed []string) {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	for i := range c.pages {
+		p := &c.pages[i]
+		got, ok := matchPath(p.Path, path)
+		if !ok {
+			continue
+		}
+		if p.Method == method {
+			return p, got, nil
+		}
+		allowed = append(allowed, p.Method)
+	}
+	return nil, "", allowed
+}
+
+// matchPath compares a path with a pattern and gives what stands for {id}.
+func matchPath(pattern, path string) (part string, ok bool) {
+	head, tail, hasPart := strings.Cut(pattern, "{id}")
+	if !hasPart {
+		return "", path == pattern
+	}
+	part, ok = strings.CutPrefix(path, head)
+	if !ok {
+		return "", false
+	}
+	if part, ok = strings.CutSuffix(part, tail); !ok || part == "" || strings.Contains(part, "/") {
+		return "", false
+	}
+	part, err := url.PathUnescape(part)
+	return part, err == nil
+}
