@@ -45,6 +45,7 @@ type snapshot struct {
 	version int64
 	byHash  map[Hash]*entry
 	byID    map[string]*entry // those that have business at the control plane, for sessions of the console
+	names   map[string]string // of projects and keys, by their ids
 }
 
 type entry struct {
@@ -129,6 +130,14 @@ func (k *Keys) Holder(id string) (*Grant, error) {
 	return &e.grant, nil
 }
 
+// Name is the name of a project or key, by its id; the id itself if it is not known here.
+func (k *Keys) Name(id string) string {
+	if s := k.snapshot.Load(); s != nil && s.names[id] != "" {
+		return s.names[id]
+	}
+	return id
+}
+
 // find does the same work for every well-formed key, known or not; what is not well formed costs less than that.
 func (k *Keys) find(presented string) (*entry, error) {
 	if err := checkForm(presented); err != nil {
@@ -204,6 +213,10 @@ func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used
 		owner[projects[i].ID] = &projects[i]
 	}
 	s := &snapshot{version: version, byHash: make(map[Hash]*entry, len(keys)+1), byID: map[string]*entry{}}
+	s.names = make(map[string]string, len(projects)+len(keys)+1)
+	for i := range projects {
+		s.names[projects[i].ID] = projects[i].Name
+	}
 	for i := range keys {
 		key := &keys[i]
 		p := owner[key.Project]
@@ -216,7 +229,7 @@ func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used
 		e := &entry{use: used[key.ID], grant: Grant{Key: key, Caller: &pipeline.Caller{
 			Org: p.Org, Project: p.ID, Key: key.ID, ProjectName: p.Name, KeyName: key.Name, KeyPrefix: key.Prefix, Strict: p.Strict,
 		}}}
-		s.byHash[key.Hash] = e
+		s.byHash[key.Hash], s.names[key.ID] = e, key.Name
 		if key.Role != RoleCaller {
 			s.byID[key.ID] = e
 		}
@@ -226,7 +239,7 @@ func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used
 			Key:    &Key{ID: adminID, Name: "admin key", Prefix: keyStart, Hash: admin, Role: RoleAdmin},
 			Caller: &pipeline.Caller{Key: adminID, KeyName: "admin key", KeyPrefix: keyStart},
 		}}
-		s.byHash[admin], s.byID[adminID] = e, e
+		s.byHash[admin], s.byID[adminID], s.names[adminID] = e, e, e.grant.Key.Name
 	}
 	return s
 }

@@ -47,7 +47,7 @@ func (a *app) explainTrace(ctx context.Context, client *adminClient, f *adminFla
 	for i := range page.Data {
 		r := &page.Data[i]
 		t.add(r.Time.Local().Format("15:04:05.000"), r.ID, r.Model, r.Target, fmt.Sprint(r.Status), figure.Duration(time.Duration(r.Timings.TotalNS)),
-			figure.Count(r.Usage.Input), figure.Count(r.Usage.Output), recordCost(r))
+			figure.Count(r.Usage.Input), figure.Count(r.Usage.Output), r.CostWords())
 	}
 	if page.Next != "" {
 		fmt.Fprintf(a.err, "The newest %d are listed; the trace has more.\n", maxTrace)

@@ -179,7 +179,7 @@ func (v *visit) readForm() error {
 		}
 		return fault.Wrap(fault.InvalidRequest, err, "The form cannot be read.")
 	}
-	if v.grant != nil && !v.session.holds(v.r.PostForm.Get("token")) {
+	if v.grant != nil && !v.session.holds(v.r.PostFormValue("token")) {
 		return fault.New(fault.NotAllowed, "The form is not of this session: it was opened before you signed in. Open the page again.")
 	}
 	return nil

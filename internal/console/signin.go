@@ -35,7 +35,7 @@ func (c *Console) signIn(v *visit) error {
 	if err := v.readForm(); err != nil {
 		return err
 	}
-	next := v.r.PostForm.Get("next")
+	next := v.r.PostFormValue("next")
 	if !local(next) {
 		next = ""
 	}
@@ -44,7 +44,7 @@ func (c *Console) signIn(v *visit) error {
 		f.Kind, f.Status, f.RetryAfter, f.Hint = fault.RateLimited, http.StatusTooManyRequests, wait, "Calls and the control API are not affected."
 		return c.refuseKey(v, next, f)
 	}
-	grant, err := c.o.Keys.CheckAdmin(strings.TrimSpace(v.r.PostForm.Get("key")))
+	grant, err := c.o.Keys.CheckAdmin(strings.TrimSpace(v.r.PostFormValue("key")))
 	if err == nil && !grant.Key.Role.Can(auth.ReadUsage) {
 		err = fault.New(fault.NotAllowed, "The role %s reads /metrics, and nothing here.", grant.Key.Role)
 	}
@@ -114,13 +114,13 @@ func (c *Console) view(v *visit) error {
 			Name: name, Value: value, Path: "/", MaxAge: int(365 * 24 * time.Hour / time.Second), SameSite: http.SameSiteStrictMode, Secure: secure(v.r),
 		})
 	}
-	if theme := v.r.PostForm.Get("theme"); theme == "light" || theme == "dark" || theme == "auto" {
+	if theme := v.r.PostFormValue("theme"); theme == "light" || theme == "dark" || theme == "auto" {
 		keep(themeCookie, theme)
 	}
-	if zone := v.r.PostForm.Get("zone"); zone != "" && len(zone) <= 64 {
+	if zone := v.r.PostFormValue("zone"); zone != "" && len(zone) <= 64 {
 		keep(zoneCookie, url.QueryEscape(zone))
 	}
-	back := v.r.PostForm.Get("back")
+	back := v.r.PostFormValue("back")
 	if !local(back) {
 		back = ""
 	}

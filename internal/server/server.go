@@ -30,6 +30,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/config"
+	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/gateway"
 	"github.com/penstock/penstock/internal/journal"
@@ -65,6 +66,7 @@ type Server struct {
 	gateway  *gateway.Gateway
 	tenants  *auth.Service
 	keeper   *audit.Keeper
+	console  *console.Console
 	metrics  *prometheus.Registry
 
 	alerts      *alert.Board
@@ -129,6 +131,9 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 		Keys: s.keys, Records: s.store, Sync: s.settled, Ready: s.ready, Log: s.o.Log, Metrics: s.metrics, Version: s.o.Version,
 		Crowded: s.doors.data.crowded,
 	})
+	if s.console, err = s.newConsole(); err != nil {
+		return err
+	}
 	if err := s.take(cfg, func() error { return s.recordStart(ctx, cfg) }); err != nil {
 		return err
 	}
@@ -367,12 +372,12 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 		ConnState:                    watch,
 	}
 	control = &http.Server{
-		Handler: s.doors.admin.usher(admin.New(admin.Options{
+		Handler: s.doors.admin.usher(controlPlane(admin.New(admin.Options{
 			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Audit: s.store, Keeper: s.keeper, Sync: s.settled, Routes: s.routes,
 			Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
 			Alerts:  s.alerts,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
-		})),
+		}), s.console)),
 		ConnContext:       mark,
 		ConnState:         watch,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: quiet,

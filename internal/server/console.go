@@ -1,0 +1,62 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/internal/console"
+)
+
+// newConsole makes the pages of the control plane.
+func (s *Server) newConsole() (*console.Console, error) {
+	return console.New(console.Options{
+		Keys: s.keys, Tenants: s.tenants, Records: s.store, Audit: s.store, Ring: s.ring, Sync: s.settled, Models: s.consoleModels,
+		Status: s.consoleStatus, Log: s.o.Log, Register: s.metrics, Now: time.Now,
+	})
+}
+
+// controlPlane divides the control plane between the control API and the console.
+func controlPlane(api, pages http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		if path == "/admin" || strings.HasPrefix(path, "/admin/") || path == "/metrics" || path == "/healthz" || path == "/readyz" {
+			api.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) consoleStatus() console.Status {
+	st := s.status()
+	kept := s.store.Status()
+	out := console.Status{
+		Version: st.Version, Started: st.Started, Reason: st.Reason, ConfigLoaded: st.ConfigLoaded, ConfigError: st.ConfigError,
+		Models: st.Models, Providers: st.Providers, Open: s.gateway.Open(), Backlog: st.JournalBacklog, DataURL: s.Presence().DataURL,
+		Store: console.Store{Engine: kept.Engine, Bytes: kept.Bytes, LastWrite: kept.LastWrite},
+	}
+	if kept.Err != nil {
+		out.Store.Err = kept.Err.Error()
+	}
+	return out
+}
+
+func (s *Server) consoleModels() []console.Model {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rt := s.runtime
+	list := []console.Model{}
+	for _, r := range rt.routes() {
+		m := console.Model{Name: r.Model, Route: r.Route}
+		for _, t := range rt.table.Targets(r.Model) {
+			target := console.Target{Name: t.String()}
+			if known, ok := rt.view.Model(t); ok {
+				target.Price, target.Source, target.Context, target.MaxOutput = known.Price, known.Source, known.Context, known.MaxOutput
+			}
+			m.Targets = append(m.Targets, target)
+		}
+		list = append(list, m)
+	}
+	return list
+}
