@@ -10,6 +10,7 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/usage"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // pageSize is how many exchanges are on a page.
@@ -69,8 +70,8 @@ type exchangesView struct {
 }
 
 type exchangeFilters struct {
-	Projects, Ranges, Statuses             []choice
-	Key, KeyName, Model, Target, User, Tag string
+	Projects, Ranges, Statuses                    []choice
+	Key, KeyName, Model, Target, User, Tag, Trace string
 }
 
 type exchangeRow struct {
@@ -136,6 +137,14 @@ func (c *Console) exchanges(v *visit) error {
 		Key: q.Get("key"), Model: q.Get("model"), Target: q.Get("target"), User: q.Get("user"), Tag: q.Get("tag"), Status: q.Get("status"),
 		From: from, After: q.Get("after"), Limit: pageSize + 1, Project: q.Get("project"),
 	}
+	if trace := q.Get("trace"); trace != "" {
+		var ok bool
+		if filter.Trace, ok = w3c.ParseTraceID(trace); !ok {
+			f := fault.New(fault.InvalidRequest, "That is not a trace id.")
+			f.Param, f.Hint = "trace", "A W3C trace id has 32 hexadecimal digits."
+			return f
+		}
+	}
 	data := exchangesView{Behind: c.catchUp(ctx)}
 	data.Filters, err = c.exchangeFilters(ctx, v, filter, span)
 	if err != nil {
@@ -171,7 +180,7 @@ func (d *exchangesView) turn(q url.Values, n int, records []*usage.Record) {
 }
 
 func (c *Console) exchangeFilters(ctx context.Context, v *visit, f usage.Filter, span string) (out exchangeFilters, err error) {
-	out = exchangeFilters{Key: f.Key, Model: f.Model, Target: f.Target, User: f.User, Tag: f.Tag, Ranges: rangeChoices(span)}
+	out = exchangeFilters{Key: f.Key, Model: f.Model, Target: f.Target, User: f.User, Tag: f.Tag, Trace: v.r.URL.Query().Get("trace"), Ranges: rangeChoices(span)}
 	if f.Key != "" {
 		out.KeyName = c.o.Keys.Name(f.Key)
 	}
