@@ -89,7 +89,7 @@ func TestControl1EveryPageAsksWhoYouAre(t *testing.T) {
 	t.Parallel()
 	e := penstocktest.Start(t, penstocktest.Options{})
 	b := newBrowser(t, e.AdminURL)
-	for _, p := range append(console.Pages(), console.Page{Method: http.MethodGet, Path: "/nowhere"}) {
+	for _, p := range append(console.Pages(), console.Page{Method: http.MethodGet, Path: "/exchanges/x/nowhere"}) {
 		path := strings.ReplaceAll(p.Path, "{id}", "x")
 		got := b.do(p.Method, path, url.Values{"token": {"x"}})
 		sent := got.status == http.StatusSeeOther && strings.Contains(got.header.Get("Location"), "sign-in")

@@ -35,6 +35,20 @@ func Pages() []Page {
 	}
 }
 
+// Has reports whether a path is the console's: whether one of its pages begins with the same segment.
+func (c *Console) Has(path string) bool {
+	first := func(path string) string {
+		segment, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		return segment
+	}
+	for i := range c.pages {
+		if strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && first(c.pages[i].Path) == first(path) {
+			return true
+		}
+	}
+	return false
+}
+
 // find looks a page up by the segments of the path as they were sent. With no page, allowed are the methods of the path.
 func (c *Console) find(method, path string) (found *Page, part string, allowed []string) {
 	if method == http.MethodHead {

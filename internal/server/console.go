@@ -2,7 +2,6 @@ package server
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/penstock/penstock/internal/console"
@@ -16,15 +15,15 @@ func (s *Server) newConsole() (*console.Console, error) {
 	})
 }
 
-// controlPlane divides the control plane between the control API and the console.
-func controlPlane(api, pages http.Handler) http.Handler {
+// controlPlane divides the control plane: the pages that there are, for people, are the console's; all else is the control
+// API's, and so is what comes with a key in a header, which no browser sends.
+func controlPlane(api http.Handler, pages *console.Console) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path := r.URL.Path
-		if path == "/admin" || strings.HasPrefix(path, "/admin/") || path == "/metrics" || path == "/healthz" || path == "/readyz" {
-			api.ServeHTTP(w, r)
+		if r.Header.Get("Authorization") == "" && pages.Has(r.URL.EscapedPath()) {
+			pages.ServeHTTP(w, r)
 			return
 		}
-		pages.ServeHTTP(w, r)
+		api.ServeHTTP(w, r)
 	})
 }
 
