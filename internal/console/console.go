@@ -20,9 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
-	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -32,33 +30,14 @@ type Options struct {
 	Keys    *auth.Keys
 	Tenants *auth.Service
 	Records usage.Store
-	Audit   audit.Store
 	Ring    *seal.Ring // seals the sessions
 	// Sync waits until all that has been answered so far can be read from Records.
-	Sync func(context.Context) error
-	// Models tells what answers for which model at the moment.
-	Models func() []Model
+	Sync   func(context.Context) error
 	Status func() Status
 	Log    *slog.Logger
 	// Register takes the console's metrics.
 	Register prometheus.Registerer
 	Now      func() time.Time // civil time
-}
-
-// A Model is a name that callers may ask for, and what answers for it.
-type Model struct {
-	Name    string
-	Route   string // how a target is chosen
-	Targets []Target
-}
-
-// A Target is one of the targets of a Model, in the order in which they are tried.
-type Target struct {
-	Name      string // PROVIDER/MODEL
-	Price     *llm.Price
-	Source    string // where the price is from
-	Context   int64  // tokens; 0: unknown
-	MaxOutput int64  // tokens; 0: unknown
 }
 
 // A Status says how the process is.

@@ -2,9 +2,12 @@ package console_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"regexp"
 	"strings"
@@ -198,6 +201,67 @@ func TestNextIsOneOfOurs(t *testing.T) {
 		got := b.do(http.MethodPost, "/sign-in", url.Values{"key": {e.AdminKey}, "next": {next}})
 		if got.header.Get("Location") != want {
 			t.Errorf("%q goes to %q, want %q", next, got.header.Get("Location"), want)
+		}
+	}
+}
+
+// Behind a proxy that takes a path off, no address of a page leads out of that path.
+func TestPathPrefix(t *testing.T) {
+	t.Parallel()
+	e := penstocktest.Start(t, penstocktest.Options{})
+	upstream, err := url.Parse(e.AdminURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(http.StripPrefix("/ops/penstock", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(upstream) }}))
+	t.Cleanup(proxy.Close)
+	b := newBrowser(t, proxy.URL+"/ops/penstock")
+	if got := b.do(http.MethodPost, "/sign-in", url.Values{"key": {e.AdminKey}, "next": {"exchanges"}}, "Sec-Fetch-Site", "same-origin"); got.header.Get("Location") != "./exchanges" {
+		t.Fatalf("sign in: %d to %q", got.status, got.header.Get("Location"))
+	}
+	address := regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
+	for _, path := range []string{"/", "/exchanges", "/exchanges/ex_nothing"} {
+		text := b.get(path).text
+		found := address.FindAllStringSubmatch(text, -1)
+		if len(found) < 5 {
+			t.Errorf("%s: only %d addresses", path, len(found))
+		}
+		for _, a := range found {
+			if strings.HasPrefix(a[1], "/") || strings.Contains(a[1], "://") {
+				t.Errorf("%s: the address %q does not stay below the path", path, a[1])
+			}
+		}
+		if want := strings.Repeat("../", strings.Count(path, "/")-1); !strings.Contains(text, `href="`+want) {
+			t.Errorf("%s: no address begins with %q", path, want)
+		}
+	}
+}
+
+// Control 24: what callers write is text on every page that shows it.
+func TestControl24HostileText(t *testing.T) {
+	t.Parallel()
+	e := penstocktest.Start(t, penstocktest.Options{})
+	key := e.Key("hostile")
+	const script = `<script>alert(1)</script><img src=x onerror=alert(1)>" onfocus="alert(1)`
+	id := ""
+	for _, model := range []string{"sim-a/" + script, "sim-a/{{.Token}}", "sim-a/javascript:alert(1)"} {
+		body, err := json.Marshal(map[string]any{"model": model, "user": script, "messages": []map[string]string{{"role": "user", "content": script}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id = e.Post(key, "/v1/chat/completions", string(body)).Header.Get("X-Request-Id")
+	}
+	b := newBrowser(t, e.AdminURL)
+	b.signIn(e.AdminKey)
+	for _, path := range []string{"/", "/live", "/exchanges", "/exchanges/" + id, "/exchanges?" + url.Values{"user": {script}, "model": {script}, "tag": {script}}.Encode()} {
+		got := b.get(path)
+		if got.status != http.StatusOK {
+			t.Errorf("%s: %d", path, got.status)
+		}
+		for _, bad := range []string{"<script>alert", "<img src=x", `" onfocus="`, `href="javascript:`} {
+			if strings.Contains(got.text, bad) {
+				t.Errorf("%s holds %s", path, bad)
+			}
 		}
 	}
 }

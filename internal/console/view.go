@@ -17,7 +17,6 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/figure"
-	"github.com/penstock/penstock/internal/llm"
 )
 
 //go:embed pages
@@ -30,7 +29,6 @@ func loadViews(assets map[string]asset) (views, error) {
 	frame := template.New("frame").Funcs(template.FuncMap{
 		"money": figure.Money, "count": figure.Count, "tokens": figure.Tokens, "percent": figure.Percent, "span": span,
 		"assetVersion": func(name string) string { return assets[name].version },
-		"rate":         rate, "join": strings.Join, "perMillion": func(r llm.Rate) string { return "$" + r.PerMillion() },
 	})
 	if _, err := frame.ParseFS(pageFiles, "pages/frame.html", "pages/parts.html"); err != nil {
 		return nil, err
@@ -96,7 +94,6 @@ type frame struct {
 	Command string // that gives the same on the command line, "" if none does
 	Nav     []navItem
 	Data    any
-	can     func(auth.Permission) bool
 }
 
 // A navItem is one of the pages that the header names.
@@ -112,17 +109,12 @@ var navigation = []struct {
 }{
 	{"Now", "", "n", auth.ReadUsage, []string{"now"}},
 	{"Exchanges", "exchanges", "e", auth.ReadExchanges, []string{"exchanges", "exchange"}},
-	{"Usage", "usage", "u", auth.ReadUsage, []string{"usage"}},
-	{"Models", "models", "m", auth.ReadRoutes, []string{"models"}},
-	{"Projects", "projects", "p", auth.ReadTenants, []string{"projects", "project", "key", "new-key"}},
-	{"Audit", "audit", "a", auth.ReadAudit, []string{"audit"}},
-	{"Help", "help", "h", "", []string{"help"}},
 }
 
 func (c *Console) frame(v *visit, view, title string, data any) *frame {
 	f := &frame{
 		Title: title, View: view, Root: v.root, Back: strings.TrimPrefix(v.r.URL.RequestURI(), "/"), Theme: v.theme, Zone: v.zone,
-		Now: v.now, ID: v.id, Version: c.o.Status().Version, Data: data, can: v.may,
+		Now: v.now, ID: v.id, Version: c.o.Status().Version, Data: data,
 	}
 	if v.r.Method != http.MethodGet {
 		f.Back = ""
@@ -132,8 +124,7 @@ func (c *Console) frame(v *visit, view, title string, data any) *frame {
 	}
 	f.Who, f.Token = v.grant.Key, v.session.Token()
 	for _, n := range navigation {
-		page, _, _ := c.find(http.MethodGet, "/"+n.path)
-		if page == nil || n.needs != "" && !v.may(n.needs) {
+		if !v.may(n.needs) {
 			continue // a page that one may not see is absent
 		}
 		item := navItem{Name: n.name, Path: n.path, Key: n.key}
@@ -144,9 +135,6 @@ func (c *Console) frame(v *visit, view, title string, data any) *frame {
 	}
 	return f
 }
-
-// May reports whether the one who is signed in has a permission.
-func (f *frame) May(permission string) bool { return f.can(auth.Permission(permission)) }
 
 // ZoneName is what the viewer's zone is called.
 func (f *frame) ZoneName() string { return f.Zone.String() }

@@ -10,7 +10,7 @@ import (
 // newConsole makes the pages of the control plane.
 func (s *Server) newConsole() (*console.Console, error) {
 	return console.New(console.Options{
-		Keys: s.keys, Tenants: s.tenants, Records: s.store, Audit: s.store, Ring: s.ring, Sync: s.settled, Models: s.consoleModels,
+		Keys: s.keys, Tenants: s.tenants, Records: s.store, Ring: s.ring, Sync: s.settled,
 		Status: s.consoleStatus, Log: s.o.Log, Register: s.metrics, Now: time.Now,
 	})
 }
@@ -39,23 +39,4 @@ func (s *Server) consoleStatus() console.Status {
 		out.Store.Err = kept.Err.Error()
 	}
 	return out
-}
-
-func (s *Server) consoleModels() []console.Model {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	rt := s.runtime
-	list := []console.Model{}
-	for _, r := range rt.routes() {
-		m := console.Model{Name: r.Model, Route: r.Route}
-		for _, t := range rt.table.Targets(r.Model) {
-			target := console.Target{Name: t.String()}
-			if known, ok := rt.view.Model(t); ok {
-				target.Price, target.Source, target.Context, target.MaxOutput = known.Price, known.Source, known.Context, known.MaxOutput
-			}
-			m.Targets = append(m.Targets, target)
-		}
-		list = append(list, m)
-	}
-	return list
 }
