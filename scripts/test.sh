@@ -63,6 +63,7 @@ sdks() {
 }
 
 step "compilers" compilers
+step "a PostgreSQL server" scripts/tools.sh postgres
 step "format" format
 step "vet" go vet ./...
 step "lint" lint

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what tests and linters need into .tools/, once: scripts/tools.sh [cc] [lint] [python] [node] [deploy]
+# Installs what tests and linters need into .tools/, once: scripts/tools.sh [cc] [lint] [python] [node] [postgres] [deploy]
 # What only the system can give (a C compiler, Python, Node) is taken from Debian's packages where we are root on a system
 # that has them; elsewhere the script says what is missing, and fails.
 set -euo pipefail
@@ -79,9 +79,14 @@ install_deploy() {
   require unshare util-linux
 }
 
+install_postgres() {
+  [[ -n ${PENSTOCK_TEST_POSTGRES:-} ]] || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null ||
+    debian postgresql || missing "a PostgreSQL server" "install the package postgresql, or set PENSTOCK_TEST_POSTGRES to the URL of one whose user may make databases"
+}
+
 for part in "$@"; do
   case $part in
-    cc | lint | python | node | deploy) "install_$part" ;;
-    *) missing "a part named $part" "choose from: cc lint python node deploy" ;;
+    cc | lint | python | node | deploy | postgres) "install_$part" ;;
+    *) missing "a part named $part" "choose from: cc lint python node deploy postgres" ;;
   esac
 done

@@ -36,7 +36,7 @@ func (f *serveFlags) add(c *cobra.Command) {
 		"listen":       "address of the data plane (PENSTOCK_LISTEN; default 127.0.0.1:8080)",
 		"admin-listen": "address of the control plane (PENSTOCK_ADMIN_LISTEN; default 127.0.0.1:8081)",
 		"data":         "data directory (PENSTOCK_DATA; default penstock-data)",
-		"store":        "store, as sqlite:PATH (PENSTOCK_STORE; default in the data directory)",
+		"store":        "store, as sqlite:PATH or postgres://USER@HOST/DATABASE (PENSTOCK_STORE; default in the data directory)",
 	} {
 		f.values[name] = c.Flags().String(name, "", help)
 	}
@@ -92,7 +92,10 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 		return startError(err)
 	}
 	a.announce(cfg, s, f.json, time.Since(begun))
-	if err := s.Run(ctx); err != nil {
+	switch err := s.Run(ctx); {
+	case errors.Is(err, store.ErrUnusable): // one that was waited for
+		return startError(err)
+	case err != nil:
 		return fail(exitFailure, "", "Penstock stopped with an error: %v", err)
 	}
 	return nil
@@ -170,7 +173,11 @@ func startError(err error) error {
 	case errors.Is(err, server.ErrNoRing):
 		return fail(exitStore, "put it back from your copy; without it no key can be checked", "%v", err)
 	case errors.Is(err, store.ErrUnusable):
-		return fail(exitStore, "check the disk, or restore a copy", "%v", err)
+		hint := "check the disk, or restore a copy"
+		if e, ok := errors.AsType[*store.OpenError](err); ok {
+			hint = e.Hint
+		}
+		return fail(exitStore, hint, "%v", err)
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fail(exitFailure, "stop what listens there, or use another --listen or --admin-listen", "%v", err)

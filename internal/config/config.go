@@ -37,7 +37,7 @@ type File struct {
 	TLS       TLS                        `yaml:"tls" restart:"true" doc:"certificate of the data plane; plain HTTP without"`
 	Admin     Admin                      `yaml:"admin" doc:"the control plane"`
 	Data      string                     `yaml:"data" kind:"path" default:"penstock-data" restart:"true" doc:"directory of the admin key, the key ring, the journal and the default store"`
-	Store     string                     `yaml:"store" kind:"store" restart:"true" doc:"where tenants, records and prices are kept: sqlite:PATH; by default penstock.db in the data directory"`
+	Store     string                     `yaml:"store" kind:"store" restart:"true" doc:"where tenants, records and prices are kept: sqlite:PATH, by default penstock.db in the data directory, or postgres://USER@HOST/DATABASE for several replicas, with the password in PGPASSWORD or PGPASSFILE"`
 	Keyring   string                     `yaml:"keyring" kind:"keyring" restart:"true" doc:"where the key ring is kept: file:PATH; by default keyring.json in the data directory"`
 	Timeouts  provider.Timeouts          `yaml:"timeouts" default:"{connect: 3s, first_token: 120s, gap: 30s, total: 10m}" doc:"the four timers of a try; a provider may have its own"`
 	Egress    Egress                     `yaml:"egress" doc:"how providers are reached"`

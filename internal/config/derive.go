@@ -14,8 +14,14 @@ import (
 // Gateway gives the limits to their owner.
 func (l Limits) Gateway() gateway.Limits { return gateway.Limits(l) }
 
-// StorePath is the file of the store.
-func (f *File) StorePath() string { return strings.TrimPrefix(f.Store, "sqlite:") }
+// StorePath is the file of the store, "" if it is a database server's.
+func (f *File) StorePath() string {
+	path, ok := strings.CutPrefix(f.Store, "sqlite:")
+	if !ok {
+		return ""
+	}
+	return path
+}
 
 // KeyringPath is the file of the key ring.
 func (f *File) KeyringPath() string { return strings.TrimPrefix(f.Keyring, "file:") }

@@ -187,13 +187,13 @@ func TestRelativePaths(t *testing.T) {
 func TestProblemsOutsideTheFile(t *testing.T) {
 	t.Parallel()
 	got := problems(t, Options{
-		File: write(t, "log: { level: loud }\n"), Env: env("PENSTOCK_STORE=postgres://db/p"),
+		File: write(t, "log: { level: loud }\n"), Env: env("PENSTOCK_STORE=postgres://db"),
 		Flags: map[string]string{"listen": "8080", "admin-listen": ":8081"},
 	})
 	want := []string{
 		`--admin-listen: ":8081" can be reached from other machines, without TLS (set admin.tls, or listen on 127.0.0.1, or write admin.allow_plaintext: true)`,
 		`--listen: "8080" is not HOST:PORT (write HOST:PORT, such as 127.0.0.1:8080 or :8080)`,
-		`PENSTOCK_STORE: PostgreSQL is not in this version (write sqlite:PATH)`,
+		`PENSTOCK_STORE: the store names no database (write postgres://USER@HOST/DATABASE; the password comes from PGPASSWORD or PGPASSFILE)`,
 		`penstock.yaml:1:15: log.level: "loud" is not one of debug, info, warn, error`,
 		`4 problems. Nothing was changed.`,
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/penstock/penstock/internal/store"
+
 	"github.com/penstock/penstock/internal/alert"
 )
 
@@ -267,13 +269,23 @@ func checkStore(text, _ string) (problem, hint string) {
 	case hasPassword(text):
 		return "a literal secret", "write the address without password, and revoke this one"
 	case scheme == "postgres" || scheme == "postgresql":
-		return "PostgreSQL is not in this version", "write sqlite:PATH"
+		return checkPostgres(text)
 	case !found || scheme != "sqlite":
-		return quote(text) + " is not a store", "write sqlite:PATH"
+		return quote(text) + " is not a store", "write sqlite:PATH or postgres://USER@HOST/DATABASE"
 	case path == "" || strings.HasPrefix(path, ":memory:"):
 		return "the store has no file", "write sqlite:PATH"
 	case strings.Contains(path, "?"):
 		return "options behind the store's path", "write sqlite:PATH alone; Penstock sets the options"
+	}
+	return "", ""
+}
+
+func checkPostgres(text string) (problem, hint string) {
+	if u, err := url.Parse(text); err == nil && u.Query().Has("password") {
+		return "a literal secret", "set PGPASSWORD or PGPASSFILE instead, and revoke this one"
+	}
+	if err := store.CheckPostgres(text); err != nil {
+		return "the store " + err.Error(), "write postgres://USER@HOST/DATABASE; the password comes from PGPASSWORD or PGPASSFILE"
 	}
 	return "", ""
 }

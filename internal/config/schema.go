@@ -12,7 +12,7 @@ var patterns = map[string]string{
 	"address":   `^[^/]*:[0-9]+$`,
 	"bytes":     `^[0-9]+(\.[0-9]+)? ?(B|KB|MB|GB|KiB|MiB|GiB)$`,
 	"reference": `^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$`,
-	"store":     `^sqlite:.+$`,
+	"store":     `^(sqlite:.+|postgres(ql)?://.+)$`,
 	"keyring":   `^file:.+$`,
 	"keyfile":   `^file:.+$`,
 	"anchor":    `^(file|exec):.+$`,

@@ -75,6 +75,7 @@ type Server struct {
 	doors       struct{ data, admin *door }
 	data, admin net.Listener
 	present     string // the data directory that says where, "" before
+	waiting     bool   // the store did not answer at the start; Run waits for it
 	stopping    atomic.Bool
 
 	mu       sync.Mutex // guards the fields below
@@ -104,20 +105,19 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 		return err
 	}
 	s.ring = ring
-	if s.store, err = store.Open(ctx, cfg.Store, store.Options{Log: s.o.Log}); err != nil {
-		return err
-	}
-	if err := auth.CheckRing(ctx, s.store, ring, cfg.KeyringPath()); err != nil {
-		return err
-	}
-	s.ensureDataKey(ctx)
-	if err := s.ensureAdminKey(ctx, ring, cfg.AdminKeyPath()); err != nil {
+	if s.store, err = store.New(cfg.Store, store.Options{Log: s.o.Log}); err != nil {
 		return err
 	}
 	s.keys = auth.NewKeys(s.store, ring, s.o.Log, auth.KeysOptions{MaxStale: cfg.Auth.MaxStale})
 	s.tenants = &auth.Service{Store: s.store, Ring: ring, Keys: s.keys}
 	s.catalog = catalog.New(catalog.Default(), s.store, s.o.Log)
-	if err := errors.Join(s.keys.Refresh(ctx), s.catalog.Refresh(ctx)); err != nil {
+	record := func() error { return s.recordStart(ctx, cfg) }
+	switch err := s.meet(ctx, cfg, func() error { return nil }); {
+	case err != nil && ctx.Err() == nil && s.away(err):
+		s.waiting = true
+		record = func() error { return nil } // when the store is there
+		s.o.Log.Warn("the store does not answer: waiting for it; alive, and not ready", "error", err)
+	case err != nil:
 		return err
 	}
 	if err := s.openAudit(cfg); err != nil {
@@ -134,7 +134,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if s.console, err = s.newConsole(); err != nil {
 		return err
 	}
-	if err := s.take(cfg, func() error { return s.recordStart(ctx, cfg) }); err != nil {
+	if err := s.take(cfg, record); err != nil {
 		return err
 	}
 	if s.data, err = listen(ctx, s.doors.data, cfg.Listen, cfg.TLS, cfg.Resolver(), s.o.Log); err != nil {
@@ -313,20 +313,18 @@ func (s *Server) Run(ctx context.Context) error {
 	// The workers outlive the listeners: what the last exchanges leave behind is theirs to write.
 	background, stopWorkers := context.WithCancelCause(context.WithoutCancel(ctx))
 	workers, running := errgroup.WithContext(background)
-	workers.Go(func() error { return s.keys.Run(running) })
-	workers.Go(func() error { return s.ring.Run(running) })
-	workers.Go(func() error { return s.catalog.Run(running) })
-	workers.Go(func() error { return s.keeper.Run(running) })
-	workers.Go(func() error { return giveBack(running) })
-	workers.Go(func() error { return s.alerts.Run(running) })
-	workers.Go(func() error { return s.lookOut(running) })
-	if s.writer != nil {
-		workers.Go(func() error { return s.writer.Run(running) })
-		workers.Go(func() error { return s.rollup.Run(running) })
+	for _, work := range []func(context.Context) error{giveBack, s.alerts.Run, s.lookOut} {
+		workers.Go(func() error { return work(running) })
 	}
-	if s.o.Load != nil {
-		workers.Go(func() error { return s.follow(running, cfg.Path(), s.o.Hangup) })
-	}
+	workers.Go(func() error {
+		if s.waiting {
+			if met, err := s.await(running, cfg); !met {
+				return err
+			}
+		}
+		s.employ(running, workers, cfg)
+		return nil
+	})
 
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	data, control := s.httpServers(base, cfg)
@@ -346,6 +344,20 @@ func (s *Server) Run(ctx context.Context) error {
 	stopWorkers(errStopped)
 	cut(errStopped)
 	return errors.Join(err, workers.Wait(), s.Close())
+}
+
+// employ starts the workers that need the store.
+func (s *Server) employ(running context.Context, workers *errgroup.Group, cfg *config.File) {
+	all := []func(context.Context) error{s.keys.Run, s.ring.Run, s.catalog.Run, s.keeper.Run}
+	if s.writer != nil {
+		all = append(all, s.writer.Run, s.rollup.Run)
+	}
+	if s.o.Load != nil {
+		all = append(all, func(ctx context.Context) error { return s.follow(ctx, cfg.Path(), s.o.Hangup) })
+	}
+	for _, work := range all {
+		workers.Go(func() error { return work(running) })
+	}
 }
 
 // grace is that of the configuration in force.

@@ -90,7 +90,7 @@ func (s *Store) AuditHead(ctx context.Context) (head audit.Head, err error) {
 		head.Hash, err = hashOf(hash, head.Chain)
 	}
 	if err != nil {
-		return audit.Head{}, unread(ctx, "read the end of the audit chain", err)
+		return audit.Head{}, s.unread(ctx, "read the end of the audit chain", err)
 	}
 	return head, nil
 }
@@ -105,7 +105,7 @@ func (s *Store) AuditEntries(ctx context.Context, f audit.Filter, limit int) ([]
 	rows, err := s.query(ctx, "SELECT "+auditColumns+" FROM audit_entries"+where+" ORDER BY seq "+order+" LIMIT ?", append(args, limit)...)
 	all, err := collect(rows, err, scanAudit)
 	if err != nil {
-		return nil, unread(ctx, "read the audit chain", err)
+		return nil, s.unread(ctx, "read the audit chain", err)
 	}
 	return all, nil
 }

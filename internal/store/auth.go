@@ -97,13 +97,13 @@ func (s *Store) Projects(ctx context.Context, after string, limit int) ([]auth.P
 			return nil, noProject(after)
 		}
 		if err != nil {
-			return nil, unread(ctx, "list projects", err)
+			return nil, s.unread(ctx, "list projects", err)
 		}
 	}
 	rows, err := s.query(ctx, "SELECT "+projectColumns+" FROM projects WHERE (name, id) > (?, ?) ORDER BY name, id LIMIT ?", name, after, limit)
 	all, err := collect(rows, err, scanProject)
 	if err != nil {
-		return nil, unread(ctx, "list projects", err)
+		return nil, s.unread(ctx, "list projects", err)
 	}
 	return all, nil
 }
@@ -114,7 +114,7 @@ func (s *Store) FindProject(ctx context.Context, org, nameOrID string) (auth.Pro
 		nameOrID, nameOrID, org, org)
 	found, err := collect(rows, err, scanProject)
 	if err != nil {
-		return auth.Project{}, unread(ctx, "find a project", err)
+		return auth.Project{}, s.unread(ctx, "find a project", err)
 	}
 	for _, p := range found {
 		if p.ID == nameOrID {
@@ -251,7 +251,7 @@ func (s *Store) Keys(ctx context.Context, project, after string, limit int) ([]a
 		project, project, after, limit)
 	all, err := collect(rows, err, scanKey)
 	if err != nil {
-		return nil, unread(ctx, "list keys", err)
+		return nil, s.unread(ctx, "list keys", err)
 	}
 	return all, nil
 }
@@ -263,7 +263,7 @@ func (s *Store) FindKey(ctx context.Context, id string) (auth.Key, error) {
 	case errors.Is(err, sql.ErrNoRows):
 		return auth.Key{}, missing(err, id)
 	case err != nil:
-		return auth.Key{}, unread(ctx, "find a key", err)
+		return auth.Key{}, s.unread(ctx, "find a key", err)
 	}
 	return k, nil
 }
@@ -296,13 +296,8 @@ func scanKey(r scanner) (k auth.Key, err error) {
 // TouchKeys implements [auth.Store].
 func (s *Store) TouchKeys(ctx context.Context, lastUsed map[string]time.Time) error {
 	return s.change(ctx, "write times of last use", func(t tx) error {
-		stmt, err := t.PrepareContext(ctx, t.d.rebind("UPDATE api_keys SET last_used = ? WHERE id = ? AND last_used < ?"))
-		if err != nil {
-			return err
-		}
-		defer func() { _ = stmt.Close() }() // it ends with the transaction anyway
 		for id, at := range lastUsed {
-			if _, err := stmt.ExecContext(ctx, micros(at), id, micros(at)); err != nil {
+			if _, err := t.exec(ctx, "UPDATE api_keys SET last_used = ? WHERE id = ? AND last_used < ?", micros(at), id, micros(at)); err != nil {
 				return err
 			}
 		}
@@ -315,19 +310,18 @@ func (s *Store) KeyVersion(ctx context.Context) (int64, error) { return s.versio
 
 // AllKeys implements [auth.Store].
 func (s *Store) AllKeys(ctx context.Context) (version int64, projects []auth.Project, keys []auth.Key, err error) {
-	t, err := s.read.BeginTx(ctx, nil)
-	if err != nil {
-		return 0, nil, nil, fmt.Errorf("read all keys: %w", err)
-	}
-	defer func() { _ = t.Rollback() }() // nothing was written
-	if err = t.QueryRowContext(ctx, "SELECT version FROM versions WHERE name = 'keys'").Scan(&version); err == nil {
-		rows, qerr := t.QueryContext(ctx, "SELECT "+projectColumns+" FROM projects ORDER BY id")
-		projects, err = collect(rows, qerr, scanProject)
-	}
-	if err == nil {
-		rows, qerr := t.QueryContext(ctx, "SELECT "+keyColumns+" FROM api_keys ORDER BY id")
-		keys, err = collect(rows, qerr, scanKey)
-	}
+	err = s.lookWith(ctx, s.watch, func(v view) error {
+		if err := v.row(ctx, "SELECT version FROM versions WHERE name = 'keys'").Scan(&version); err != nil {
+			return err
+		}
+		rows, err := v.query(ctx, "SELECT "+projectColumns+" FROM projects ORDER BY id")
+		if projects, err = collect(rows, err, scanProject); err != nil {
+			return err
+		}
+		rows, err = v.query(ctx, "SELECT "+keyColumns+" FROM api_keys ORDER BY id")
+		keys, err = collect(rows, err, scanKey)
+		return err
+	})
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("read all keys: %w", err)
 	}
@@ -361,7 +355,7 @@ func (s *Store) RingID(ctx context.Context, fresh string) (string, error) {
 
 // setting reads a setting, set to fresh if there is none and fresh is not ""; that it was set are the acts, if any.
 func (s *Store) setting(ctx context.Context, name, fresh string, setting ...audit.Act) (kept string, created bool, err error) {
-	err = s.row(ctx, "SELECT value FROM settings WHERE name = ?", name).Scan(&kept)
+	err = s.watched(ctx, "SELECT value FROM settings WHERE name = ?", name).Scan(&kept)
 	switch {
 	case err == nil:
 		return kept, false, nil

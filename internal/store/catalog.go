@@ -46,7 +46,7 @@ func (s *Store) Prices(ctx context.Context) ([]catalog.Override, error) {
 	rows, err := s.query(ctx, "SELECT provider, model, price, set_at, source FROM prices ORDER BY provider, model")
 	all, err := collect(rows, err, scanPrice)
 	if err != nil {
-		return nil, unread(ctx, "read prices", err)
+		return nil, s.unread(ctx, "read prices", err)
 	}
 	return all, nil
 }

@@ -4,6 +4,10 @@ import (
 	"database/sql"
 	"embed"
 	"errors"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
@@ -22,13 +26,45 @@ type dialect struct {
 	tables     string // the query for the names of all tables
 	// snapshot opens a transaction all of whose reads see one moment.
 	snapshot *sql.TxOptions
+	// join joins two tables so that the left one is read first.
+	join string
+	// lock waits until no other transaction holds a lane, and holds it until the end of its own; "" where there is one
+	// writer anyway.
+	lock string
+	// chunk is how many rows one statement inserts: more cost less a row only where a statement is a way to a server.
+	chunk int
+	// patience is for a transaction or a read to end, 0 for no bound but the caller's: a file answers or fails.
+	patience time.Duration
+	// hintRead says what to do about a read that failed.
+	hintRead string
 	// rebind turns the ? of a query into the engine's own placeholders.
 	rebind func(query string) string
+	// args makes arguments such as the engine takes.
+	args func([]any) []any
 	// isConflict reports that a write would have made twice what there may be once.
 	isConflict func(error) bool
+	// isPassing reports that a transaction was undone because of others, and may be tried again.
+	isPassing func(error) bool
 	// isForeign reports that the file or database is not one that the engine can read.
 	isForeign func(error) bool
+	// isAway reports that the engine could not be asked.
+	isAway func(error) bool
 }
+
+// A lane is a row of writers who wait for each other, over all replicas. A transaction is in one lane only, and tables
+// belong to one lane each, so nobody waits in a circle.
+type lane int64
+
+// The lanes.
+const (
+	laneActs    lane = iota + 1 // what people change, and whatever has no lane of its own
+	laneRecords                 // exchanges, in the order of their numbers
+	laneSums                    // sums of them
+	laneSchema                  // migrations
+)
+
+// laneClass is the first of the two numbers of a lock; the second is the schema that the tables are in.
+const laneClass = 0x50656e00 // "Pen"
 
 var sqliteDialect = dialect{
 	name:       "SQLite",
@@ -36,15 +72,43 @@ var sqliteDialect = dialect{
 	migrations: "migrations/sqlite",
 	tables:     "SELECT name FROM sqlite_schema WHERE type = 'table'",
 	snapshot:   &sql.TxOptions{ReadOnly: true},
+	join:       " CROSS JOIN ", // which keeps the order
+	chunk:      32,
+	hintRead:   "Look at its disk and retry.",
 	rebind:     func(query string) string { return query },
+	args:       func(args []any) []any { return args },
 	isConflict: func(err error) bool {
 		code, _ := sqliteCode(err)
 		return code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 	},
+	isPassing: func(error) bool { return false },
 	isForeign: func(err error) bool {
 		code, ok := sqliteCode(err)
 		return ok && (code&0xff == sqlite3.SQLITE_NOTADB || code&0xff == sqlite3.SQLITE_CORRUPT)
 	},
+	isAway: func(error) bool { return false },
+}
+
+var postgresDialect = dialect{
+	name:       "PostgreSQL",
+	goose:      goose.DialectPostgres,
+	migrations: "migrations/postgres",
+	tables:     "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+	snapshot:   &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
+	join:       " JOIN ", // join_collapse_limit keeps the order
+	lock:       "SELECT pg_advisory_xact_lock(?::int, current_schema()::regnamespace::oid::int)",
+	chunk:      256,
+	patience:   15 * time.Second,
+	hintRead:   "Look at the database server and retry.",
+	rebind:     numbered,
+	args:       storable,
+	isConflict: func(err error) bool { return postgresCode(err) == "23505" },
+	isPassing: func(err error) bool {
+		code := postgresCode(err)
+		return code == "40001" || code == "40P01"
+	},
+	isForeign: func(error) bool { return false },
+	isAway:    postgresAway,
 }
 
 // sqliteCode is the extended result code of an error of SQLite.
@@ -54,4 +118,40 @@ func sqliteCode(err error) (int, bool) {
 		return 0, false
 	}
 	return e.Code(), true
+}
+
+// numbered writes $1, $2 and so on for the ? of a query. Those in texts stay.
+func numbered(query string) string {
+	var b strings.Builder
+	b.Grow(len(query) + 64)
+	n, inText := 0, false
+	for i := range len(query) {
+		switch c := query[i]; {
+		case c == '?' && !inText:
+			n++
+			b.WriteByte('$')
+			b.WriteString(strconv.Itoa(n))
+		default:
+			inText = inText != (c == '\'')
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// storable replaces what PostgreSQL takes in no text: zero bytes, and what is no UTF-8. What is looked for is replaced in
+// the same way, so it is found.
+func storable(args []any) []any {
+	clean := args
+	for i, a := range args {
+		s, ok := a.(string)
+		if !ok || strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
+			continue
+		}
+		if &clean[0] == &args[0] {
+			clean = append([]any(nil), args...)
+		}
+		clean[i] = strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
+	}
+	return clean
 }

@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	// chunk is how many rows one statement inserts: with more, a statement costs no less a row.
-	chunk = 32
 	// blockSize is how many numbers a block of exchanges has; see exchange_blocks.
 	blockSize = 1024
 	// maxNames bounds the numbers of names in memory; with more, as where every call has a user of its own, the table is
@@ -33,12 +31,10 @@ const exchangeColumns = "seq, id, time, org, project, key_id, end_user, model, t
 
 // What writing records runs. All of it is prepared once.
 var (
-	addExchange  = insertInto("exchanges", exchangeColumns, 1)
-	addExchanges = insertInto("exchanges", exchangeColumns, chunk)
-	addRecord    = insertInto("exchange_records", "seq, record", 1)
-	addRecords   = insertInto("exchange_records", "seq, record", chunk)
-	addTag       = insertInto("exchange_tags", "seq, tag", 1)
-	noteName     = insertInto("exchange_block_names", "name, block", 1)
+	addExchange = insertInto("exchanges", exchangeColumns, 1)
+	addRecord   = insertInto("exchange_records", "seq, record", 1)
+	addTag      = insertInto("exchange_tags", "seq, tag", 1)
+	noteName    = insertInto("exchange_block_names", "name, block", 1)
 )
 
 const (
@@ -60,7 +56,9 @@ func insertInto(table, columns string, n int) string {
 
 // A recorder writes records. It remembers what the tables hold already, which is nearly always all that a record refers to.
 type recorder struct {
+	d        *dialect
 	prepared map[string]*sql.Stmt // by text
+	many     map[string]string    // the statement that inserts d.chunk rows, by the one that inserts one
 
 	mu    sync.Mutex   // held from before a transaction until after it; guards the fields below
 	buf   bytes.Buffer // for encode
@@ -73,9 +71,14 @@ type recorder struct {
 
 func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 	c.forget()
-	c.prepared = map[string]*sql.Stmt{}
+	c.d, c.prepared = d, map[string]*sql.Stmt{}
+	c.many = map[string]string{
+		addExchange: insertInto("exchanges", exchangeColumns, d.chunk), addRecord: insertInto("exchange_records", "seq, record", d.chunk),
+		addTag: insertInto("exchange_tags", "seq, tag", d.chunk), noteName: insertInto("exchange_block_names", "name, block", d.chunk),
+	}
 	for _, query := range []string{
-		addExchange, addExchanges, addRecord, addRecords, addTag, noteName, noteBlock, lastSeq, seqsFrom, addName, readUpTo,
+		c.many[addExchange], c.many[addRecord], c.many[addTag], c.many[noteName],
+		addExchange, addRecord, addTag, noteName, noteBlock, lastSeq, seqsFrom, addName, readUpTo,
 		setSummed, toSum, tagsToSum, findHistograms, setHistograms, addSum, addSums,
 	} {
 		stmt, err := db.PrepareContext(ctx, d.rebind(query)) //nolint:sqlclosecheck // close does
@@ -126,7 +129,7 @@ func (c *recording) bind(ctx context.Context, query string) statement {
 
 // run runs a prepared statement and says how many rows it changed.
 func (c *recording) run(ctx context.Context, query string, args ...any) (int64, error) {
-	result, err := c.bind(ctx, query).ExecContext(ctx, args...)
+	result, err := c.bind(ctx, query).ExecContext(ctx, c.tx.d.args(args)...)
 	if err != nil {
 		return 0, err
 	}
@@ -143,7 +146,7 @@ func (c *recording) add(ctx context.Context, records []*usage.Record, texts [][]
 		return 0, nil, err
 	}
 	before = rows[0].seq - 1
-	n, err := c.insert(ctx, addExchanges, addExchange, rows, (*row).values)
+	n, err := c.insert(ctx, addExchange, rows, (*row).values)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -152,15 +155,17 @@ func (c *recording) add(ctx context.Context, records []*usage.Record, texts [][]
 			return 0, nil, err
 		}
 	}
-	if _, err := c.insert(ctx, addRecords, addRecord, rows, (*row).text); err != nil {
+	if _, err := c.insert(ctx, addRecord, rows, (*row).text); err != nil {
 		return 0, nil, err
 	}
+	var tags []any
 	for _, r := range rows {
 		for _, tag := range r.tags {
-			if _, err := c.run(ctx, addTag, r.seq, tag); err != nil {
-				return 0, nil, err
-			}
+			tags = append(tags, r.seq, tag)
 		}
+	}
+	if _, err := c.insertAll(ctx, addTag, 2, tags); err != nil {
+		return 0, nil, err
 	}
 	return before, rows, c.note(ctx, rows)
 }
@@ -204,7 +209,7 @@ func (c *recording) name(ctx context.Context, text string) (int64, error) {
 	if ok {
 		return id, nil
 	}
-	if err := c.bind(ctx, addName).QueryRowContext(ctx, text).Scan(&id); err != nil {
+	if err := c.bind(ctx, addName).QueryRowContext(ctx, c.tx.d.args([]any{text})...).Scan(&id); err != nil {
 		return 0, err
 	}
 	if len(c.names) >= maxNames {
@@ -214,22 +219,33 @@ func (c *recording) name(ctx context.Context, text string) (int64, error) {
 	return id, nil
 }
 
-// insert writes rows, in chunks as far as they go, and says how many were new.
-func (c *recording) insert(ctx context.Context, many, one string, rows []row, values func(*row, []any) []any) (n int64, err error) {
-	for len(rows) > 0 {
-		query, size := one, 1
-		if len(rows) >= chunk {
-			query, size = many, chunk
-		}
+// insert writes rows and says how many were new.
+func (c *recording) insert(ctx context.Context, one string, rows []row, values func(*row, []any) []any) (n int64, err error) {
+	for len(rows) > 0 && err == nil {
+		size := min(len(rows), c.tx.d.chunk)
 		c.args = c.args[:0]
 		for i := range rows[:size] {
 			c.args = values(&rows[i], c.args)
 		}
-		done, err := c.run(ctx, query, c.args...)
+		var done int64
+		done, err = c.insertAll(ctx, one, len(c.args)/size, c.args)
+		n, rows = n+done, rows[size:]
+	}
+	return n, err
+}
+
+// insertAll writes rows of some columns, in chunks as far as they go.
+func (c *recording) insertAll(ctx context.Context, one string, columns int, args []any) (n int64, err error) {
+	for len(args) > 0 {
+		query, size := one, columns
+		if whole := columns * c.tx.d.chunk; len(args) >= whole {
+			query, size = c.many[one], whole
+		}
+		done, err := c.run(ctx, query, args[:size]...)
 		if err != nil {
 			return n, err
 		}
-		n, rows = n+done, rows[size:]
+		n, args = n+done, args[size:]
 	}
 	return n, nil
 }
@@ -257,11 +273,16 @@ func (c *recording) note(ctx context.Context, rows []row) error {
 		if block != c.block {
 			c.block, c.seen = block, map[int64]struct{}{}
 		}
+		var names []any
+		var err error
 		for ; n < len(rows) && rows[n].seq/blockSize == block; n++ {
 			first, last = min(first, rows[n].micros()), max(last, rows[n].micros())
-			if err := c.noteRow(ctx, &rows[n]); err != nil {
+			if names, err = c.noteRow(ctx, &rows[n], names); err != nil {
 				return err
 			}
+		}
+		if _, err := c.insertAll(ctx, noteName, 2, names); err != nil {
+			return err
 		}
 		if _, err := c.run(ctx, noteBlock, block, first, last); err != nil {
 			return err
@@ -271,14 +292,14 @@ func (c *recording) note(ctx context.Context, rows []row) error {
 	return nil
 }
 
-// noteRow enters the names of a row. Statuses of failures are entered as texts like all else.
-func (c *recording) noteRow(ctx context.Context, r *row) error {
+// noteRow appends the names of a row that its block does not have yet. Statuses of failures are entered as texts like all else.
+func (c *recording) noteRow(ctx context.Context, r *row, names []any) ([]any, error) {
 	ids := append(r.names[:], r.tags...)
 	if r.failed() {
 		for _, text := range []string{statusError, statusClass(r.Status), strconv.Itoa(r.Status)} {
 			id, err := c.name(ctx, text)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			ids = append(ids, id)
 		}
@@ -287,12 +308,10 @@ func (c *recording) noteRow(ctx context.Context, r *row) error {
 		if _, ok := c.seen[id]; ok || id == 0 {
 			continue
 		}
-		if _, err := c.run(ctx, noteName, id, c.block); err != nil {
-			return err
-		}
+		names = append(names, id, c.block)
 		c.seen[id] = struct{}{}
 	}
-	return nil
+	return names, nil
 }
 
 // A row is a record on its way into the tables.

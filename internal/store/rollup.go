@@ -118,14 +118,14 @@ func (s *Store) SumUp(ctx context.Context) (behind int64, more bool, err error) 
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
 	var seq, last int64
-	if err := s.row(ctx, findSummed).Scan(&seq, &last); err != nil {
-		return 0, false, unread(ctx, "read how far exchanges are summed up", err)
+	if err := s.watched(ctx, findSummed).Scan(&seq, &last); err != nil {
+		return 0, false, s.unread(ctx, "read how far exchanges are summed up", err)
 	}
 	if last-seq < s.atOnce {
 		return last - seq, false, nil
 	}
 	to, fromMemory := min(last, seq+s.atOnce), false
-	err = s.change(ctx, "sum exchanges up", func(t tx) error {
+	err = s.changeIn(ctx, laneSums, "sum exchanges up", func(t tx) error {
 		r := &recording{&s.records, t, map[string]statement{}}
 		var g *gathering
 		if g, to, fromMemory, err = r.gather(ctx, seq, to); err != nil {

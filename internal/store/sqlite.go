@@ -38,7 +38,7 @@ func prepareFile(path string) (string, error) {
 }
 
 // openSQLite makes the two pools of connections to a file.
-func openSQLite(file string) (write, read *sql.DB, err error) {
+func openSQLite(file string) (p pools, err error) {
 	shared := url.Values{
 		"_busy_timeout": {"5000"}, // a backup, or a person with a shell, may hold the file for a moment
 		"_error_rc":     {"1"},
@@ -60,16 +60,18 @@ func openSQLite(file string) (write, read *sql.DB, err error) {
 		// Searches say in which order to look; an index made for one search would read the whole table first.
 		"_pragma": {"automatic_index(0)"},
 	}
-	if write, err = sql.Open("sqlite", address(file, shared, writing)); err != nil {
-		return nil, nil, err
+	write, err := sql.Open("sqlite", address(file, shared, writing))
+	if err != nil {
+		return p, err
 	}
 	write.SetMaxOpenConns(1)
-	if read, err = sql.Open("sqlite", address(file, shared, reading)); err != nil {
-		return nil, nil, errors.Join(err, write.Close())
+	read, err := sql.Open("sqlite", address(file, shared, reading))
+	if err != nil {
+		return p, errors.Join(err, write.Close())
 	}
 	read.SetMaxOpenConns(readers())
 	read.SetMaxIdleConns(readers())
-	return write, read, nil
+	return pools{write: write, read: read, watch: read, schemas: write}, nil
 }
 
 // address is the driver's name of a file with settings. The path is escaped, so that a ? in it begins no settings.

@@ -1,12 +1,13 @@
 // Package store keeps what must last: tenants and their keys, prices, and the record of every exchange. It implements the
 // Store interface of each feature, one file for each.
 //
-// The SQL is written once and stands beside the Go that runs it; what engines do differently is in one small struct. The
-// one engine of this version is SQLite. The package decides nothing: it holds no rules about tenants or money, and it
-// keeps no bodies.
+// The SQL is written once and stands beside the Go that runs it; what engines do differently is in one small struct. There
+// are two: SQLite, a file that belongs to one process, and PostgreSQL, which several replicas share. The package decides
+// nothing: it holds no rules about tenants or money.
 //
-// One file belongs to one process. Writes go through one connection and are on the disk when a method returns; reads have
-// their own connections and never wait for a write.
+// A write is on the disk when its method returns; reads have their own connections and never wait for a write. Writers
+// wait for each other: in SQLite because there is one connection for them, in PostgreSQL by lanes, which hold over all
+// replicas, so that what is right for one writer is right for many.
 package store
 
 import (
@@ -16,7 +17,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,11 +43,13 @@ var (
 var (
 	ErrLocked   = errors.New("store in use")
 	ErrUnusable = errors.New("store unusable")
+	// ErrAbsent is a database that does not answer, and may later: call Connect again.
+	ErrAbsent = errors.New("store absent")
 )
 
 // An OpenError says why a store could not be opened, and what to do.
 type OpenError struct {
-	Kind error  // ErrLocked or ErrUnusable
+	Kind error  // ErrLocked, ErrUnusable or ErrAbsent
 	Text string // what and where: "penstock-data/penstock.db is in use by process 4121 since 13:40"
 	Hint string // what to do
 	Err  error  // the cause, nil if there is nothing to add
@@ -62,10 +67,11 @@ func (e *OpenError) Error() string {
 func (e *OpenError) Unwrap() []error { return []error{e.Kind, e.Err} }
 
 func unusable(shown string, err error) error {
-	return &OpenError{
-		Kind: ErrUnusable, Text: shown + " cannot be used", Err: err,
-		Hint: "put back a backup of it, or move it away to begin with an empty store",
+	hint := postgresHint(err)
+	if !postgresURL(shown) {
+		hint = "put back a backup of it, or move it away to begin with an empty store"
 	}
+	return &OpenError{Kind: ErrUnusable, Text: shown + " cannot be used", Err: err, Hint: hint}
 }
 
 // Options are what a Store needs besides its address; zero fields take the defaults.
@@ -74,20 +80,41 @@ type Options struct {
 	Now func() time.Time // civil time; nil: time.Now
 }
 
+// pools are the connections of a store.
+type pools struct {
+	write *sql.DB // of SQLite one connection
+	read  *sql.DB
+	// watch is for what must not wait behind reports: versions of keys and prices, and how far things are. It is read in
+	// SQLite, where reads are not few.
+	watch   *sql.DB
+	schemas *sql.DB // changes the schema; write in SQLite
+}
+
+// close closes each pool once.
+func (p *pools) close() error {
+	var errs []error
+	for i, all := 0, []*sql.DB{p.read, p.watch, p.schemas, p.write}; i < len(all); i++ {
+		if all[i] != nil && !slices.Contains(all[i+1:], all[i]) {
+			errs = append(errs, all[i].Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // A Store is an open store. It is safe for concurrent use.
 type Store struct {
-	d     *dialect
-	path  string
-	lock  *fileLock
-	log   *slog.Logger
-	now   func() time.Time
-	write *sql.DB // one connection
-	read  *sql.DB
+	d    *dialect
+	path string // as people know it: the file, or the address without password
+	lock *fileLock
+	log  *slog.Logger
+	now  func() time.Time
+	pools
 
-	schema  int64
-	records recorder
-	atOnce  int64 // exchanges that are summed up in one transaction
-	last    atomic.Pointer[attempt]
+	connecting sync.Mutex // held by Connect
+	schema     atomic.Int64
+	records    recorder
+	atOnce     int64 // exchanges that are summed up in one transaction
+	last       atomic.Pointer[attempt]
 }
 
 // An attempt is how the last write ended.
@@ -96,27 +123,69 @@ type attempt struct {
 	err error
 }
 
-// Open opens the store at an address, "sqlite:PATH", makes it if there is none, and brings it up to this version's schema.
-// The error is an *OpenError if the store is in use or unusable.
-func Open(ctx context.Context, address string, o Options) (*Store, error) {
+// New makes a store at an address, "sqlite:PATH" or "postgres://USER@HOST/DATABASE", without opening it: Connect has to
+// succeed before anything else is called. Close it. The error is an address that is none.
+func New(address string, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	s := &Store{d: &sqliteDialect, log: o.Log, now: o.Now, atOnce: summedAtOnce}
 	path, ok := strings.CutPrefix(address, "sqlite:")
-	if !ok || path == "" {
-		return nil, fmt.Errorf("store %q is not known: write sqlite:PATH", address)
+	switch {
+	case ok && path != "":
+		s.path = path
+		return s, nil
+	case !postgresURL(address):
+		return nil, fmt.Errorf("store %q is not known: write sqlite:PATH or postgres://USER@HOST/DATABASE", address)
 	}
-	s := &Store{d: &sqliteDialect, path: path, log: o.Log, now: o.Now, atOnce: summedAtOnce}
-	if err := s.open(ctx); err != nil {
+	s.d, s.path = &postgresDialect, shownAddress(address)
+	var err error
+	s.pools, err = openPostgres(address)
+	return s, err
+}
+
+// Open makes a store and connects it.
+func Open(ctx context.Context, address string, o Options) (*Store, error) {
+	s, err := New(address, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Connect(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context) error {
+// Connect opens the store, makes it if there is none, and brings it up to this version's schema; once it has, it does
+// nothing. The error is an *OpenError if the store is in use, unusable or absent. After ErrAbsent it can be called again.
+func (s *Store) Connect(ctx context.Context) error {
+	s.connecting.Lock()
+	defer s.connecting.Unlock()
+	if s.schema.Load() > 0 {
+		return nil
+	}
+	connect := s.connectFile
+	if s.d == &postgresDialect {
+		connect = s.greet
+	}
+	if err := connect(ctx); err != nil {
+		return err
+	}
+	schema, err := s.bringUp(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.records.prepare(ctx, s.d, s.write); err != nil {
+		return s.failed(err)
+	}
+	s.schema.Store(schema)
+	return nil
+}
+
+func (s *Store) connectFile(context.Context) error {
 	file, err := prepareFile(s.path)
 	if err != nil {
 		return unusable(s.path, err)
@@ -124,28 +193,26 @@ func (s *Store) open(ctx context.Context) error {
 	if s.lock, err = lockFile(file, s.path, s.now()); err != nil {
 		return err
 	}
-	if s.write, s.read, err = openSQLite(file); err != nil {
+	if s.pools, err = openSQLite(file); err != nil {
 		return unusable(s.path, err)
 	}
-	if err := s.migrate(ctx); err != nil {
-		return err
-	}
-	return s.records.prepare(ctx, s.d, s.write)
+	return nil
 }
+
+// Away reports that an error is a database that could not be asked, so that it may be tried again.
+func (s *Store) Away(err error) bool { return s.d.isAway(err) }
 
 // Close ends all work, folds what was written into one file and gives the store free.
 func (s *Store) Close() error {
 	var errs []error
-	if s.read != nil {
-		errs = append(errs, s.read.Close())
-	}
 	if s.write != nil {
 		errs = append(errs, s.records.close())
-		if s.schema > 0 { // it was ours
+		if s.schema.Load() > 0 && s.d == &sqliteDialect { // it was ours
+			errs = append(errs, s.read.Close()) // or what it reads would keep the log
 			s.fold()
 		}
-		errs = append(errs, s.write.Close())
 	}
+	errs = append(errs, s.pools.close())
 	if s.lock != nil {
 		errs = append(errs, s.lock.free())
 	}
@@ -173,19 +240,28 @@ func (s *Store) Healthy() error {
 // A Status says how the store is.
 type Status struct {
 	Engine    string
-	Path      string
-	Schema    int64 // number of the last migration
-	Bytes     int64 // on the disk
+	Path      string // the file, or the address without password
+	Schema    int64  // number of the last migration; 0 while the store was never reached
+	Bytes     int64  // on the disk; 0 if that is not known
 	LastWrite time.Time
 	Err       error // of the last write, nil if it succeeded
 }
 
-// Status looks at the store without reading its tables.
+// Status looks at the store without reading its tables. A database that does not answer within a second has no size.
 func (s *Store) Status() Status {
-	st := Status{Engine: s.d.name, Path: s.path, Schema: s.schema}
-	for _, suffix := range []string{"", "-wal"} {
-		if info, err := os.Stat(s.path + suffix); err == nil {
-			st.Bytes += info.Size()
+	st := Status{Engine: s.d.name, Path: s.path, Schema: s.schema.Load()}
+	switch {
+	case s.d == &sqliteDialect:
+		for _, suffix := range []string{"", "-wal"} {
+			if info, err := os.Stat(s.path + suffix); err == nil {
+				st.Bytes += info.Size()
+			}
+		}
+	case st.Schema > 0:
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if s.watch.QueryRowContext(ctx, "SELECT pg_database_size(current_database())").Scan(&st.Bytes) != nil {
+			st.Bytes = 0
 		}
 	}
 	if a := s.last.Load(); a != nil {
@@ -201,7 +277,7 @@ type tx struct {
 }
 
 func (t tx) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {
-	r, err := t.ExecContext(ctx, t.d.rebind(query), args...)
+	r, err := t.ExecContext(ctx, t.d.rebind(query), t.d.args(args)...)
 	if err != nil {
 		return 0, err
 	}
@@ -209,12 +285,21 @@ func (t tx) exec(ctx context.Context, query string, args ...any) (changed int64,
 }
 
 func (t tx) row(ctx context.Context, query string, args ...any) *sql.Row {
-	return t.QueryRowContext(ctx, t.d.rebind(query), args...)
+	return t.QueryRowContext(ctx, t.d.rebind(query), t.d.args(args)...)
 }
 
-// change runs f in one transaction, which is on the disk when change returns nil, and undone else.
+// change runs f in one transaction, which is on the disk when change returns nil, and undone else. All changes wait for
+// each other, over all replicas: what f reads stays so until it has ended. f may be called more than once.
 func (s *Store) change(ctx context.Context, what string, f func(tx) error) error {
-	err := s.attempt(ctx, f)
+	return s.changeIn(ctx, laneActs, what, f)
+}
+
+// changeIn is change in another lane.
+func (s *Store) changeIn(ctx context.Context, l lane, what string, f func(tx) error) error {
+	err := s.attempt(ctx, l, f)
+	for again := 0; again < 3 && err != nil && s.d.isPassing(err) && ctx.Err() == nil; again++ {
+		err = s.attempt(ctx, l, f)
+	}
 	var told *fault.Error
 	switch {
 	case errors.As(err, &told):
@@ -223,22 +308,59 @@ func (s *Store) change(ctx context.Context, what string, f func(tx) error) error
 		return fmt.Errorf("%s: %w", what, ctx.Err()) // what the engine says of it depends on the moment
 	}
 	s.last.Store(&attempt{s.now(), err})
-	if err != nil {
-		return fault.Wrap(fault.StoreFailed, fmt.Errorf("%s: %w", what, err), "The store could not be written; nothing was changed.")
+	if err == nil {
+		return nil
 	}
-	return nil
+	said := "The store could not be written; nothing was changed."
+	if errors.Is(err, errUnsure) {
+		said = "The store did not answer whether it took the change: look before you try again."
+	}
+	failed := fault.Wrap(fault.StoreFailed, fmt.Errorf("%s: %w", what, err), "%s", said)
+	if s.d.isAway(err) {
+		failed.RetryAfter = retryAfter
+	}
+	return failed
 }
 
-func (s *Store) attempt(ctx context.Context, f func(tx) error) error {
+// retryAfter is when to come again after the database was away.
+const retryAfter = 2 * time.Second
+
+// errUnsure says that a transaction's end is not known, because the connection ended with it.
+var errUnsure = errors.New("commit")
+
+func (s *Store) attempt(ctx context.Context, l lane, f func(tx) error) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	t, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := f(tx{t, s.d}); err != nil {
+	inside := tx{t, s.d}
+	if s.d.lock != "" {
+		_, err = inside.exec(ctx, s.d.lock, laneClass+int64(l))
+	}
+	if err == nil {
+		err = f(inside)
+	}
+	if err != nil {
 		_ = t.Rollback() // err is what there is to say
 		return err
 	}
-	return t.Commit()
+	if err := t.Commit(); err != nil {
+		if s.d.isAway(err) {
+			return fmt.Errorf("%w: %w", errUnsure, err)
+		}
+		return err
+	}
+	return nil
+}
+
+// bounded gives a context that ends with the engine's patience: a server that is frozen or cut off says nothing at all.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.d.patience == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, s.d.patience)
 }
 
 // bump raises one of the versions by which others see that something has changed.
@@ -249,15 +371,41 @@ func (t tx) bump(ctx context.Context, name string) error {
 
 // query reads with a connection that never waits for a write.
 func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return s.read.QueryContext(ctx, s.d.rebind(query), args...)
+	ctx, cancel := s.bounded(ctx)
+	if s.d.patience > 0 {
+		context.AfterFunc(ctx, cancel) // rows are read after this returns; what is left of it is a timer
+	}
+	return s.read.QueryContext(ctx, s.d.rebind(query), s.d.args(args)...)
 }
 
-func (s *Store) row(ctx context.Context, query string, args ...any) *sql.Row {
-	return s.read.QueryRowContext(ctx, s.d.rebind(query), args...)
+func (s *Store) row(ctx context.Context, query string, args ...any) scanner {
+	return s.rowOf(ctx, s.read, query, args...)
+}
+
+// watched is row for what must not wait behind reports.
+func (s *Store) watched(ctx context.Context, query string, args ...any) scanner {
+	return s.rowOf(ctx, s.watch, query, args...)
+}
+
+func (s *Store) rowOf(ctx context.Context, db *sql.DB, query string, args ...any) scanner {
+	ctx, cancel := s.bounded(ctx)
+	return boundedRow{db.QueryRowContext(ctx, s.d.rebind(query), s.d.args(args)...), cancel}
+}
+
+// A boundedRow is a row whose context ends with it.
+type boundedRow struct {
+	*sql.Row
+	cancel context.CancelFunc
+}
+
+// Scan reads the row.
+func (r boundedRow) Scan(into ...any) error {
+	defer r.cancel()
+	return r.Row.Scan(into...)
 }
 
 func (s *Store) version(ctx context.Context, name string) (v int64, err error) {
-	err = s.row(ctx, "SELECT version FROM versions WHERE name = ?", name).Scan(&v)
+	err = s.watched(ctx, "SELECT version FROM versions WHERE name = ?", name).Scan(&v)
 	return v, err
 }
 
@@ -265,12 +413,15 @@ func (s *Store) version(ctx context.Context, name string) (v int64, err error) {
 type scanner interface{ Scan(into ...any) error }
 
 // unread is the error of a read that failed, for the one who asked for it.
-func unread(ctx context.Context, what string, err error) error {
+func (s *Store) unread(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, ctx.Err()) // as in change
 	}
 	f := fault.Wrap(fault.StoreFailed, fmt.Errorf("%s: %w", what, err), "The store could not be read.")
-	f.Hint = "Look at its disk and retry."
+	f.Hint = s.d.hintRead
+	if s.d.isAway(err) {
+		f.RetryAfter = retryAfter
+	}
 	return f
 }
 

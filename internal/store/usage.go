@@ -23,7 +23,12 @@ func (s *Store) AddRecords(ctx context.Context, journal string, upTo int64, reco
 	}
 	var before int64
 	var added []row
-	err = s.change(ctx, "write records", func(t tx) (err error) {
+	err = s.changeIn(ctx, laneRecords, "write records", func(t tx) (err error) {
+		defer func() {
+			if err != nil {
+				s.records.forget() // before it is tried again, too
+			}
+		}()
 		r := &recording{&s.records, t, map[string]statement{}}
 		if before, added, err = r.add(ctx, records, texts); err != nil {
 			return err
@@ -41,7 +46,7 @@ func (s *Store) AddRecords(ctx context.Context, journal string, upTo int64, reco
 
 // ReadUpTo implements [usage.Store].
 func (s *Store) ReadUpTo(ctx context.Context, journal string) (upTo int64, err error) {
-	err = s.row(ctx, "SELECT read_up_to FROM journals WHERE id = ?", journal).Scan(&upTo)
+	err = s.watched(ctx, "SELECT read_up_to FROM journals WHERE id = ?", journal).Scan(&upTo)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, fmt.Errorf("read how far journal %s is read: %w", journal, err)
 	}

@@ -28,7 +28,7 @@ func (s *Store) Latencies(ctx context.Context, q usage.LatencyQuery) ([]usage.La
 		return g.timeExchanges(ctx, v, look, totals)
 	})
 	if err != nil {
-		return nil, unread(ctx, "read latencies", err)
+		return nil, s.unread(ctx, "read latencies", err)
 	}
 	groups, err := s.named(ctx, g, slices.Collect(maps.Keys(totals)))
 	if err != nil {

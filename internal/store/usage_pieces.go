@@ -46,16 +46,20 @@ type view struct {
 }
 
 func (v view) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return v.QueryContext(ctx, v.d.rebind(query), args...)
+	return v.QueryContext(ctx, v.d.rebind(query), v.d.args(args)...)
 }
 
 func (v view) row(ctx context.Context, query string, args ...any) *sql.Row {
-	return v.QueryRowContext(ctx, v.d.rebind(query), args...)
+	return v.QueryRowContext(ctx, v.d.rebind(query), v.d.args(args)...)
 }
 
 // look calls f with a view.
 func (s *Store) look(ctx context.Context, f func(view) error) error {
-	t, err := s.read.BeginTx(ctx, s.d.snapshot)
+	return s.lookWith(ctx, s.read, f)
+}
+
+func (s *Store) lookWith(ctx context.Context, db *sql.DB, f func(view) error) error {
+	t, err := db.BeginTx(ctx, s.d.snapshot)
 	if err != nil {
 		return err
 	}
@@ -120,7 +124,7 @@ func (s *Store) pieces(ctx context.Context, g grouping, levels []level, f usage.
 		}
 		from, to := bounds(f, oldest.Int64, newest.Int64)
 		for _, p := range append(cut(g.levelsFor(levels, ids), from, to), piece{from: from, to: to, unsummed: true}) {
-			q := p.ofExchanges(ids, seq)
+			q := p.ofExchanges(s.d, ids, seq)
 			if p.level != nil {
 				q = p.ofSums(ids)
 			}
@@ -151,8 +155,8 @@ func (p *piece) ofSums(chosen [dimensions]int64) *search {
 }
 
 // ofExchanges looks for a piece among the exchanges, of which sums hold those up to a number.
-func (p *piece) ofExchanges(chosen [dimensions]int64, summed int64) *search {
-	q := &search{}
+func (p *piece) ofExchanges(d *dialect, chosen [dimensions]int64, summed int64) *search {
+	q := &search{join: d.join}
 	for d, id := range chosen {
 		if id > 0 {
 			q.inBlock(id)

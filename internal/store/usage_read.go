@@ -36,7 +36,7 @@ func (s *Store) Record(ctx context.Context, project, id string) (*usage.Record, 
 		return nil, fault.New(fault.RecordNotFound, "There is no exchange %s here.", quote(id))
 	}
 	if err != nil {
-		return nil, unread(ctx, "read a record", err)
+		return nil, s.unread(ctx, "read a record", err)
 	}
 	return decode(text)
 }
@@ -59,19 +59,20 @@ func (s *Store) Records(ctx context.Context, f usage.Filter) ([]*usage.Record, e
 		return decode(text)
 	})
 	if err != nil {
-		return nil, unread(ctx, "read records", err)
+		return nil, s.unread(ctx, "read records", err)
 	}
 	return all, nil
 }
 
 func recordsQuery(q *search) string {
-	return "SELECT r.record FROM " + q.from() + " CROSS JOIN exchange_records r ON r.seq = e.seq" + q.where() +
+	return "SELECT r.record FROM " + q.from() + q.join + "exchange_records r ON r.seq = e.seq" + q.where() +
 		" ORDER BY b.block DESC, e.seq DESC LIMIT ?"
 }
 
 // A search is the part of a query that says where to look: in which blocks, and for what in them. Its texts are all
 // written here; what callers sent is in args only.
 type search struct {
+	join              string // of the dialect
 	joins, conditions []string
 	joinArgs, args    []any
 }
@@ -84,14 +85,14 @@ func (q *search) and(condition string, args ...any) {
 // inBlock skips the blocks that cannot hold the name.
 func (q *search) inBlock(name int64) {
 	alias := "n" + strconv.Itoa(len(q.joins))
-	q.joins = append(q.joins, " CROSS JOIN exchange_block_names "+alias+" ON "+alias+".name = ? AND "+alias+".block = b.block")
+	q.joins = append(q.joins, q.join+"exchange_block_names "+alias+" ON "+alias+".name = ? AND "+alias+".block = b.block")
 	q.joinArgs = append(q.joinArgs, name)
 }
 
-// from joins blocks, and behind them their exchanges: CROSS JOIN keeps the order, which the engine cannot know to be best.
+// from joins blocks, and behind them their exchanges, in this order, which the engine cannot know to be best.
 func (q *search) from() string {
 	return "exchange_blocks b" + strings.Join(q.joins, "") +
-		" CROSS JOIN exchanges e ON e.seq >= b.block * " + blockText + " AND e.seq < (b.block + 1) * " + blockText
+		q.join + "exchanges e ON e.seq >= b.block * " + blockText + " AND e.seq < (b.block + 1) * " + blockText
 }
 
 var blockText = strconv.Itoa(blockSize)
@@ -126,7 +127,7 @@ func (q *search) span(from, to time.Time) {
 
 // search makes a search of a filter; nil if nothing can fit.
 func (s *Store) search(ctx context.Context, f usage.Filter) (*search, error) {
-	q := &search{}
+	q := &search{join: s.d.join}
 	for _, c := range []struct{ value, condition string }{
 		{f.Project, "e.project = ?"}, {f.Key, "e.key_id = ?"}, {f.Model, "e.model = ?"}, {f.Target, "e.target = ?"},
 		{f.User, "e.end_user = ?"},
@@ -197,7 +198,7 @@ func (s *Store) searchAfter(ctx context.Context, q *search, f usage.Filter) erro
 		return fault.New(fault.RecordNotFound, "There is no exchange %s to continue behind.", quote(f.After))
 	}
 	if err != nil {
-		return unread(ctx, "read records", err)
+		return s.unread(ctx, "read records", err)
 	}
 	q.and("b.block <= ? AND e.seq < ?", seq/blockSize, seq)
 	return nil
@@ -207,7 +208,7 @@ func (s *Store) searchAfter(ctx context.Context, q *search, f usage.Filter) erro
 func (s *Store) nameID(ctx context.Context, name string) (id int64, err error) {
 	err = s.row(ctx, "SELECT id FROM names WHERE name = ?", name).Scan(&id)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, unread(ctx, "read the number of a name", err)
+		return 0, s.unread(ctx, "read the number of a name", err)
 	}
 	return id, nil
 }

@@ -157,7 +157,7 @@ func (s *Store) total(ctx context.Context, g grouping, f usage.Filter) (map[grou
 		})
 	})
 	if err != nil {
-		return nil, unread(ctx, "sum records", err)
+		return nil, s.unread(ctx, "sum records", err)
 	}
 	return totals, nil
 }
@@ -344,7 +344,7 @@ func (s *Store) texts(ctx context.Context, ids map[int64]string) error {
 			return err
 		})
 		if err != nil {
-			return unread(ctx, "read names", err)
+			return s.unread(ctx, "read names", err)
 		}
 	}
 	return nil

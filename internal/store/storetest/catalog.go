@@ -63,7 +63,7 @@ func testPricesAgainstModel(t *testing.T, s Store) {
 						Input:  llm.Rate(rapid.Int64Range(0, 1<<62).Draw(rt, "input")),
 						Output: llm.Rate(rapid.Int64Range(0, 1<<62).Draw(rt, "output")),
 					},
-					Set: day, Source: rapid.String().Draw(rt, "source"),
+					Set: day, Source: strings.ReplaceAll(rapid.String().Draw(rt, "source"), "\x00", ""), // which no engine need keep
 				}
 				batch = append(batch, o)
 				model[o.Target.Model] = o

@@ -48,9 +48,3 @@ INSERT INTO usage_summed (id, seq) VALUES (1, 0);
 
 -- Penstock's own part of total_ns; -1 where it is not known: in records from before this column.
 ALTER TABLE exchanges ADD COLUMN overhead_ns BIGINT NOT NULL DEFAULT -1;
-
--- Sums rely on it that nothing is below zero, which a confused provider may have reported.
-UPDATE exchanges SET time = GREATEST(time, 0), input = GREATEST(input, 0), output = GREATEST(output, 0), cached_input = GREATEST(cached_input, 0),
-    cache_write = GREATEST(cache_write, 0), reasoning = GREATEST(reasoning, 0), cost_nano = GREATEST(cost_nano, 0), total_ns = GREATEST(total_ns, 0),
-    first_ns = GREATEST(first_ns, 0)
-WHERE LEAST(time, input, output, cached_input, cache_write, reasoning, cost_nano, total_ns, first_ns) < 0;

@@ -1,0 +1,66 @@
+//go:build unix
+
+package store
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/penstock/penstock/internal/store/pgtest"
+	"github.com/penstock/penstock/internal/store/storetest"
+)
+
+func TestPostgreSQL(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) storetest.Store {
+		s := openAt(t, pgtest.Database(t))
+		s.atOnce = 16 // so that little is enough to be summed up
+		return s
+	})
+}
+
+// openAt opens a store and closes it when the test ends.
+func openAt(t testing.TB, address string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), address, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestUnusableDatabases(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ prepare, want string }{
+		"another program's": {"CREATE TABLE theirs (a int)", "it is a database of another program"},
+		"newer": {"CREATE TABLE " + versionTable + " (id int generated always as identity, version_id bigint, is_applied boolean, tstamp timestamp default now()); " +
+			"INSERT INTO " + versionTable + " (version_id, is_applied) VALUES (0, true), (9000, true); CREATE TABLE settings (name text, value text); " +
+			"INSERT INTO settings VALUES ('compatible_from', '9000')", "was written by a newer Penstock: its schema is 9000, this version knows "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := pgtest.Database(t)
+			pgtest.Execute(t, address, tt.prepare)
+			_, err := Open(t.Context(), address, Options{})
+			var e *OpenError
+			if !errors.As(err, &e) || !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), tt.want) || e.Hint == "" {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+	_, err := Open(t.Context(), "postgres://penstock:hunter2@127.0.0.1:1/db", Options{})
+	if !errors.Is(err, ErrAbsent) || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("an absent server: %v", err)
+	}
+	for _, address := range []string{"postgres://host", "postgres://host/db?sslmode=perhaps", "postgres://u:hunter2@host:x/db"} {
+		if err := CheckPostgres(address); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
