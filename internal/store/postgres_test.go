@@ -6,9 +6,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/store/pgtest"
 	"github.com/penstock/penstock/internal/store/storetest"
+	"github.com/penstock/penstock/internal/usage"
 )
 
 func TestPostgreSQL(t *testing.T) {
@@ -62,5 +65,39 @@ func TestUnusableDatabases(t *testing.T) {
 		if err := CheckPostgres(address); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", address, err)
 		}
+	}
+}
+
+// A server that is frozen says nothing at all: no read, report or write may wait for it for ever, and none is needed to be
+// begun anew by hand when it goes on.
+func TestAFrozenServerIsGivenUp(t *testing.T) {
+	t.Parallel()
+	server := pgtest.New(t)
+	s := openAt(t, server.Database(t))
+	hasty := *s.d
+	hasty.patience = time.Second
+	s.d = &hasty
+	project := auth.Project{ID: "prj_1", Org: "default", Name: "checkout"}
+	calls := map[string]func() error{
+		"row":     func() error { _, err := s.FindKey(t.Context(), "key_1"); return err },
+		"query":   func() error { _, err := s.Projects(t.Context(), "", 1); return err },
+		"report":  func() error { _, err := s.Sums(t.Context(), usage.Query{}); return err },
+		"keys":    func() error { _, _, _, err := s.AllKeys(t.Context()); return err },
+		"act":     func() error { return s.CreateProject(t.Context(), project) },
+		"records": func() error { return s.AddRecords(t.Context(), "j", 1, workloads(0, 3)) },
+	}
+	server.Freeze(t)
+	for name, call := range calls {
+		begun := time.Now()
+		if err := call(); !s.Away(err) || time.Since(begun) > 5*time.Second {
+			t.Errorf("%s: %v after %v", name, err, time.Since(begun))
+		}
+	}
+	server.Thaw(t)
+	if err := s.AddRecords(t.Context(), "j", 1, workloads(0, 3)); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Sums(t.Context(), usage.Query{}); err != nil {
+		t.Error(err)
 	}
 }

@@ -59,6 +59,8 @@ func (s *Store) look(ctx context.Context, f func(view) error) error {
 }
 
 func (s *Store) lookWith(ctx context.Context, db *sql.DB, f func(view) error) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	t, err := db.BeginTx(ctx, s.d.snapshot)
 	if err != nil {
 		return err
