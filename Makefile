@@ -13,7 +13,7 @@ BENCH    ?=
 RELEASE  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt race fuzz soak bench cover sdk release docs tools clean
+.PHONY: help build demo test lint fmt race fuzz soak bench cover sdk browser release docs tools clean
 
 help: ## show this list
 	@echo "Penstock: one program around language models in production."
@@ -58,14 +58,18 @@ sdk: build ## the OpenAI SDKs for Python, Node and Go against bin/penstock
 	@scripts/tools.sh python node
 	PENSTOCK_TEST_SDK=1 PENSTOCK_BIN=$(CURDIR)/bin/penstock go test -count=1 -v ./test/sdk
 
+browser: build ## the console in a headless Chromium against bin/penstock: accessibility, keyboard, sessions, roles
+	@scripts/tools.sh browser
+	PENSTOCK_TEST_BROWSER=1 PENSTOCK_BIN=$(CURDIR)/bin/penstock go test -count=1 -v ./test/console
+
 release: ## archives, bills of materials and checksums for all platforms in dist/; RELEASE="linux/amd64" for some
 	@scripts/release.sh $(RELEASE)
 
 docs: ## rewrite the files that are made from code
 	@scripts/generated.sh -update
 
-tools: ## install what lint, sdk and test need into .tools/
-	@scripts/tools.sh lint python node
+tools: ## install what lint, sdk, browser and test need into .tools/
+	@scripts/tools.sh lint python node browser
 
 clean: ## remove what was built; .tools/ and data directories stay
 	rm -rf bin dist coverage.out bench-results

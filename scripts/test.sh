@@ -62,6 +62,10 @@ sdks() {
     PENSTOCK_TEST_SDK=1 PENSTOCK_BIN="$PWD/bin/penstock" go test -count=1 -v ./test/sdk
 }
 
+console() {
+  scripts/tools.sh browser && PENSTOCK_TEST_BROWSER=1 PENSTOCK_BIN="$PWD/bin/penstock" go test -count=1 -timeout 10m -v ./test/console
+}
+
 step "compilers" compilers
 step "a PostgreSQL server" scripts/tools.sh postgres
 step "format" format
@@ -73,6 +77,7 @@ step "allocation guards, which the race detector leaves out" go test -count=1 -r
 step "the binary" binary
 step "what installs and watches it: container, unit, manifests, rules, dashboards" deployment
 step "SDK clients: Python, Node, Go" sdks
+step "the console in a real browser" console
 
 printf '\n== summary after %d s\n%s\n' "$SECONDS" "$summary"
 echo "$passed passed, $failed failed"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests and linters need into .tools/, once: scripts/tools.sh [cc] [lint] [python] [node] [postgres] [deploy]
-# What only the system can give (a C compiler, Python, Node) is taken from Debian's packages where we are root on a system
+# [browser]
+# What only the system can give (a C compiler, Python, Node, a browser) is taken from Debian's packages where we are root on a system
 # that has them; elsewhere the script says what is missing, and fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -84,9 +85,35 @@ install_postgres() {
     debian postgresql || missing "a PostgreSQL server" "install the package postgresql, or set PENSTOCK_TEST_POSTGRES to the URL of one whose user may make databases"
 }
 
+# The browser is the one that PENSTOCK_TEST_CHROMIUM names, or the first of these that there is; test/console has the same list.
+chromium() {
+  local name
+  for name in ${PENSTOCK_TEST_CHROMIUM:-chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable chrome}; do
+    command -v "$name" && return
+  done
+  return 1
+}
+
+install_browser() {
+  local wanted=test/console/axe folder=.tools/axe
+  chromium >/dev/null || [[ -n ${PENSTOCK_TEST_CHROMIUM:-} ]] || debian chromium-headless-shell || debian chromium || true
+  chromium >/dev/null || missing "Chromium, which shows the console to its tests" \
+    "install the package chromium or chromium-headless-shell, or set PENSTOCK_TEST_CHROMIUM to a program that is one"
+  if cmp -s "$wanted/package-lock.json" "$folder/installed.json"; then
+    return
+  fi
+  require node nodejs
+  require npm npm
+  echo "installing axe-core into $folder"
+  rm -rf "$folder" && mkdir -p "$folder" && cp "$wanted"/package*.json "$folder"
+  npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error ||
+    missing "the package of $wanted/package-lock.json" "make the npm registry reachable"
+  cp "$wanted/package-lock.json" "$folder/installed.json"
+}
+
 for part in "$@"; do
   case $part in
-    cc | lint | python | node | deploy | postgres) "install_$part" ;;
-    *) missing "a part named $part" "choose from: cc lint python node deploy postgres" ;;
+    cc | lint | python | node | deploy | postgres | browser) "install_$part" ;;
+    *) missing "a part named $part" "choose from: cc lint python node deploy postgres browser" ;;
   esac
 done

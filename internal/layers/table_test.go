@@ -46,6 +46,7 @@ var programs = map[string][]string{
 	"scripts/sbom":         nil,
 	"deploy":               nil,                                           // so do its tests
 	"test/sdk":             nil,                                           // it sees what a user sees
+	"test/console":         {"internal/console", "internal/auth"},         // so does it, but for the inventory of pages and roles
 	"test/chaos":           {"internal/gateway", "internal/store/pgtest"}, // so does it, but for the inventory of routes and a database
 }
 

@@ -1,0 +1,206 @@
+package console_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// tabTime bounds what one test does in its tab.
+const tabTime = time.Minute
+
+// A tab is a browser with nothing in it yet: no cookies, no storage. It notes whatever a person with open developer tools
+// would frown at: errors of scripts, files that were not there, requests to elsewhere, and what the content security
+// policy had to forbid. That fails the test when the tab is closed.
+type tab struct {
+	t    *testing.T
+	ctx  context.Context
+	root string // of the console, with a slash at the end
+
+	mu       sync.Mutex
+	problems []string
+	loads    int // requests since the last page was opened
+}
+
+// open gives a tab on the console at root.
+func open(t *testing.T, root string) *tab {
+	t.Helper()
+	ctx, end := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	ctx, late := context.WithTimeout(ctx, tabTime)
+	b := &tab{t: t, ctx: ctx, root: strings.TrimSuffix(root, "/") + "/"}
+	t.Cleanup(func() {
+		late()
+		end()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, p := range b.problems {
+			t.Error(p)
+		}
+	})
+	chromedp.ListenTarget(ctx, b.listen)
+	b.run(chromedp.EmulateViewport(1280, 900))
+	return b
+}
+
+// listen notes what is wrong.
+func (b *tab) listen(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	frown := func(format string, args ...any) { b.problems = append(b.problems, fmt.Sprintf(format, args...)) }
+	switch e := event.(type) {
+	case *runtime.EventExceptionThrown:
+		frown("a script failed: %s", e.ExceptionDetails.Error())
+	case *runtime.EventConsoleAPICalled:
+		frown("a script wrote to the browser's console: %s", e.Type)
+	case *log.EventEntryAdded:
+		if e.Entry.Source != log.SourceNetwork { // which knows no more than EventResponseReceived
+			frown("the browser says: %s", e.Entry.Text)
+		}
+	case *network.EventRequestWillBeSent:
+		b.loads++
+		if !strings.HasPrefix(e.Request.URL, b.root) && !strings.HasPrefix(e.Request.URL, "blob:") {
+			frown("%s was asked for, which is not below %s", e.Request.URL, b.root)
+		}
+	case *network.EventResponseReceived:
+		if e.Type != network.ResourceTypeDocument && e.Type != network.ResourceTypeXHR && e.Response.Status >= 400 {
+			frown("%s: %d", e.Response.URL, e.Response.Status)
+		}
+	}
+}
+
+// excuse takes back the frowns that hold a text. There must be one: what is expected has to happen.
+func (b *tab) excuse(text string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var rest []string
+	for _, p := range b.problems {
+		if !strings.Contains(p, text) {
+			rest = append(rest, p)
+		}
+	}
+	if len(rest) == len(b.problems) {
+		b.t.Errorf("the browser did not complain about %q", text)
+	}
+	b.problems = rest
+}
+
+func (b *tab) run(actions ...chromedp.Action) {
+	b.t.Helper()
+	if err := chromedp.Run(b.ctx, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// open goes to a page, given from the root, and gives its HTTP status.
+func (b *tab) open(page string) int {
+	b.t.Helper()
+	return b.arrive(page, chromedp.Navigate(b.root+page))
+}
+
+// arrive does what leads to a page and waits until that is loaded.
+func (b *tab) arrive(what string, actions ...chromedp.Action) int {
+	b.t.Helper()
+	b.mu.Lock()
+	b.loads = 0
+	b.mu.Unlock()
+	resp, err := chromedp.RunResponse(b.ctx, actions...)
+	if err != nil {
+		b.t.Fatalf("%s: %v", what, err)
+	}
+	return int(resp.Status)
+}
+
+// eval runs a script that a test brings and reads what it gives; a promise is waited for.
+func (b *tab) eval(script string, out any) {
+	b.t.Helper()
+	wait := func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
+	if err := chromedp.Run(b.ctx, chromedp.Evaluate(script, out, wait)); err != nil {
+		b.t.Fatalf("%.200s: %v", script, err)
+	}
+}
+
+// at is where the tab is, from the root.
+func (b *tab) at() (page string) {
+	b.t.Helper()
+	b.eval("location.href", &page)
+	return strings.TrimPrefix(page, b.root)
+}
+
+// signIn signs in the way that a person does.
+func (b *tab) signIn(key string) int {
+	b.t.Helper()
+	b.open("sign-in")
+	return b.arrive("signing in", chromedp.SendKeys("#key", key), chromedp.Submit("#key"))
+}
+
+// looks sets light or dark and the width of the window in CSS pixels.
+func (b *tab) looks(theme string, width int64) {
+	b.t.Helper()
+	b.run(chromedp.EmulateViewport(width, 900), emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{
+		{Name: "prefers-color-scheme", Value: theme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+	}))
+}
+
+// What axe-core is asked.
+const (
+	// allRules are the levels A and AA of WCAG 2.2, and what the makers of axe hold for good practice.
+	allRules = `{type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}`
+	// colourRules depend on the theme, and narrowRules on the width; the rest on neither.
+	colourRules = `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`
+	narrowRules = `{type: "rule", values: ["target-size", "scrollable-region-focusable"]}`
+)
+
+// accessible judges the page in all its looks.
+func (b *tab) accessible(what string) {
+	b.t.Helper()
+	b.looks("light", 320)
+	b.axe(what+", 320 px", narrowRules)
+	b.looks("dark", 1280)
+	b.axe(what+", dark", colourRules)
+	b.looks("light", 1280)
+	b.axe(what, allRules)
+}
+
+// axe reports what axe-core finds on the page as it stands.
+func (b *tab) axe(what, rules string) {
+	b.t.Helper()
+	for _, f := range b.findings(rules) {
+		b.t.Errorf("%s: %s", what, f)
+	}
+	// 320 px without scrolling sideways is WCAG 1.4.10; wide tables scroll inside of themselves.
+	var over json.Number
+	if b.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth", &over); over != "0" {
+		b.t.Errorf("%s: the page is %s px wider than the window", what, over)
+	}
+}
+
+// findings are what axe-core has against the page.
+func (b *tab) findings(rules string) (all []string) {
+	b.t.Helper()
+	var there bool
+	if b.eval("typeof axe === 'object'", &there); !there {
+		b.eval(axe+"; true", &there)
+	}
+	var found []struct {
+		ID, Impact, Help string
+		Nodes            []struct{ HTML, FailureSummary string }
+	}
+	b.eval(`axe.run(document, {runOnly: `+rules+`, resultTypes: ["violations"]}).then(r => r.violations)`, &found)
+	for _, v := range found {
+		for _, n := range v.Nodes {
+			all = append(all, fmt.Sprintf("%s (%s): %s\n%.300s\n%s", v.ID, v.Impact, v.Help, n.HTML, n.FailureSummary))
+		}
+	}
+	return all
+}
