@@ -25,6 +25,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -36,6 +37,7 @@ type Options struct {
 	Records usage.Store
 	Audit   audit.Store
 	Keeper  *audit.Keeper
+	Stops   *stop.Board
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync func(context.Context) error
 	// Routes tells what answers for which model at the moment.

@@ -195,6 +195,7 @@ type Status struct {
 	ConfigError    string    `json:"config_error,omitzero"` // of the last reload; left out if it succeeded
 	Models         int       `json:"models"`
 	Providers      int       `json:"providers"`
+	Stops          int       `json:"stops"`                  // what operators have stopped, and not lifted
 	JournalBacklog int64     `json:"journal_backlog_bytes"`  // records that wait for the store
 	AuditIntact    bool      `json:"audit_intact"`           // no bad entry was found in the audit chain
 	AuditProblem   string    `json:"audit_problem,omitzero"` // the first bad entry, or why checkpoints do not get where they should go

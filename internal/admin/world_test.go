@@ -178,6 +178,15 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 		return strings.Replace(e.Path, "{id}", id, 1), ""
 	case "GET /admin/v1/exchanges/{id}":
 		return "/admin/v1/exchanges/" + w.exchange(), ""
+	case "POST /admin/v1/stops":
+		return e.Path, fmt.Sprintf(`{"model":%q}`, strings.ReplaceAll(w.fresh("model"), " ", "-"))
+	case "POST /admin/v1/stops/{id}/lift":
+		a := w.call(http.MethodPost, "/admin/v1/stops", w.keys[auth.RoleAdmin], fmt.Sprintf(`{"model":%q}`, strings.ReplaceAll(w.fresh("model"), " ", "-")))
+		var made admin.Stop
+		if err := json.Unmarshal([]byte(a.body), &made); err != nil {
+			w.T.Fatal(err, a.body)
+		}
+		return strings.Replace(e.Path, "{id}", made.ID, 1), ""
 	case "PUT /admin/v1/prices":
 		return e.Path, `{"data":[{"target":"sim-a/priced","input":"1","output":"2"}]}`
 	}

@@ -26,6 +26,7 @@ const (
 	ReloadFailed      Kind = "reload_failed"
 	DescriptorsLow    Kind = "descriptors_low"
 	ClockJumped       Kind = "clock_jumped"
+	Stopped           Kind = "stopped"
 )
 
 // A Severity says who should look, and when.
@@ -180,6 +181,12 @@ var table = []Meaning{
 		Means: "The machine's clock was set by more than two seconds. Durations are not affected; times in records are, and the ends of days and months.",
 		Do:    "Look at the time service of the machine. It is resolved by itself after ten minutes without another jump.",
 		Calm:  time.Minute, Lasts: 10 * time.Minute,
+	},
+	{
+		Kind: Stopped, Severity: Info, Object: "what is stopped",
+		Means: "An operator has stopped a model, a project or everything: calls to it get the error stopped.",
+		Do:    "`penstock stop list` says who, when and why. When it is meant to be over: `penstock resume`.",
+		Calm:  time.Second, Lasts: looked,
 	},
 	{
 		Kind: Test, Severity: Info,

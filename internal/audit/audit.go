@@ -30,6 +30,8 @@ const (
 	KeyRevoked    Action = "key.revoke"
 	KeyRotated    Action = "key.rotate"
 	PricesSet     Action = "price.set"
+	StopSet       Action = "stop.set"
+	StopLifted    Action = "stop.lift"
 	ConfigTaken   Action = "config.load"      // by the process: at its start, and when the file changed
 	Checkpointed  Action = "audit.checkpoint" // on demand; those by the clock leave no entry
 	ChainExported Action = "audit.export"
@@ -38,7 +40,7 @@ const (
 // Actions lists all actions.
 func Actions() []Action {
 	return []Action{
-		AdminKeyMade, ProjectMade, ProjectSet, KeyMade, KeyRevoked, KeyRotated, PricesSet, ConfigTaken, Checkpointed, ChainExported,
+		AdminKeyMade, ProjectMade, ProjectSet, KeyMade, KeyRevoked, KeyRotated, PricesSet, StopSet, StopLifted, ConfigTaken, Checkpointed, ChainExported,
 	}
 }
 

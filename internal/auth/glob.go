@@ -1,22 +1,6 @@
 package auth
 
-import "strings"
+import "github.com/penstock/penstock/internal/llm"
 
-// match reports whether the name fits the glob, in which * stands for any characters, slashes included, and everything
-// else for itself.
-func match(glob, name string) bool {
-	head, rest, found := strings.Cut(glob, "*")
-	if !found {
-		return glob == name
-	}
-	name, ok := strings.CutPrefix(name, head)
-	for ok {
-		var part string
-		part, rest, found = strings.Cut(rest, "*")
-		if !found {
-			return strings.HasSuffix(name, part)
-		}
-		_, name, ok = strings.Cut(name, part)
-	}
-	return false
-}
+// match reports whether the name fits the glob of a key.
+func match(glob, name string) bool { return llm.MatchName(glob, name) }

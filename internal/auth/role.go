@@ -13,7 +13,7 @@ type Role string
 const (
 	RoleCaller   Role = "caller"   // calls models, sees its own exchanges
 	RoleViewer   Role = "viewer"   // reads projects, keys, usage, records (no bodies), routes, prices
-	RoleOperator Role = "operator" // viewer, and sets prices, routes, projects and keys of callers
+	RoleOperator Role = "operator" // viewer, and sets prices, routes, stops, projects and keys of callers
 	RoleAuditor  Role = "auditor"  // viewer, and reads the audit chain and bodies
 	RoleMetrics  Role = "metrics"  // reads /metrics
 	RoleAdmin    Role = "admin"    // everything on the control plane, including keys of any role
@@ -35,6 +35,7 @@ const (
 	ReadRoutes    Permission = "routes.read"
 	ReadMetrics   Permission = "metrics.read"
 	ReadAudit     Permission = "audit.read"  // the chain of administrative acts; nobody may change it
+	WriteStops    Permission = "stops.write" // stop models, projects or everything, and lift that
 	TestAlerts    Permission = "alerts.test" // send a test to the receiver of alerts
 )
 
@@ -43,10 +44,10 @@ var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, Re
 var may = map[Role][]Permission{
 	RoleCaller:   {Call},
 	RoleViewer:   reading,
-	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, TestAlerts),
+	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, WriteStops, TestAlerts),
 	RoleAuditor:  append(slices.Clip(reading), ReadAudit),
 	RoleMetrics:  {ReadMetrics},
-	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, ReadAudit, TestAlerts),
+	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, ReadAudit, TestAlerts),
 }
 
 // Can reports whether the role has the permission. An unknown role has none.

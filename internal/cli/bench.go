@@ -28,11 +28,12 @@ type benchFlags struct {
 // A benchResult is what came of a load. Times are nanoseconds.
 type benchResult struct {
 	Requests  int64            `json:"requests"`
+	Cut       int64            `json:"cut"` // open when the load was ended by hand; they are in no other figure
 	Errors    map[string]int64 `json:"errors"`
 	Seconds   float64          `json:"seconds"`
 	PerSecond float64          `json:"per_second"`
 	Took      map[string]int64 `json:"took_ns"`
-	First     map[string]int64 `json:"first_token_ns"`
+	First     map[string]int64 `json:"first_token_ns,omitempty"` // of streams
 }
 
 func (a *app) benchCommand() *cobra.Command {
@@ -75,6 +76,7 @@ type tally struct {
 	first  *hdrhistogram.Histogram
 	errors map[string]int64
 	n      int64
+	cut    int64 // by our own end
 }
 
 func newTally() *tally {
@@ -82,9 +84,14 @@ func newTally() *tally {
 	return &tally{took: hdrhistogram.New(1, most, 3), first: hdrhistogram.New(1, most, 3), errors: map[string]int64{}}
 }
 
-func (t *tally) add(h hit) {
+// add counts a call. One that failed because ctx has ended says nothing about the other side.
+func (t *tally) add(ctx context.Context, h hit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if h.err != nil && ctx.Err() != nil {
+		t.cut++
+		return
+	}
 	t.n++
 	if h.err != nil {
 		t.errors[h.err.Error()]++
@@ -124,7 +131,7 @@ func closedLoop(ctx, until context.Context, g *gunner, s *shot, callers int, t *
 	for range callers {
 		wg.Go(func() {
 			for until.Err() == nil {
-				t.add(g.fire(ctx, s, time.Now()))
+				t.add(ctx, g.fire(ctx, s, time.Now()))
 			}
 		})
 	}
@@ -142,10 +149,14 @@ func openLoop(ctx, until context.Context, g *gunner, s *shot, f *benchFlags, t *
 		if !sleepUntil(until, due) {
 			break
 		}
-		slots <- struct{}{}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			continue // and find that it is over
+		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			t.add(g.fire(ctx, s, due))
+			t.add(ctx, g.fire(ctx, s, due))
 		})
 	}
 	wg.Wait()
@@ -177,11 +188,23 @@ var quantiles = []struct {
 
 func (a *app) printBench(f *benchFlags, t *tally, took time.Duration) error {
 	out := benchResult{
-		Requests: t.n, Errors: t.errors, Seconds: took.Seconds(), PerSecond: float64(t.n) / took.Seconds(),
-		Took: map[string]int64{}, First: map[string]int64{},
+		Requests: t.n, Cut: t.cut, Errors: t.errors, Seconds: took.Seconds(), PerSecond: float64(t.n) / took.Seconds(),
+		Took: map[string]int64{},
+	}
+	type row struct {
+		name string
+		h    *hdrhistogram.Histogram
+	}
+	rows := []row{{"whole answer", t.took}}
+	if f.stream {
+		rows = append(rows, row{"first token", t.first})
+		out.First = map[string]int64{}
 	}
 	for _, q := range quantiles {
-		out.Took[q.name], out.First[q.name] = t.took.ValueAtQuantile(q.q), t.first.ValueAtQuantile(q.q)
+		out.Took[q.name] = t.took.ValueAtQuantile(q.q)
+		if f.stream {
+			out.First[q.name] = t.first.ValueAtQuantile(q.q)
+		}
 	}
 	if f.json {
 		if err := a.printJSON(out); err != nil {
@@ -190,11 +213,11 @@ func (a *app) printBench(f *benchFlags, t *tally, took time.Duration) error {
 		return benchVerdict(t)
 	}
 	fmt.Fprintf(a.out, "%s requests in %s, %.1f a second, %d errors.\n", figure.Count(t.n), figure.Duration(took), out.PerSecond, errorCount(t.errors))
+	if t.cut > 0 {
+		fmt.Fprintf(a.out, "%s more were open when it was interrupted; they are not counted.\n", figure.Count(t.cut))
+	}
 	tab := table{head: []string{"TIME", "p50", "p90", "p99", "p99.9", "MAX"}, right: []string{"p50", "p90", "p99", "p99.9", "MAX"}}
-	for _, row := range []struct {
-		name string
-		h    *hdrhistogram.Histogram
-	}{{"whole answer", t.took}, {"first token", t.first}} {
+	for _, row := range rows {
 		cells := []string{row.name}
 		for _, q := range quantiles {
 			cells = append(cells, figure.Duration(time.Duration(row.h.ValueAtQuantile(q.q))))

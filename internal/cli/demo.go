@@ -294,7 +294,7 @@ func (t *theatre) count(change func()) {
 
 // note counts a hit.
 func (t *theatre) note(h hit) {
-	t.hits.add(h)
+	t.hits.add(context.Background(), h) // the show counts what it breaks
 	t.count(func() {
 		t.open--
 		if h.err != nil {

@@ -226,6 +226,9 @@ func (a *app) printStatus(s *admin.Status) error {
 		s.Started.Local().Format("Jan 2 15:04:05"), s.Models, s.Providers, s.ConfigLoaded.Local().Format("Jan 2 15:04:05"), backlog(s.JournalBacklog)); err != nil {
 		return err
 	}
+	if s.Stops > 0 {
+		fmt.Fprintln(a.out, a.paint(a.tty, bad, fmt.Sprintf("Stopped by operators: %d; see: penstock stop list", s.Stops)))
+	}
 	if s.AuditProblem != "" {
 		fmt.Fprintln(a.out, a.auditWords(s))
 	}

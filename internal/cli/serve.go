@@ -62,7 +62,8 @@ func (a *app) serveCommand() *cobra.Command {
 
 Without a file, providers come from the usual environment variables: OPENAI_API_KEY, OLLAMA_HOST
 and so on, with their *_BASE_URL. SIGHUP or a change of the file takes over the new configuration;
-SIGTERM or Ctrl-C drains and stops.`,
+SIGTERM or Ctrl-C drains and stops: open exchanges have shutdown_grace to finish. A second one
+hurries: what is open ends at once, with an error event.`,
 		Example: "  penstock serve\n  penstock serve -c penstock.yaml\n  OPENAI_API_KEY=... penstock serve --listen 127.0.0.1:9000",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
@@ -87,7 +88,11 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	s, err := server.New(ctx, cfg, server.Options{Log: log, Version: a.version, Load: load, Hangup: hangup})
+	hurry := make(chan os.Signal, 1)
+	unwatch := context.AfterFunc(ctx, func() { signal.Notify(hurry, os.Interrupt, syscall.SIGTERM) }) // the first one is ctx's
+	defer signal.Stop(hurry)
+	defer unwatch()
+	s, err := server.New(ctx, cfg, server.Options{Log: log, Version: a.version, Load: load, Hangup: hangup, Hurry: hurry})
 	if err != nil {
 		return startError(err)
 	}

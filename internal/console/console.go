@@ -52,6 +52,7 @@ type Status struct {
 	Open         int64 // exchanges that are being served
 	Backlog      int64 // bytes of the journal that wait for the store
 	DataURL      string
+	Stops        []string // what operators have stopped
 	Store        Store
 }
 

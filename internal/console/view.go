@@ -93,6 +93,7 @@ type frame struct {
 	Token   string
 	Command string // that gives the same on the command line, "" if none does
 	Nav     []navItem
+	Stops   []string // what operators have stopped
 	Data    any
 }
 
@@ -112,9 +113,10 @@ var navigation = []struct {
 }
 
 func (c *Console) frame(v *visit, view, title string, data any) *frame {
+	status := c.o.Status()
 	f := &frame{
 		Title: title, View: view, Root: v.root, Back: strings.TrimPrefix(v.r.URL.RequestURI(), "/"), Theme: v.theme, Zone: v.zone,
-		Now: v.now, ID: v.id, Version: c.o.Status().Version, Data: data,
+		Now: v.now, ID: v.id, Version: status.Version, Data: data,
 	}
 	if v.r.Method != http.MethodGet {
 		f.Back = ""
@@ -123,6 +125,7 @@ func (c *Console) frame(v *visit, view, title string, data any) *frame {
 		return f
 	}
 	f.Who, f.Token = v.grant.Key, v.session.Token()
+	f.Stops = status.Stops
 	for _, n := range navigation {
 		if !v.may(n.needs) {
 			continue // a page that one may not see is absent

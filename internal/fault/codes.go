@@ -7,36 +7,38 @@ type Code string
 
 // The codes. Each has an entry in the registry below and a line in docs/reference/errors.md; tests fail otherwise.
 const (
-	InternalError   Code = "internal_error"
-	InvalidJSON     Code = "invalid_json"
-	InvalidRequest  Code = "invalid_request_error"
-	UnknownRoute    Code = "unknown_route"
-	MethodNotAllow  Code = "method_not_allowed"
-	InvalidAPIKey   Code = "invalid_api_key"
-	NotAllowed      Code = "not_allowed"
-	ModelNotFound   Code = "model_not_found"
-	RecordNotFound  Code = "exchange_not_found"
-	NotThere        Code = "not_found"
-	AlreadyThere    Code = "already_exists"
-	BodyTooLarge    Code = "body_too_large"
-	BadEncoding     Code = "unsupported_encoding"
-	SlowBody        Code = "body_timeout"
-	KeysUnavailable Code = "keys_unavailable"
-	StoreDown       Code = "records_unavailable"
-	RecordsBehind   Code = "records_behind"
-	StoreFailed     Code = "store_unavailable"
-	NotReady        Code = "not_ready"
-	ShuttingDown    Code = "shutting_down"
-	Overloaded      Code = "overloaded"
-	ProviderRefused Code = "provider_refused"
-	ProviderFailed  Code = "provider_failed"
-	ProviderAuth    Code = "provider_credential_refused"
-	ProviderLimited Code = "provider_rate_limited"
-	StreamCut       Code = "stream_interrupted"
-	TimerExpired    Code = "timeout"
-	DeadlinePassed  Code = "deadline_exceeded"
-	ClientGone      Code = "client_closed_request"
-	OutcomeUnknown  Code = "outcome_unknown"
+	InternalError    Code = "internal_error"
+	InvalidJSON      Code = "invalid_json"
+	InvalidRequest   Code = "invalid_request_error"
+	UnknownRoute     Code = "unknown_route"
+	MethodNotAllow   Code = "method_not_allowed"
+	InvalidAPIKey    Code = "invalid_api_key"
+	NotAllowed       Code = "not_allowed"
+	ModelNotFound    Code = "model_not_found"
+	RecordNotFound   Code = "exchange_not_found"
+	NotThere         Code = "not_found"
+	AlreadyThere     Code = "already_exists"
+	BodyTooLarge     Code = "body_too_large"
+	BadEncoding      Code = "unsupported_encoding"
+	SlowBody         Code = "body_timeout"
+	KeysUnavailable  Code = "keys_unavailable"
+	StoreDown        Code = "records_unavailable"
+	RecordsBehind    Code = "records_behind"
+	StoreFailed      Code = "store_unavailable"
+	NotReady         Code = "not_ready"
+	ShuttingDown     Code = "shutting_down"
+	Overloaded       Code = "overloaded"
+	Stopped          Code = "stopped"
+	StopsUnavailable Code = "stops_unavailable"
+	ProviderRefused  Code = "provider_refused"
+	ProviderFailed   Code = "provider_failed"
+	ProviderAuth     Code = "provider_credential_refused"
+	ProviderLimited  Code = "provider_rate_limited"
+	StreamCut        Code = "stream_interrupted"
+	TimerExpired     Code = "timeout"
+	DeadlinePassed   Code = "deadline_exceeded"
+	ClientGone       Code = "client_closed_request"
+	OutcomeUnknown   Code = "outcome_unknown"
 )
 
 // An Entry is what the registry knows of a code.
@@ -51,36 +53,38 @@ type Entry struct {
 }
 
 var registry = map[Code]Entry{
-	InternalError:   {Kind: Internal, Meaning: "Penstock met an error of its own.", Hint: "Retry; if it stays, give the request id to whoever runs Penstock."},
-	InvalidJSON:     {Kind: BadRequest, Meaning: "The body is not strict JSON."},
-	InvalidRequest:  {Kind: BadRequest, Meaning: "A member of the body is missing, of the wrong type or out of range."},
-	UnknownRoute:    {Kind: NotFound, Meaning: "No such route on this listener.", Hint: "The routes are listed in docs/reference/api.md."},
-	MethodNotAllow:  {Kind: BadRequest, Meaning: "The route exists, with another method.", Status: 405},
-	InvalidAPIKey:   {Kind: Unauthenticated, Meaning: "No key, or one that is unknown, revoked or expired.", Hint: "Check which Penstock it was made for; an operator makes one with: penstock key create --project NAME"},
-	NotAllowed:      {Kind: Forbidden, Meaning: "The key's role does not allow this."},
-	ModelNotFound:   {Kind: NotFound, Meaning: "No such model for this key.", Hint: "All: GET /v1/models"},
-	RecordNotFound:  {Kind: NotFound, Meaning: "No such exchange for this key.", Hint: "Records appear within a second of the answer."},
-	NotThere:        {Kind: NotFound, Meaning: "What was named does not exist."},
-	AlreadyThere:    {Kind: Conflict, Meaning: "The name is taken."},
-	BodyTooLarge:    {Kind: TooLarge, Meaning: "The body is over the size limit."},
-	BadEncoding:     {Kind: BadRequest, Meaning: "The body's Content-Encoding is not one that is read here.", Hint: "Send it plain, or with gzip."},
-	SlowBody:        {Kind: Timeout, Meaning: "The body did not arrive in time.", Status: 408},
-	KeysUnavailable: {Kind: Unavailable, Meaning: "Keys cannot be checked at the moment.", Hint: "Your key is probably fine; retry."},
-	StoreDown:       {Kind: Unavailable, Meaning: "The record of the call could not be written, so the call was not made.", Hint: "Nothing was sent to a provider; retry."},
-	StoreFailed:     {Kind: Unavailable, Meaning: "The store could not be read, or not be written; nothing was changed.", Hint: "Traffic is not affected; look at the disk and retry."},
-	RecordsBehind:   {Kind: Unavailable, Meaning: "Records cannot be read at the moment: they wait in the journal for the store.", Hint: "Traffic is not affected; retry."},
-	NotReady:        {Kind: Unavailable, Meaning: "This Penstock cannot take traffic at the moment.", Hint: "It becomes ready by itself; retry."},
-	ShuttingDown:    {Kind: Unavailable, Meaning: "This Penstock is stopping.", Hint: "Retry; another one, or the next, will answer."},
-	Overloaded:      {Kind: Unavailable, Meaning: "As much as this Penstock may hold is in flight.", Hint: "Retry after the time given."},
-	ProviderRefused: {Kind: BadRequest, Meaning: "The provider refused the request as it stands."},
-	ProviderFailed:  {Kind: Upstream, Meaning: "No provider gave a usable answer."},
-	ProviderAuth:    {Kind: Upstream, Meaning: "The provider refused Penstock's own credential.", Hint: "An operator has to renew the credential; your key is fine."},
-	ProviderLimited: {Kind: RateLimited, Meaning: "Every provider that was tried is at its rate limit.", Hint: "Retry after the time given."},
-	StreamCut:       {Kind: Upstream, Meaning: "The provider ended the stream before its end.", Hint: "The text so far is incomplete."},
-	TimerExpired:    {Kind: Timeout, Meaning: "One of the four timers ran out: connect, first_token, gap, total."},
-	DeadlinePassed:  {Kind: Timeout, Meaning: "The caller's own deadline passed."},
-	ClientGone:      {Kind: Canceled, Meaning: "The client closed the connection before the answer was whole."},
-	OutcomeUnknown:  {Kind: Internal, Meaning: "Penstock stopped before the exchange had ended. Only records have this code; no caller is sent it.", Hint: "What was billed is in the provider's own report."},
+	InternalError:    {Kind: Internal, Meaning: "Penstock met an error of its own.", Hint: "Retry; if it stays, give the request id to whoever runs Penstock."},
+	InvalidJSON:      {Kind: BadRequest, Meaning: "The body is not strict JSON."},
+	InvalidRequest:   {Kind: BadRequest, Meaning: "A member of the body is missing, of the wrong type or out of range."},
+	UnknownRoute:     {Kind: NotFound, Meaning: "No such route on this listener.", Hint: "The routes are listed in docs/reference/api.md."},
+	MethodNotAllow:   {Kind: BadRequest, Meaning: "The route exists, with another method.", Status: 405},
+	InvalidAPIKey:    {Kind: Unauthenticated, Meaning: "No key, or one that is unknown, revoked or expired.", Hint: "Check which Penstock it was made for; an operator makes one with: penstock key create --project NAME"},
+	NotAllowed:       {Kind: Forbidden, Meaning: "The key's role does not allow this."},
+	ModelNotFound:    {Kind: NotFound, Meaning: "No such model for this key.", Hint: "All: GET /v1/models"},
+	RecordNotFound:   {Kind: NotFound, Meaning: "No such exchange for this key.", Hint: "Records appear within a second of the answer."},
+	NotThere:         {Kind: NotFound, Meaning: "What was named does not exist."},
+	AlreadyThere:     {Kind: Conflict, Meaning: "The name is taken."},
+	BodyTooLarge:     {Kind: TooLarge, Meaning: "The body is over the size limit."},
+	BadEncoding:      {Kind: BadRequest, Meaning: "The body's Content-Encoding is not one that is read here.", Hint: "Send it plain, or with gzip."},
+	SlowBody:         {Kind: Timeout, Meaning: "The body did not arrive in time.", Status: 408},
+	KeysUnavailable:  {Kind: Unavailable, Meaning: "Keys cannot be checked at the moment.", Hint: "Your key is probably fine; retry."},
+	StoreDown:        {Kind: Unavailable, Meaning: "The record of the call could not be written, so the call was not made.", Hint: "Nothing was sent to a provider; retry."},
+	StoreFailed:      {Kind: Unavailable, Meaning: "The store could not be read, or not be written; nothing was changed.", Hint: "Traffic is not affected; look at the disk and retry."},
+	RecordsBehind:    {Kind: Unavailable, Meaning: "Records cannot be read at the moment: they wait in the journal for the store.", Hint: "Traffic is not affected; retry."},
+	NotReady:         {Kind: Unavailable, Meaning: "This Penstock cannot take traffic at the moment.", Hint: "It becomes ready by itself; retry."},
+	ShuttingDown:     {Kind: Unavailable, Meaning: "This Penstock is stopping.", Hint: "Retry; another one, or the next, will answer."},
+	Overloaded:       {Kind: Unavailable, Meaning: "As much as this Penstock may hold is in flight.", Hint: "Retry after the time given."},
+	Stopped:          {Kind: Forbidden, Meaning: "An operator has stopped the model, the project or all calls.", Hint: "Do not retry; ask whoever runs Penstock."},
+	StopsUnavailable: {Kind: Unavailable, Meaning: "Whether an operator has stopped calls cannot be known at the moment.", Hint: "Your call is probably fine; retry."},
+	ProviderRefused:  {Kind: BadRequest, Meaning: "The provider refused the request as it stands."},
+	ProviderFailed:   {Kind: Upstream, Meaning: "No provider gave a usable answer."},
+	ProviderAuth:     {Kind: Upstream, Meaning: "The provider refused Penstock's own credential.", Hint: "An operator has to renew the credential; your key is fine."},
+	ProviderLimited:  {Kind: RateLimited, Meaning: "Every provider that was tried is at its rate limit.", Hint: "Retry after the time given."},
+	StreamCut:        {Kind: Upstream, Meaning: "The provider ended the stream before its end.", Hint: "The text so far is incomplete."},
+	TimerExpired:     {Kind: Timeout, Meaning: "One of the four timers ran out: connect, first_token, gap, total."},
+	DeadlinePassed:   {Kind: Timeout, Meaning: "The caller's own deadline passed."},
+	ClientGone:       {Kind: Canceled, Meaning: "The client closed the connection before the answer was whole."},
+	OutcomeUnknown:   {Kind: Internal, Meaning: "Penstock stopped before the exchange had ended. Only records have this code; no caller is sent it.", Hint: "What was billed is in the provider's own report."},
 }
 
 // Lookup gives the registry's entry of a code.

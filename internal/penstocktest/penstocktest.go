@@ -31,6 +31,8 @@ type Options struct {
 	Sim *sim.Config
 	// Log takes what the server logs; nil throws it away.
 	Log io.Writer
+	// Hurry is server.Options.Hurry.
+	Hurry <-chan os.Signal
 	// Dir is the data directory; "" is a fresh one.
 	Dir string
 }
@@ -64,14 +66,15 @@ type Env struct {
 	File     string
 	Client   *http.Client // what calls are made with; it keeps connections
 
-	log  io.Writer
-	stop func() error
+	log   io.Writer
+	hurry <-chan os.Signal
+	stop  func() error
 }
 
 // Start runs a Penstock until the test ends, or Stop.
 func Start(t testing.TB, o Options) *Env {
 	t.Helper()
-	e := &Env{T: t, Dir: o.Dir, Client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}}}
+	e := &Env{T: t, Dir: o.Dir, hurry: o.Hurry, Client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}}}
 	t.Cleanup(e.Client.CloseIdleConnections)
 	if e.Dir == "" {
 		e.Dir = t.TempDir()
@@ -138,7 +141,7 @@ func (e *Env) serve() {
 		e.T.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := server.New(ctx, cfg, server.Options{Log: slog.New(slog.NewTextHandler(e.log, nil)), Version: "test"})
+	s, err := server.New(ctx, cfg, server.Options{Log: slog.New(slog.NewTextHandler(e.log, nil)), Version: "test", Hurry: e.hurry})
 	if err != nil {
 		cancel()
 		e.T.Fatal(err)

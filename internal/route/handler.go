@@ -19,6 +19,7 @@ type Options struct {
 	Prices   Prices
 	Journal  Journal
 	Reserver Reserver
+	Stops    Stops // nil: nothing is ever stopped
 }
 
 // A Router is the innermost handler of the pipeline.
@@ -35,9 +36,16 @@ func (r *Router) Handle(ctx context.Context, x *pipeline.Exchange) (*llm.Respons
 	}
 	x.Note("route", c.words, 0)
 	failures := make([]*provider.Failure, 0, 2)
+	var refusal error // of the last target that is stopped
 	for _, target := range c.targets {
 		if err := ctx.Err(); err != nil {
 			return nil, stopped(ctx, err)
+		}
+		if r.o.Stops != nil {
+			if err := r.o.Stops.Try(x, target); err != nil {
+				refusal = err
+				continue
+			}
 		}
 		resp, err := r.try(ctx, x, target)
 		if err == nil {
@@ -54,6 +62,9 @@ func (r *Router) Handle(ctx context.Context, x *pipeline.Exchange) (*llm.Respons
 		if !f.Fallback() {
 			break
 		}
+	}
+	if len(failures) == 0 {
+		return nil, refusal
 	}
 	return nil, explain(x, failures)
 }

@@ -37,6 +37,12 @@ type Reserver interface {
 	Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Target, try *pipeline.Try) (pipeline.Reservation, error)
 }
 
+// Stops says which targets an operator has stopped.
+type Stops interface {
+	// Try is asked before each try. An error, a fault, means that the target must not be used; the next may be.
+	Try(x *pipeline.Exchange, t llm.Target) error
+}
+
 // Free is the Reserver of a Penstock without budgets: it admits everything and holds nothing.
 type Free struct{}
 

@@ -35,6 +35,9 @@ func (s *Server) consoleStatus() console.Status {
 		Models: st.Models, Providers: st.Providers, Open: s.gateway.Open(), Backlog: st.JournalBacklog, DataURL: s.Presence().DataURL,
 		Store: console.Store{Engine: kept.Engine, Bytes: kept.Bytes, LastWrite: kept.LastWrite},
 	}
+	for _, stop := range s.stops.InForce() {
+		out.Stops = append(out.Stops, stop.Scope())
+	}
 	if kept.Err != nil {
 		out.Store.Err = kept.Err.Error()
 	}

@@ -142,6 +142,32 @@ func TestFault60StreamsLongerThanTheGrace(t *testing.T) {
 	w.CheckBill()
 }
 
+// TestFault60HurriedStop: a second signal does not wait for the grace, and nothing is lost by it.
+func TestFault60HurriedStop(t *testing.T) {
+	t.Parallel()
+	for _, when := range []time.Duration{0, 600 * time.Millisecond} { // while new ones are taken still, and after that
+		hurry := make(chan os.Signal, 1)
+		w := start(t, penstocktest.Options{Config: settings(nil, "shutdown_grace: 2s"), Hurry: hurry})
+		wait := w.streams(3, w.model("gap=5ms&events=100000"))
+		began := time.Now()
+		time.AfterFunc(when, func() { hurry <- os.Interrupt })
+		w.Stop()
+		if took := time.Since(began); took < when || took > when+time.Second {
+			t.Errorf("hurried after %v, it took %v of a grace of 2 s", when, took)
+		}
+		for i, s := range wait() {
+			if s.done || s.failure() != "shutting_down" || s.text(0) == "" {
+				t.Errorf("stream %d: done %v, %q", i, s.done, s.failure())
+			}
+		}
+		w.Restart()
+		if n := len(w.Records()); n != 3 {
+			t.Errorf("%d records of 3 exchanges", n)
+		}
+		w.CheckBill()
+	}
+}
+
 // TestFault61ReloadUnderStreams: streams end on the configuration that they began with, and calls see all of one
 // configuration or all of another.
 func TestFault61ReloadUnderStreams(t *testing.T) {

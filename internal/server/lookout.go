@@ -49,6 +49,7 @@ func (l *lookout) look(rt *runtime, now time.Time) {
 	l.lookAtStore(rt.cfg)
 	l.lookAtRecords(rt.cfg)
 	l.lookAtAudit()
+	l.lookAtStops()
 	l.lookAtProviders(rt)
 	l.lookAtProcess(now)
 	for name, section := range map[string]config.TLS{"tls": rt.cfg.TLS, "admin.tls": rt.cfg.Admin.TLS} {
@@ -77,6 +78,19 @@ func (l *lookout) lookAtAudit() {
 	intact, problem := l.auditStatus()
 	l.alerts.Set(alert.AuditBroken, "", !intact, "The audit chain is broken: "+problem+".")
 	l.alerts.Set(alert.CheckpointsStuck, "", intact && problem != "", "Checkpoints of the audit chain do not get where they should go.")
+}
+
+func (l *lookout) lookAtStops() {
+	inForce := map[string]bool{}
+	for _, s := range l.stops.InForce() {
+		inForce[s.Scope()] = true
+		text := "Stopped since " + s.Since.UTC().Format(time.DateTime) + " UTC, until it is lifted."
+		if !s.Until.IsZero() {
+			text = "Stopped until " + s.Until.UTC().Format(time.DateTime) + " UTC."
+		}
+		l.alerts.Report(alert.Stopped, s.Scope(), text)
+	}
+	l.alerts.ClearOthers(alert.Stopped, inForce)
 }
 
 func (l *lookout) lookAtRecords(cfg *config.File) {

@@ -11,10 +11,11 @@ import (
 
 // buildPipeline is the one place that says what an exchange passes, outermost first. Every route that can spend or
 // return content goes through it.
-func buildPipeline(records *usage.Recorder, router *route.Router) pipeline.Handler {
+func buildPipeline(records *usage.Recorder, stops pipeline.Stage, router *route.Router) pipeline.Handler {
 	return pipeline.Chain(router.Handle,
 		records.Stage(), // the record, the log line and the metrics of every exchange
 		refuse,          // what the gateway could not read or does not know goes no further
+		stops,           // nor what an operator has stopped
 	)
 }
 

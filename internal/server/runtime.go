@@ -82,8 +82,8 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	}
 	rt.view = s.catalog.View(vendors)
 	rt.table = route.NewTable(cfg.Models, providers, offered(cfg, rt.view))
-	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}})
-	rt.gateway = &gateway.Runtime{Table: rt.table, Handler: buildPipeline(s.recorder, router), Limits: cfg.Limits.Gateway()}
+	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}, Stops: s.stops})
+	rt.gateway = &gateway.Runtime{Table: rt.table, Handler: buildPipeline(s.recorder, s.stops.Stage(), router), Limits: cfg.Limits.Gateway()}
 	return rt, nil
 }
 

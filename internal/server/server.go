@@ -35,6 +35,7 @@ import (
 	"github.com/penstock/penstock/internal/gateway"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/seal"
+	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/store"
 	"github.com/penstock/penstock/internal/tokens"
 	"github.com/penstock/penstock/internal/usage"
@@ -48,6 +49,8 @@ type Options struct {
 	// reloads but those by Reload.
 	Load   func(context.Context) (*config.File, error)
 	Hangup <-chan os.Signal
+	// Hurry ends the wait for open exchanges while the server stops, as the end of the grace does. May be nil.
+	Hurry <-chan os.Signal
 }
 
 // A Server is one Penstock.
@@ -60,6 +63,7 @@ type Server struct {
 	journal  *journal.Journal
 	keys     *auth.Keys
 	catalog  *catalog.Catalog
+	stops    *stop.Board
 	recorder *usage.Recorder
 	writer   *usage.Writer
 	rollup   *usage.Rollup
@@ -111,6 +115,9 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	s.keys = auth.NewKeys(s.store, ring, s.o.Log, auth.KeysOptions{MaxStale: cfg.Auth.MaxStale})
 	s.tenants = &auth.Service{Store: s.store, Ring: ring, Keys: s.keys}
 	s.catalog = catalog.New(catalog.Default(), s.store, s.o.Log)
+	if s.stops, err = stop.New(stop.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, MaxStale: cfg.Auth.MaxStale}); err != nil {
+		return err
+	}
 	record := func() error { return s.recordStart(ctx, cfg) }
 	switch err := s.meet(ctx, cfg, func() error { return nil }); {
 	case err != nil && ctx.Err() == nil && s.away(err):
@@ -244,6 +251,8 @@ func (s *Server) ready() error {
 		return errors.New("this Penstock is stopping")
 	case !s.keys.Ready():
 		return errors.New("keys cannot be checked: the store does not answer")
+	case !s.stops.Ready():
+		return errors.New("whether calls are stopped cannot be known: the store does not answer")
 	}
 	return s.recorder.Ready()
 }
@@ -280,6 +289,7 @@ func (s *Server) status() admin.Status {
 		Version: s.o.Version, Started: s.started.UTC(), ConfigLoaded: s.loaded.UTC(), Ready: true,
 		Models: len(s.runtime.table.Names()), Providers: len(s.runtime.clients), JournalBacklog: s.backlog(),
 	}
+	out.Stops = len(s.stops.InForce())
 	if err := s.ready(); err != nil {
 		out.Ready, out.Reason = false, err.Error()
 	}
@@ -348,7 +358,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // employ starts the workers that need the store.
 func (s *Server) employ(running context.Context, workers *errgroup.Group, cfg *config.File) {
-	all := []func(context.Context) error{s.keys.Run, s.ring.Run, s.catalog.Run, s.keeper.Run}
+	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.ring.Run, s.catalog.Run, s.keeper.Run}
 	if s.writer != nil {
 		all = append(all, s.writer.Run, s.rollup.Run)
 	}
@@ -385,7 +395,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 	}
 	control = &http.Server{
 		Handler: s.doors.admin.usher(controlPlane(admin.New(admin.Options{
-			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Audit: s.store, Keeper: s.keeper, Sync: s.settled, Routes: s.routes,
+			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Audit: s.store, Keeper: s.keeper, Stops: s.stops, Sync: s.settled, Routes: s.routes,
 			Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
 			Alerts:  s.alerts,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
@@ -400,23 +410,36 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 
 // drain lets open exchanges finish. Not ready comes first; while there are open ones, new ones are still taken for a
 // quarter of the grace, so that whoever watches readiness has time to look elsewhere. What is not finished at the end of
-// the grace gets an error event.
+// the grace, or when somebody hurries, gets an error event.
 func (s *Server) drain(data *http.Server, grace time.Duration, cut context.CancelCauseFunc) {
 	s.stopping.Store(true)
 	s.o.Log.Info("stopping", "open", s.gateway.Open(), "grace", grace)
+	patient, hurry := context.WithTimeout(context.Background(), grace)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer hurry()
+	watching.Go(func() {
+		select {
+		case <-patient.Done():
+		case <-s.o.Hurry:
+			hurry()
+		}
+	})
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for until := time.Now().Add(grace / 4); s.gateway.Open() > 0 && time.Now().Before(until); {
+	for until := time.Now().Add(grace / 4); s.gateway.Open() > 0 && time.Now().Before(until) && patient.Err() == nil; {
 		<-tick.C
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), grace-grace/4)
-	defer cancel()
-	if data.Shutdown(ctx) == nil {
+	if data.Shutdown(patient) == nil {
 		return
 	}
-	s.o.Log.Warn("the grace is over; open exchanges are ended", "open", s.gateway.Open())
+	why := "the grace is over"
+	if errors.Is(patient.Err(), context.Canceled) {
+		why = "told to hurry"
+	}
+	s.o.Log.Warn(why+"; open exchanges are ended", "open", s.gateway.Open())
 	cut(fault.New(fault.ShuttingDown, "This Penstock is stopping, and your answer did not end in time."))
-	ctx, cancel = context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if data.Shutdown(ctx) != nil {
 		_ = data.Close() // what does not even take an error event is cut

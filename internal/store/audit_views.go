@@ -5,6 +5,7 @@ import (
 
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/stop"
 )
 
 // What the audit chain keeps of an object, which is for good. The types are the chain's own: what is not named here, such
@@ -48,6 +49,21 @@ type rotation struct {
 	keyState
 	ReplacedBy string   `json:"replaced_by"`
 	New        keyState `json:"new"`
+}
+
+type stopState struct {
+	Model   string    `json:"model,omitzero"`
+	Project string    `json:"project,omitzero"`
+	Until   time.Time `json:"until,omitzero"`
+	Running string    `json:"running"` // what becomes of exchanges that run
+}
+
+func stopStateOf(s stop.Stop) stopState {
+	running := "finish"
+	if s.Cut {
+		running = "end"
+	}
+	return stopState{Model: s.Model, Project: s.Project, Until: s.Until, Running: running}
 }
 
 // priceState has US dollars per million tokens, as decimal text.

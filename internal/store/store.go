@@ -27,6 +27,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -37,6 +38,7 @@ var (
 	_ usage.Summer  = (*Store)(nil)
 	_ catalog.Store = (*Store)(nil)
 	_ audit.Store   = (*Store)(nil)
+	_ stop.Store    = (*Store)(nil)
 )
 
 // What Open can fail with, besides an address that is none; see OpenError.

@@ -227,3 +227,36 @@ func TestAnotherKeyRingIsRefused(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// Control 51 (security.md): what is stopped at one replica is refused by the others within 5 s, and served again within
+// 5 s of being lifted; a database that is away lifts nothing, and neither does a replica that starts.
+func TestControl51StopOnAllReplicas(t *testing.T) {
+	server := pgtest.New(t)
+	a, b := newReplicas(t, server.Database(t))
+	var made struct{ ID string }
+	if err := a.admin(http.MethodPost, "/stops", map[string]any{"model": "sim-a/*", "reason": "a drill"}, &made); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.ask(); got.status != 403 {
+		t.Errorf("the replica that was told: %s", got)
+	}
+	soon(t, 5*time.Second, "the other refuses", func() bool { return b.ask().status == 403 })
+	server.Freeze(t)
+	for until := time.Now().Add(8 * time.Second); time.Now().Before(until); <-time.After(250 * time.Millisecond) {
+		if got := b.ask(); got.status == 200 {
+			t.Fatalf("the database is away, and the stop with it: %s", got)
+		}
+	}
+	server.Thaw(t)
+	soon(t, patience, "the database is back", func() bool { return b.ask().status == 403 })
+	b.serve.end(t, syscall.SIGKILL, patience)
+	b.begin()
+	soon(t, patience, "the killed one is back", func() bool { return b.status("/readyz") == 200 })
+	if got := b.ask(); got.status != 403 {
+		t.Errorf("a restart lifts it: %s", got)
+	}
+	if err := b.admin(http.MethodPost, "/stops/"+made.ID+"/lift", map[string]any{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, 5*time.Second, "both serve", func() bool { return a.ask().status == 200 && b.ask().status == 200 })
+}

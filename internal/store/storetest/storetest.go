@@ -16,6 +16,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -26,6 +27,7 @@ type Store interface {
 	usage.Summer
 	catalog.Store
 	audit.Store
+	stop.Store
 }
 
 // Run runs the suite. Each call of open makes a store that is empty, and closes it when the test that it is given ends.
@@ -47,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"replicas":                    testReplicas,
 		"prices":                      testPrices,
 		"prices against a model":      testPricesAgainstModel,
+		"stops":                       testStops,
 		"audit":                       testAudit,
 		"audit is atomic":             testAuditIsAtomic,
 		"audit at once":               testAuditAtOnce,

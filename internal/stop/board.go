@@ -1,0 +1,258 @@
+package stop
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+)
+
+// Options are what a Board works with. Those without a default are needed.
+type Options struct {
+	Store   Store
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	// MaxStale is how long after the last good look at the store exchanges are still served; 5 s.
+	MaxStale time.Duration
+	Poll     time.Duration    // between two looks; 1 s
+	Now      func() time.Time // civil time, by which stops end; nil is time.Now
+}
+
+// A Board knows which stops are in force, and which exchanges run. It is safe for concurrent use.
+type Board struct {
+	o        Options
+	born     time.Time    // what ages are counted from
+	readAt   atomic.Int64 // when the last good look began, in nanoseconds since born; 0 if there was none
+	known    atomic.Pointer[known]
+	reading  sync.Mutex // one look at a time, so that an older answer never replaces a newer one
+	cut      prometheus.Counter
+	inFlight sync.Mutex // guards running
+	running  map[*pipeline.Exchange]*flight
+}
+
+// known are the stops of one version. It is immutable.
+type known struct {
+	version int64
+	stops   []Stop
+}
+
+// A flight is an exchange that runs.
+type flight struct {
+	model  string
+	target llm.Target // that is being tried; zero before the first try
+	end    context.CancelCauseFunc
+}
+
+// New makes a board that refuses everything until its first Refresh.
+func New(o Options) (*Board, error) {
+	if o.MaxStale == 0 {
+		o.MaxStale = 5 * time.Second
+	}
+	if o.Poll == 0 {
+		o.Poll = time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	// A nanosecond back, so that a look that begins at once is not taken for none.
+	b := &Board{o: o, born: time.Now().Add(-1), running: map[*pipeline.Exchange]*flight{}}
+	b.known.Store(&known{version: -1})
+	b.cut = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "penstock_stopped_running_total", Help: "Exchanges that were ended while they ran, because an operator stopped what they used.",
+	})
+	inForce := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "penstock_stops", Help: "Stops that are in force.",
+	}, func() float64 { return float64(len(b.InForce())) })
+	return b, errors.Join(o.Metrics.Register(b.cut), o.Metrics.Register(inForce))
+}
+
+// InForce lists the stops that hold now, the oldest first.
+func (b *Board) InForce() []Stop {
+	now := b.o.Now()
+	var list []Stop
+	for _, s := range b.known.Load().stops {
+		if s.InForce(now) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// Ready reports whether it is known what is stopped.
+func (b *Board) Ready() bool {
+	readAt := b.readAt.Load()
+	return readAt != 0 && b.age(readAt) <= b.o.MaxStale
+}
+
+func (b *Board) age(readAt int64) time.Duration { return time.Since(b.born) - time.Duration(readAt) }
+
+// Set makes a stop that holds for the span, 0 being until it is lifted, and takes it over here at once; other replicas
+// find it within a second.
+func (b *Board) Set(ctx context.Context, s Stop, span time.Duration) (Stop, error) {
+	if err := check(&s, span); err != nil {
+		return Stop{}, err
+	}
+	s.Since = b.o.Now().UTC().Truncate(time.Microsecond)
+	if span > 0 {
+		s.Until = s.Since.Add(span)
+	}
+	s.ID = "stop_" + ulid.MustNew(ulid.Timestamp(s.Since), rand.Reader).String()
+	s, err := b.o.Store.SetStop(ctx, s, most)
+	if err != nil {
+		return Stop{}, err
+	}
+	b.changed(ctx)
+	return s, nil
+}
+
+// Lift ends a stop, here at once and elsewhere within a second.
+func (b *Board) Lift(ctx context.Context, id string) (Stop, error) {
+	s, err := b.o.Store.LiftStop(ctx, id)
+	if err != nil {
+		return Stop{}, err
+	}
+	b.changed(ctx)
+	return s, nil
+}
+
+// changed lets this process know of a change. The change stands whether or not that succeeds.
+func (b *Board) changed(ctx context.Context) {
+	if err := b.Refresh(ctx); err != nil {
+		b.o.Log.Warn("a stop was changed and cannot be read back yet", "error", err)
+	}
+}
+
+// Try says whether an exchange may use a target now. It is asked before each try; its error, a fault, means that it may
+// not, and that another target might.
+func (b *Board) Try(x *pipeline.Exchange, t llm.Target) error {
+	b.inFlight.Lock()
+	if f := b.running[x]; f != nil {
+		f.target = t // before the look at the stops, so that one that comes now is not missed
+	}
+	b.inFlight.Unlock()
+	stops := b.known.Load().stops
+	if len(stops) == 0 {
+		return nil
+	}
+	now := b.o.Now()
+	for i := range stops {
+		if s := &stops[i]; s.InForce(now) && (s.asks(x.Caller.Project, x.Request.Model) || s.uses(x.Caller.Project, t)) {
+			return refusal(x, s, &t)
+		}
+	}
+	return nil
+}
+
+// enter registers an exchange and says whether it may begin.
+func (b *Board) enter(x *pipeline.Exchange, end context.CancelCauseFunc) error {
+	b.inFlight.Lock()
+	b.running[x] = &flight{model: x.Request.Model, end: end}
+	b.inFlight.Unlock()
+	if readAt := b.readAt.Load(); readAt == 0 || b.age(readAt) > b.o.MaxStale {
+		f := fault.New(fault.StopsUnavailable, "Whether calls are stopped cannot be known: the store does not answer.")
+		f.RetryAfter = 2 * time.Second
+		return f
+	}
+	stops, now := b.known.Load().stops, b.o.Now()
+	for i := range stops {
+		if s := &stops[i]; s.InForce(now) && s.asks(x.Caller.Project, x.Request.Model) {
+			return refusal(x, s, nil)
+		}
+	}
+	return nil
+}
+
+func (b *Board) leave(x *pipeline.Exchange) {
+	b.inFlight.Lock()
+	defer b.inFlight.Unlock()
+	delete(b.running, x)
+}
+
+// sweep ends the running exchanges that a stop wants ended.
+func (b *Board) sweep(stops []Stop) {
+	now := b.o.Now()
+	stops = slices.DeleteFunc(slices.Clone(stops), func(s Stop) bool { return !s.Cut || !s.InForce(now) })
+	if len(stops) == 0 {
+		return
+	}
+	b.inFlight.Lock()
+	defer b.inFlight.Unlock()
+	for x, f := range b.running {
+		for i := range stops {
+			s := &stops[i]
+			if !s.asks(x.Caller.Project, f.model) && (f.target == (llm.Target{}) || !s.uses(x.Caller.Project, f.target)) {
+				continue
+			}
+			f.end(ended(s))
+			b.cut.Inc()
+			delete(b.running, x)
+			break
+		}
+	}
+}
+
+// refusal is what a caller is told, and notes for the record who stopped it. The target is nil if the call is refused
+// whatever would answer.
+func refusal(x *pipeline.Exchange, s *Stop, t *llm.Target) *fault.Error {
+	what := told(s, x.Request.Model)
+	if t != nil && !s.asks(x.Caller.Project, x.Request.Model) {
+		what = "Calls to " + t.String() + " are stopped"
+	}
+	x.Note("stop", by(s), 0)
+	return stopped(s, what+".")
+}
+
+// ended is why a running exchange ends.
+func ended(s *Stop) *fault.Error {
+	return stopped(s, "An operator has stopped what you were using; your answer is incomplete.")
+}
+
+func stopped(s *Stop, what string) *fault.Error {
+	if s.Reason != "" {
+		what += " Reason: " + s.Reason + "."
+	}
+	if !s.Until.IsZero() {
+		what += " It ends " + s.Until.UTC().Format(time.DateTime) + " UTC."
+	}
+	f := fault.Wrap(fault.Stopped, errors.New(by(s)), "%s", what)
+	f.Hint = fmt.Sprintf("Do not retry; ask whoever runs Penstock, and name %s.", s.ID)
+	f.Spent = true
+	if left := time.Until(s.Until); !s.Until.IsZero() && left > 0 {
+		f.RetryAfter = left
+	}
+	return f
+}
+
+// told is what is stopped, in words for the caller: what it knows of itself.
+func told(s *Stop, model string) string {
+	switch {
+	case s.Model == "" && s.Project == "":
+		return "All calls are stopped"
+	case s.Model == "":
+		return "Your project's calls are stopped"
+	case s.Project == "":
+		return "Calls to " + model + " are stopped"
+	}
+	return "Your project's calls to " + model + " are stopped"
+}
+
+// by says who stopped it, for the record.
+func by(s *Stop) string {
+	text := fmt.Sprintf("stopped by %s (%s) since %s UTC: %s", s.ByName, s.ByKey, s.Since.UTC().Format(time.DateTime), s.Scope())
+	if s.Reason != "" {
+		text += ", reason: " + s.Reason
+	}
+	return text + " (" + s.ID + ")"
+}
