@@ -30,6 +30,7 @@ func (f *stopFlags) none() bool { return f.model == "" && f.project == "" && !f.
 
 func (a *app) stopCommand() *cobra.Command {
 	f, what, in := &adminFlags{}, &stopFlags{}, admin.StopInput{}
+	var length time.Duration
 	c := &cobra.Command{
 		Use:   "stop --model M | --project P | --all",
 		Short: "Stop a model, a project or everything, everywhere within 5 s",
@@ -51,6 +52,9 @@ changes the stop that there is; "penstock resume" lifts it.`,
 			if err != nil {
 				return err
 			}
+			if cmd.Flags().Changed("for") {
+				in.For = length.String()
+			}
 			in.All, in.Model, in.Project = what.all, what.model, what.project
 			var out admin.Stop
 			if err := client.call(cmd.Context(), http.MethodPost, "/stops", nil, in, &out); err != nil {
@@ -71,7 +75,7 @@ changes the stop that there is; "penstock resume" lifts it.`,
 	f.add(c)
 	what.add(c)
 	c.Flags().StringVar(&in.Reason, "reason", "", "why, in one line; callers are told")
-	c.Flags().StringVar(&in.For, "for", "", "how long, such as 1h (default: until it is lifted)")
+	c.Flags().DurationVar(&length, "for", 0, "how long, such as 1h (default: until it is lifted)")
 	c.Flags().BoolVar(&in.Now, "now", false, "end exchanges that run as well, with an error")
 	c.AddCommand(a.stopList(f))
 	return c
