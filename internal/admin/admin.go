@@ -38,6 +38,8 @@ type Options struct {
 	Audit   audit.Store
 	Keeper  *audit.Keeper
 	Stops   *stop.Board
+	// Declarer is the store: it makes what a declaration changes.
+	Declarer Declarer
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync func(context.Context) error
 	// Routes tells what answers for which model at the moment.

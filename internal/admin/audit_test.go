@@ -13,11 +13,12 @@ import (
 
 // unaudited are the endpoints with another method than GET that change nothing, and why.
 var unaudited = map[string]string{
-	"POST /admin/v1/alerts/test": "it sends a message that says nothing, and the log has a line of it",
+	"POST /admin/v1/declaration/plan": "it says what would change, and changes nothing",
+	"POST /admin/v1/alerts/test":      "it sends a message that says nothing, and the log has a line of it",
 }
 
 // audited are the endpoints that read and all the same are acts.
-var audited = map[string]bool{"GET /admin/v1/audit/export": true}
+var audited = map[string]bool{"GET /admin/v1/audit/export": true, "GET /admin/v1/declaration": true}
 
 // TestControl47 (security.md): no endpoint that changes something can forget the audit chain. Each makes exactly one entry
 // of whoever called it and from where, if it was done, and none if it was refused; reading makes none, where it is no act.

@@ -122,6 +122,30 @@ func (a *API) projectName(ctx context.Context, names map[string]string, id strin
 	return err
 }
 
+func (a *API) changeKey(ctx context.Context, c *call, in KeyChange) (Key, error) {
+	change := auth.KeyChange{Name: in.Name, Models: in.Models}
+	if in.Expires != nil {
+		d, err := parseSpan("expires", *in.Expires)
+		if err != nil {
+			return Key{}, err
+		}
+		change.Expires = &d
+	}
+	if in.Role != nil {
+		role := auth.Role(*in.Role)
+		change.Role = &role
+	}
+	k, err := a.o.Tenants.UpdateKey(ctx, c.grant.Key.Role, c.id, change)
+	if err != nil {
+		return Key{}, err
+	}
+	names := map[string]string{}
+	if err := a.projectName(ctx, names, k.Project); err != nil {
+		return Key{}, err
+	}
+	return keyOf(k, names[k.Project]), nil
+}
+
 func (a *API) revokeKey(ctx context.Context, c *call, _ Nothing) (Key, error) {
 	k, err := a.o.Tenants.RevokeKey(ctx, c.grant.Key.Role, c.id)
 	if err != nil {

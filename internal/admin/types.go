@@ -97,6 +97,14 @@ type KeyInput struct {
 	SHA256  string   `json:"sha256,omitzero"`  // takes over a key of another gateway by its SHA-256, in hex
 }
 
+// A KeyChange changes a key; what is left out stays as it is. Its secret changes by rotation only.
+type KeyChange struct {
+	Name    *string  `json:"name,omitzero"`
+	Models  []string `json:"models,omitzero"`  // globs on the models that it may ask for; [] is all
+	Expires *string  `json:"expires,omitzero"` // span from now, such as 720h or 30d; 0s is never
+	Role    *string  `json:"role,omitzero"`
+}
+
 // A RotateInput says how long the old key works on.
 type RotateInput struct {
 	Overlap string `json:"overlap,omitzero"` // 24h if it is left out; 0s is not at all

@@ -176,6 +176,10 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 	case "POST /admin/v1/keys/{id}/revoke", "POST /admin/v1/keys/{id}/rotate":
 		id := w.makeKey(admin.KeyInput{Project: "home", Name: w.fresh("key")}).ID
 		return strings.Replace(e.Path, "{id}", id, 1), ""
+	case "PATCH /admin/v1/keys/{id}":
+		return "/admin/v1/keys/" + w.makeKey(admin.KeyInput{Project: "home", Name: w.fresh("key")}).ID, `{"models":["a*"]}`
+	case "POST /admin/v1/declaration/plan", "POST /admin/v1/declaration/apply":
+		return e.Path, fmt.Sprintf(`{"declaration":{"organisations":{"acme":{"projects":{%q:{}}}}}}`, w.fresh("project"))
 	case "GET /admin/v1/exchanges/{id}":
 		return "/admin/v1/exchanges/" + w.exchange(), ""
 	case "POST /admin/v1/stops":

@@ -23,24 +23,39 @@ type Action string
 
 // The actions. A new one is a line here, a line in docs/audit.md, and the store method that appends it.
 const (
-	AdminKeyMade  Action = "admin_key.create" // by the process itself, at its first start
-	ProjectMade   Action = "project.create"
-	ProjectSet    Action = "project.set"
-	KeyMade       Action = "key.create"
-	KeyRevoked    Action = "key.revoke"
-	KeyRotated    Action = "key.rotate"
-	PricesSet     Action = "price.set"
-	StopSet       Action = "stop.set"
-	StopLifted    Action = "stop.lift"
-	ConfigTaken   Action = "config.load"      // by the process: at its start, and when the file changed
-	Checkpointed  Action = "audit.checkpoint" // on demand; those by the clock leave no entry
-	ChainExported Action = "audit.export"
+	AdminKeyMade    Action = "admin_key.create" // by the process itself, at its first start
+	ProjectMade     Action = "project.create"
+	ProjectSet      Action = "project.set"
+	KeyMade         Action = "key.create"
+	KeyRevoked      Action = "key.revoke"
+	KeyRotated      Action = "key.rotate"
+	PricesSet       Action = "price.set"
+	StopSet         Action = "stop.set"
+	StopLifted      Action = "stop.lift"
+	ConfigTaken     Action = "config.load"      // by the process: at its start, and when the file changed
+	Checkpointed    Action = "audit.checkpoint" // on demand; those by the clock leave no entry
+	ChainExported   Action = "audit.export"
+	KeySet          Action = "key.set"
+	TenantsExported Action = "tenants.export" // projects, keys as hashes, and prices
 )
 
 // Actions lists all actions.
 func Actions() []Action {
 	return []Action{
-		AdminKeyMade, ProjectMade, ProjectSet, KeyMade, KeyRevoked, KeyRotated, PricesSet, StopSet, StopLifted, ConfigTaken, Checkpointed, ChainExported,
+		AdminKeyMade,
+		ProjectMade,
+		ProjectSet,
+		KeyMade,
+		KeyRevoked,
+		KeyRotated,
+		PricesSet,
+		StopSet,
+		StopLifted,
+		ConfigTaken,
+		Checkpointed,
+		ChainExported,
+		KeySet,
+		TenantsExported,
 	}
 }
 

@@ -77,6 +77,8 @@ type Store interface {
 
 	// CreateKey makes a key. Of a project's keys that are not revoked, no two have the same name.
 	CreateKey(ctx context.Context, k Key) error
+	// UpdateKey is UpdateProject for a key: role, models, name and expiry can change, all else stays.
+	UpdateKey(ctx context.Context, id string, change func(*Key) error) (Key, error)
 	// RevokeKey sets when the key stops working, if it is not revoked earlier already.
 	RevokeKey(ctx context.Context, id string, at time.Time) (Key, error)
 	// RotateKey makes next and revokes the old key at the instant given, both or neither. A key is rotated once, and not

@@ -86,6 +86,14 @@ func badName(s string) string {
 	return ""
 }
 
+// project notes what is wrong with a project.
+func (m *mistakes) project(p *Project) {
+	m.add("name", badName(p.Name), nameHint)
+	m.add("org", badName(p.Org), nameHint)
+	m.labels(p.Labels)
+	m.bodies(p)
+}
+
 // labels notes what is wrong with labels.
 func (m *mistakes) labels(labels map[string]string) {
 	if len(labels) > maxLabels {

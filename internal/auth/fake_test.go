@@ -121,6 +121,24 @@ func (m *memory) CreateKey(ctx context.Context, k Key) error {
 	return nil
 }
 
+func (m *memory) UpdateKey(ctx context.Context, id string, change func(*Key) error) (Key, error) {
+	leave, err := m.enter(ctx, "UpdateKey")
+	defer leave()
+	if err != nil {
+		return Key{}, err
+	}
+	k, ok := m.keys[id]
+	if !ok {
+		return Key{}, fault.New(fault.NotThere, "key %q", id)
+	}
+	if err := change(&k); err != nil {
+		return Key{}, err
+	}
+	m.keys[id] = k
+	m.version++
+	return k, nil
+}
+
 func (m *memory) RevokeKey(ctx context.Context, id string, at time.Time) (Key, error) {
 	leave, err := m.enter(ctx, "RevokeKey")
 	defer leave()

@@ -69,14 +69,7 @@ func (s *Service) CreateProject(ctx context.Context, spec ProjectSpec) (Project,
 	return p, nil
 }
 
-func checkProject(p *Project) error {
-	var m mistakes
-	m.add("name", badName(p.Name), nameHint)
-	m.add("org", badName(p.Org), nameHint)
-	m.labels(p.Labels)
-	m.bodies(p)
-	return m.fault()
-}
+func checkProject(p *Project) error { return mistakes(p.Mistakes()).fault() }
 
 // A ProjectChange says what to change of a project; nil fields stay as they are. Labels, where given, replace all.
 type ProjectChange struct {

@@ -15,9 +15,9 @@ import (
 
 func (a *app) keyCommand() *cobra.Command {
 	f := &adminFlags{}
-	c := group(&cobra.Command{Use: "key", Short: "Create, list, rotate and revoke keys"})
+	c := group(&cobra.Command{Use: "key", Short: "Create, list, change, rotate and revoke keys"})
 	f.add(c)
-	c.AddCommand(a.keyCreate(f), a.keyList(f), a.keyRevoke(f), a.keyRotate(f))
+	c.AddCommand(a.keyCreate(f), a.keyList(f), a.keySet(f), a.keyRevoke(f), a.keyRotate(f))
 	return c
 }
 
@@ -131,6 +131,52 @@ func ago(t *time.Time) string {
 		return "never"
 	}
 	return t.Local().Format("Jan 2 15:04:05")
+}
+
+func (a *app) keySet(f *adminFlags) *cobra.Command {
+	var name, expires, role string
+	var models []string
+	c := &cobra.Command{
+		Use:   "set ID",
+		Short: "Change a key's name, models, expiry or role; what is not said stays as it is",
+		Example: `  penstock key set key_01K97K2QJ8W6T2Z3N5V4M1R0XY --models 'gpt-5*'
+  penstock key set key_01K97K2QJ8W6T2Z3N5V4M1R0XY --models '*' --expires 0s`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := admin.KeyChange{}
+			for flag, set := range map[string]func(){
+				"name":    func() { in.Name = &name },
+				"expires": func() { in.Expires = &expires },
+				"role":    func() { in.Role = &role },
+				"models":  func() { in.Models = models },
+			} {
+				if cmd.Flags().Changed(flag) {
+					set()
+				}
+			}
+			if cmd.Flags().Changed("models") && len(models) == 0 {
+				return fail(exitUsage, "write --models '*' for all models", "--models is empty, which could be taken for none")
+			}
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var out admin.Key
+			if err := client.call(cmd.Context(), http.MethodPatch, "/keys/"+url.PathEscape(args[0]), nil, in, &out); err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(out)
+			}
+			_, err = fmt.Fprintf(a.err, "Key %s is changed. It counts everywhere within 5 s.\n", out.Prefix)
+			return err
+		},
+	}
+	c.Flags().StringVar(&name, "name", "", "new name")
+	c.Flags().StringSliceVar(&models, "models", nil, "models it may ask for, with * as a wildcard")
+	c.Flags().StringVar(&expires, "expires", "", "how long it works from now, such as 720h or 30d; 0s for a key without end")
+	c.Flags().StringVar(&role, "role", "", "what it may do: caller, viewer, operator, auditor, metrics, admin")
+	return c
 }
 
 func (a *app) keyRevoke(f *adminFlags) *cobra.Command {

@@ -128,10 +128,34 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 			root.AddCommand(c)
 		}
 	}
-	in("run", a.serveCommand(), a.demoCommand(), a.simCommand(), a.chatCommand(), a.benchCommand())
-	in("tenants", a.projectCommand(), a.keyCommand(), a.priceCommand(), a.auditCommand())
-	in("look", a.explainCommand(), a.usageCommand(), a.routeCommand(), a.statusCommand(), a.alertCommand(), a.stopCommand(), a.resumeCommand())
-	in("file", a.configCommand(), a.versionCommand())
+	in("run",
+		a.serveCommand(),
+		a.demoCommand(),
+		a.simCommand(),
+		a.chatCommand(),
+		a.benchCommand(),
+	)
+	in("tenants",
+		a.projectCommand(),
+		a.keyCommand(),
+		a.priceCommand(),
+		a.applyCommand(),
+		a.exportCommand(),
+		a.auditCommand(),
+	)
+	in("look",
+		a.explainCommand(),
+		a.usageCommand(),
+		a.routeCommand(),
+		a.statusCommand(),
+		a.alertCommand(),
+		a.stopCommand(),
+		a.resumeCommand(),
+	)
+	in("file",
+		a.configCommand(),
+		a.versionCommand(),
+	)
 	failures(root)
 	return root
 }

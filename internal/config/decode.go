@@ -21,6 +21,7 @@ var durationType = reflect.TypeFor[time.Duration]()
 type decoder struct {
 	list   []Problem
 	places map[string]place
+	free   bool // names are whatever their owner checks them for
 }
 
 // A place is where a setting stands. Its value's place is that of its key if the value is not a scalar: the reader looks
@@ -76,6 +77,9 @@ func (d *decoder) decode(src []byte, f *File) {
 
 // value reads one node. s says what the setting's tags want.
 func (d *decoder) value(n ast.Node, v reflect.Value, path string, s setting) {
+	if d.free && n.Type() == ast.NullType && v.Kind() == reflect.Struct {
+		return // a name with nothing under it: all as it is by default
+	}
 	if n = d.plain(n, path); n == nil {
 		return
 	}
@@ -174,7 +178,7 @@ func (d *decoder) section(n ast.Node, v reflect.Value, path string) {
 func (d *decoder) named(n ast.Node, v reflect.Value, path string) {
 	v.Set(reflect.MakeMap(v.Type()))
 	d.entries(n, path, func(e entry) {
-		if text, hint := checkName(e.key); text != "" {
+		if text, hint := checkName(e.key); text != "" && !d.free {
 			d.reportKey(e.path, text, hint)
 			return
 		}

@@ -25,6 +25,7 @@ type check func(text, owner string) (problem, hint string)
 var kinds = map[string]check{
 	"address": checkAddress, "path": checkPath, "url": checkURL, "proxy": checkProxy, "reference": checkReference,
 	"store": checkStore, "keyring": checkKeyring, "webhook": checkWebhook, "anchor": checkPath, "keyfile": checkKeyFile,
+	"decimal": func(string, string) (problem, hint string) { return "", "" }, // whoever takes it reads it as an amount
 }
 
 // set reads a scalar into a field. node is what YAML would have made of the text.
@@ -64,7 +65,7 @@ func (s setting) checkText(path, text string, node ast.NodeType) (problem, hint 
 	case ast.IntegerType, ast.FloatType, ast.BoolType, ast.InfinityType, ast.NanType:
 		return text + " is not a text to YAML", "write " + strconv.Quote(text)
 	}
-	if text == "" {
+	if text == "" && s.name != "" { // what somebody named himself may be empty
 		return "is empty", "write a value, or remove the key"
 	}
 	return "", ""

@@ -18,6 +18,7 @@ const (
 	RecordNotFound   Code = "exchange_not_found"
 	NotThere         Code = "not_found"
 	AlreadyThere     Code = "already_exists"
+	ChangedMeanwhile Code = "changed_meanwhile"
 	BodyTooLarge     Code = "body_too_large"
 	BadEncoding      Code = "unsupported_encoding"
 	SlowBody         Code = "body_timeout"
@@ -64,6 +65,7 @@ var registry = map[Code]Entry{
 	RecordNotFound:   {Kind: NotFound, Meaning: "No such exchange for this key.", Hint: "Records appear within a second of the answer."},
 	NotThere:         {Kind: NotFound, Meaning: "What was named does not exist."},
 	AlreadyThere:     {Kind: Conflict, Meaning: "The name is taken."},
+	ChangedMeanwhile: {Kind: Conflict, Meaning: "What the change was planned on has changed since.", Hint: "Look at the new plan, and try again."},
 	BodyTooLarge:     {Kind: TooLarge, Meaning: "The body is over the size limit."},
 	BadEncoding:      {Kind: BadRequest, Meaning: "The body's Content-Encoding is not one that is read here.", Hint: "Send it plain, or with gzip."},
 	SlowBody:         {Kind: Timeout, Meaning: "The body did not arrive in time.", Status: 408},

@@ -395,8 +395,11 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 	}
 	control = &http.Server{
 		Handler: s.doors.admin.usher(controlPlane(admin.New(admin.Options{
-			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog, Records: s.store, Audit: s.store, Keeper: s.keeper, Stops: s.stops, Sync: s.settled, Routes: s.routes,
-			Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
+			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog,
+			Declarer: s.store,
+			Records:  s.store, Audit: s.store, Keeper: s.keeper,
+			Stops: s.stops,
+			Sync:  s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
 			Alerts:  s.alerts,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
 		}), s.console)),

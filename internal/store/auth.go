@@ -23,56 +23,72 @@ const (
 
 // CreateProject implements [auth.Store].
 func (s *Store) CreateProject(ctx context.Context, p auth.Project) error {
-	labels, err := labelsText(p.Labels)
-	if err != nil {
-		return err
-	}
 	return s.act(ctx, "create a project", func(t tx) (acts, error) {
-		_, err := t.exec(ctx, "INSERT INTO orgs (name, created) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", p.Org, micros(p.Created))
+		act, err := s.insertProject(ctx, t, p)
 		if err != nil {
 			return nil, err
 		}
-		_, err = t.exec(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			p.ID, p.Org, p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), micros(p.Created))
-		if err != nil {
-			return nil, s.takenProject(err, p)
-		}
-		return acts{{Action: audit.ProjectMade, Object: p.ID, Project: p.ID, After: projectStateOf(p)}}, t.bump(ctx, "keys")
+		return acts{act}, t.bump(ctx, "keys")
 	})
+}
+
+func (s *Store) insertProject(ctx context.Context, t tx, p auth.Project) (act audit.Act, err error) {
+	labels, err := labelsText(p.Labels)
+	if err != nil {
+		return act, err
+	}
+	_, err = t.exec(ctx, "INSERT INTO orgs (name, created) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", p.Org, micros(p.Created))
+	if err != nil {
+		return act, err
+	}
+	_, err = t.exec(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		p.ID, p.Org, p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), micros(p.Created))
+	if err != nil {
+		return act, s.takenProject(err, p)
+	}
+	return audit.Act{Action: audit.ProjectMade, Object: p.ID, Project: p.ID, After: projectStateOf(p)}, nil
 }
 
 // UpdateProject implements [auth.Store]. The transaction holds the lock for writing from its beginning, so that what
 // change sees is what it changes.
 func (s *Store) UpdateProject(ctx context.Context, id string, change func(*auth.Project) error) (p auth.Project, err error) {
-	err = s.act(ctx, "update a project", func(t tx) (acts, error) {
-		was, err := scanProject(t.row(ctx, "SELECT "+projectColumns+" FROM projects WHERE id = ?", id))
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil, noProject(id)
-		}
-		if err != nil {
+	err = s.act(ctx, "update a project", func(t tx) (done acts, err error) {
+		var act audit.Act
+		if p, act, err = s.changeProject(ctx, t, id, change); err != nil {
 			return nil, err
 		}
-		p = was
-		if err := change(&p); err != nil {
-			return nil, err
-		}
-		p.ID, p.Org, p.Created = was.ID, was.Org, was.Created
-		labels, err := labelsText(p.Labels)
-		if err != nil {
-			return nil, err
-		}
-		_, err = t.exec(ctx, "UPDATE projects SET name = ?, labels = ?, bodies = ?, retention = ?, strict = ? WHERE id = ?",
-			p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), p.ID)
-		if err != nil {
-			return nil, s.takenProject(err, p)
-		}
-		act := audit.Act{Action: audit.ProjectSet, Object: p.ID, Project: p.ID, Before: projectStateOf(was), After: projectStateOf(p)}
 		return acts{act}, t.bump(ctx, "keys")
 	})
 	if err != nil {
 		return auth.Project{}, err
 	}
 	return p, nil
+}
+
+func (s *Store) changeProject(ctx context.Context, t tx, id string, change func(*auth.Project) error) (p auth.Project, act audit.Act, err error) {
+	was, err := scanProject(t.row(ctx, "SELECT "+projectColumns+" FROM projects WHERE id = ?", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, act, noProject(id)
+	}
+	if err != nil {
+		return p, act, err
+	}
+	p = was
+	if err := change(&p); err != nil {
+		return p, act, err
+	}
+	p.ID, p.Org, p.Created = was.ID, was.Org, was.Created
+	labels, err := labelsText(p.Labels)
+	if err != nil {
+		return p, act, err
+	}
+	_, err = t.exec(ctx, "UPDATE projects SET name = ?, labels = ?, bodies = ?, retention = ?, strict = ? WHERE id = ?",
+		p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), p.ID)
+	if err != nil {
+		return p, act, s.takenProject(err, p)
+	}
+	act = audit.Act{Action: audit.ProjectSet, Object: p.ID, Project: p.ID, Before: projectStateOf(was), After: projectStateOf(p)}
+	return p, act, nil
 }
 
 func (s *Store) takenProject(err error, p auth.Project) error {
@@ -179,35 +195,84 @@ func (s *Store) insertKey(ctx context.Context, t tx, k auth.Key) error {
 	_, err = t.exec(ctx, "INSERT INTO api_keys ("+keyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		k.ID, k.Project, k.Name, k.Prefix, k.Hash[:], string(k.Role), string(models), micros(k.Created), micros(k.Expires),
 		micros(k.Revoked), k.Replaces, micros(k.LastUsed))
-	if s.d.isConflict(err) {
-		f := fault.Wrap(fault.AlreadyThere, err, "The project has a key named %s already, or this very key.", quote(k.Name))
-		f.Hint = "Take another name, or rotate or revoke the key that has it: penstock key list"
-		return f
+	return s.takenKey(err, k)
+}
+
+// takenKey makes a fault of there being such a key already.
+func (s *Store) takenKey(err error, k auth.Key) error {
+	if err == nil || !s.d.isConflict(err) {
+		return err
 	}
-	return err
+	f := fault.Wrap(fault.AlreadyThere, err, "The project has a key named %s already, or this very key.", quote(k.Name))
+	f.Hint = "Take another name, or rotate or revoke the key that has it: penstock key list"
+	return f
+}
+
+// UpdateKey implements [auth.Store].
+func (s *Store) UpdateKey(ctx context.Context, id string, change func(*auth.Key) error) (k auth.Key, err error) {
+	err = s.act(ctx, "update a key", func(t tx) (done acts, err error) {
+		var act audit.Act
+		if k, act, err = s.changeKey(ctx, t, id, change); err != nil {
+			return nil, err
+		}
+		return acts{act}, t.bump(ctx, "keys")
+	})
+	if err != nil {
+		return auth.Key{}, err
+	}
+	return k, nil
+}
+
+func (s *Store) changeKey(ctx context.Context, t tx, id string, change func(*auth.Key) error) (k auth.Key, act audit.Act, err error) {
+	was, err := t.key(ctx, id)
+	if err != nil {
+		return k, act, err
+	}
+	next := was
+	if err := change(&next); err != nil {
+		return k, act, err
+	}
+	k = was
+	k.Name, k.Role, k.Models, k.Expires = next.Name, next.Role, next.Models, next.Expires
+	models, err := json.Marshal(k.Models)
+	if err != nil {
+		return k, act, err
+	}
+	_, err = t.exec(ctx, "UPDATE api_keys SET name = ?, role = ?, models = ?, expires = ? WHERE id = ?",
+		k.Name, string(k.Role), string(models), micros(k.Expires), id)
+	if err != nil {
+		return k, act, s.takenKey(err, k)
+	}
+	return k, audit.Act{Action: audit.KeySet, Object: id, Project: k.Project, Before: keyStateOf(was), After: keyStateOf(k)}, nil
 }
 
 // RevokeKey implements [auth.Store].
 func (s *Store) RevokeKey(ctx context.Context, id string, at time.Time) (k auth.Key, err error) {
-	err = s.act(ctx, "revoke a key", func(t tx) (acts, error) {
-		was, err := t.key(ctx, id)
-		if err != nil {
-			return nil, err
+	err = s.act(ctx, "revoke a key", func(t tx) (done acts, err error) {
+		var act audit.Act
+		var changed bool
+		if k, act, changed, err = t.revoke(ctx, id, at); err != nil || !changed {
+			return acts{act}, err
 		}
-		n, err := t.exec(ctx, "UPDATE api_keys SET revoked = ? WHERE id = ? AND (revoked = 0 OR revoked > ?)", micros(at), id, micros(at))
-		if err != nil {
-			return nil, err
-		}
-		if k, err = t.key(ctx, id); err != nil {
-			return nil, err
-		}
-		done := acts{{Action: audit.KeyRevoked, Object: id, Project: k.Project, Before: keyStateOf(was), After: keyStateOf(k)}}
-		if n == 0 {
-			return done, nil
-		}
-		return done, t.bump(ctx, "keys")
+		return acts{act}, t.bump(ctx, "keys")
 	})
 	return k, err
+}
+
+// revoke says when a key ends, unless it ends earlier already; changed is false then.
+func (t tx) revoke(ctx context.Context, id string, at time.Time) (k auth.Key, act audit.Act, changed bool, err error) {
+	was, err := t.key(ctx, id)
+	if err != nil {
+		return k, act, false, err
+	}
+	n, err := t.exec(ctx, "UPDATE api_keys SET revoked = ? WHERE id = ? AND (revoked = 0 OR revoked > ?)", micros(at), id, micros(at))
+	if err != nil {
+		return k, act, false, err
+	}
+	if k, err = t.key(ctx, id); err != nil {
+		return k, act, false, err
+	}
+	return k, audit.Act{Action: audit.KeyRevoked, Object: id, Project: k.Project, Before: keyStateOf(was), After: keyStateOf(k)}, n > 0, nil
 }
 
 // RotateKey implements [auth.Store].

@@ -4,6 +4,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -28,6 +29,8 @@ type Store interface {
 	catalog.Store
 	audit.Store
 	stop.Store
+	// Declare makes changes of tenants and prices together, on the versions given: admin.Declarer.
+	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override) error
 }
 
 // Run runs the suite. Each call of open makes a store that is empty, and closes it when the test that it is given ends.
@@ -41,6 +44,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"key names":                   testKeyNames,
 		"revoke":                      testRevoke,
 		"rotate":                      testRotate,
+		"update key":                  testUpdateKey,
+		"declare":                     testDeclare,
 		"touch":                       testTouch,
 		"all keys, and their version": testAllKeys,
 		"settings":                    testSettings,

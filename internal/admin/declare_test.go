@@ -1,0 +1,280 @@
+package admin_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/penstocktest"
+)
+
+func sum(key string) string {
+	s := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(s[:])
+}
+
+// declare plans or applies, as the admin.
+func (w *world) declare(verb string, in admin.DeclareInput) admin.Plan {
+	w.T.Helper()
+	var p admin.Plan
+	if status := w.Admin(http.MethodPost, "/declaration/"+verb, in, &p); status != http.StatusOK {
+		w.T.Fatalf("%s: status %d", verb, status)
+	}
+	return p
+}
+
+func lines(p admin.Plan) string {
+	var b strings.Builder
+	for _, c := range p.Changes {
+		fmt.Fprintf(&b, "%s %s %s", c.Do, c.What, c.Name)
+		for _, f := range c.Fields {
+			fmt.Fprintf(&b, " %s:%s>%s", f.Name, f.Before, f.After)
+		}
+		b.WriteByte('\n')
+	}
+	for _, one := range p.Problems {
+		fmt.Fprintf(&b, "! %s: %s (%s)\n", one.Path, one.Text, one.Hint)
+	}
+	return b.String()
+}
+
+func organisation(projects map[string]admin.DeclaredProject) map[string]admin.DeclaredOrganisation {
+	return map[string]admin.DeclaredOrganisation{"acme": {Projects: projects}}
+}
+
+func TestDeclarationIsPlannedAndApplied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	in := admin.DeclareInput{Declaration: admin.Declaration{
+		Organisations: organisation(map[string]admin.DeclaredProject{"checkout": {
+			Labels: map[string]string{"cost_center": "42"}, Bodies: "keep", Retention: "720h", Strict: true,
+			Keys: map[string]admin.DeclaredKey{"web": {SHA256: sum("a key of another gateway"), Models: []string{"sim-a/*"}, Expires: "2100-01-31"}},
+		}}),
+		Prices: map[string]admin.DeclaredPrice{"sim-a/m": {Input: "0.15", Output: "0.60"}},
+	}}
+	const made = `make project acme/checkout bodies:>keep retention:>30d strict:>true labels.cost_center:>42
+make key acme/checkout/web prefix:>sha256:SUM role:>caller models:>sim-a/* expires:>2100-01-31T00:00:00Z
+make price sim-a/m input:>0.15 output:>0.6 cached_input:>0.15 cache_write:>0.15 source:>apply
+`
+	want := strings.Replace(made, "SUM", sum("a key of another gateway")[:8], 1)
+	plan := w.declare("plan", in)
+	if d := cmp.Diff(want, lines(plan)); d != "" {
+		t.Fatal(d)
+	}
+	if got := get[pageOf[admin.Project]](w, "/projects").Data; len(got) != 1 {
+		t.Fatalf("a plan made projects: %v", got)
+	}
+	in.Base = plan.Base
+	if d := cmp.Diff(want, lines(w.declare("apply", in))); d != "" {
+		t.Fatal(d)
+	}
+	if a := w.Post("a key of another gateway", "/v1/chat/completions", penstocktest.Chat("sim-a/m", "say:3 hello", false)); a.Status != http.StatusUnauthorized {
+		t.Errorf("a key with spaces was taken: %d", a.Status)
+	}
+	in.Base = ""
+	if got := lines(w.declare("apply", in)); got != "" {
+		t.Errorf("applied again, it changes: %s", got)
+	}
+
+	p := in.Declaration.Organisations["acme"].Projects["checkout"]
+	p.Bodies, p.Retention, p.Labels, p.Strict = "", "", nil, false
+	p.Keys = map[string]admin.DeclaredKey{"web": {Role: "viewer"}, "two": {SHA256: sum("second-key-of-another")}}
+	in.Declaration.Organisations["acme"].Projects["checkout"] = p
+	in.Declaration.Prices["sim-a/m"] = admin.DeclaredPrice{Input: "0.2", Output: "0.6", CachedInput: "0.15", CacheWrite: "0.15"}
+	const changed = `change project acme/checkout bodies:keep>none retention:30d> strict:true>false labels.cost_center:42>
+make key acme/checkout/two prefix:>sha256:TWO role:>caller models:>all expires:>never
+change key acme/checkout/web role:caller>viewer models:sim-a/*>all expires:2100-01-31T00:00:00Z>never
+change price sim-a/m input:0.15>0.2
+`
+	want = strings.Replace(changed, "TWO", sum("second-key-of-another")[:8], 1)
+	if d := cmp.Diff(want, lines(w.declare("apply", in))); d != "" {
+		t.Fatal(d)
+	}
+	if a := w.Post("second-key-of-another", "/v1/chat/completions", penstocktest.Chat("sim-a/m", "say:3 hello", false)); a.Status != http.StatusOK {
+		t.Errorf("a declared key is refused: %d %s", a.Status, a.Text())
+	}
+
+	// Another key under the same name replaces it; what is not declared ends only if asked for.
+	p.Keys = map[string]admin.DeclaredKey{"two": {SHA256: sum("third-key-of-another")}}
+	in.Declaration.Organisations["acme"].Projects["checkout"] = p
+	plan = w.declare("plan", in)
+	if !cmp.Equal(plan.Left, []string{"key acme/checkout/web", "project default/home"}) {
+		t.Errorf("left: %q", plan.Left)
+	}
+	in.Prune = true
+	const pruned = `end key acme/checkout/two prefix:sha256:TWO>
+make key acme/checkout/two prefix:>sha256:NEW role:>caller models:>all expires:>never
+end key acme/checkout/web prefix:sha256:WEB>
+`
+	want = strings.NewReplacer("TWO", sum("second-key-of-another")[:8], "NEW", sum("third-key-of-another")[:8],
+		"WEB", sum("a key of another gateway")[:8]).Replace(pruned)
+	if d := cmp.Diff(want, lines(w.declare("apply", in))); d != "" {
+		t.Fatal(d)
+	}
+	for key, status := range map[string]int{"second-key-of-another": 401, "third-key-of-another": 200} {
+		if a := w.Post(key, "/v1/chat/completions", penstocktest.Chat("sim-a/m", "say:3 hello", false)); a.Status != status {
+			t.Errorf("%s: %d, want %d", key, a.Status, status)
+		}
+	}
+}
+
+func TestDeclarationMistakesAreToldAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	in := admin.DeclareInput{Declaration: admin.Declaration{
+		Keyring: "ring_of_another",
+		Organisations: organisation(map[string]admin.DeclaredProject{
+			"-x": {},
+			"checkout": {Bodies: "some", Retention: "long", Keys: map[string]admin.DeclaredKey{
+				"a": {}, "b": {SHA256: "12"}, "c": {SHA256: sum("x"), Hash: sum("x")}, "d": {Hash: sum("y")},
+				"e": {SHA256: sum("some-key-of-another"), Role: "king", Expires: "soon"},
+				"f": {SHA256: sum("some-key-of-another")},
+			}},
+		}),
+		Prices: map[string]admin.DeclaredPrice{"nonsense": {Input: "1", Output: "1"}, "sim-a/m": {Input: "dear"}},
+	}}
+	plan := w.declare("plan", in)
+	var paths []string
+	for _, p := range plan.Problems {
+		paths = append(paths, strings.TrimPrefix(p.Path, "organisations.acme.projects."))
+		if p.Text == "" {
+			t.Errorf("%s: nothing is said", p.Path)
+		}
+	}
+	want := []string{
+		"-x", "checkout.retention", "checkout.bodies", "checkout.keys.a", "checkout.keys.b.sha256", "checkout.keys.c", "checkout.keys.d.hash",
+		"checkout.keys.e.expires", "checkout.keys.e.role", "checkout.keys.f", "prices.nonsense", "prices.sim-a/m.input", "prices.sim-a/m.output",
+	}
+	if d := cmp.Diff(want, paths); d != "" {
+		t.Error(d, lines(plan))
+	}
+	if a := w.call(http.MethodPost, "/admin/v1/declaration/apply", w.keys[auth.RoleAdmin], `{"declaration":{"organisations":{"acme":{"projects":{"ok":{},"-x":{}}}}}}`); a.status != 400 {
+		t.Errorf("a declaration with a mistake: %d %s", a.status, a.body)
+	}
+	if got := get[pageOf[admin.Project]](w, "/projects").Data; len(got) != 1 {
+		t.Errorf("a part of a bad declaration was applied: %v", got)
+	}
+}
+
+// What changed since the plan is not overwritten, and who may not make keys of a role may not declare them either.
+func TestDeclarationIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	in := admin.DeclareInput{Declaration: admin.Declaration{Organisations: organisation(map[string]admin.DeclaredProject{"checkout": {}})}}
+	in.Base = w.declare("plan", in).Base
+	w.Key("meanwhile")
+	a := w.call(http.MethodPost, "/admin/v1/declaration/apply", w.keys[auth.RoleAdmin],
+		fmt.Sprintf(`{"base":%q,"declaration":{"organisations":{"acme":{"projects":{"checkout":{}}}}}}`, in.Base))
+	if a.status != http.StatusConflict || a.refusal(t).Code != "changed_meanwhile" {
+		t.Errorf("an old plan: %d %s", a.status, a.body)
+	}
+	body := fmt.Sprintf(`{"declaration":{"organisations":{"acme":{"projects":{"checkout":{"keys":{"a":{"sha256":%q,"role":"admin"}}}}}}}}`, sum("key-of-an-admin-to-be"))
+	for _, verb := range []string{"plan", "apply"} {
+		if a := w.call(http.MethodPost, "/admin/v1/declaration/"+verb, w.keys[auth.RoleOperator], body); a.status != http.StatusForbidden {
+			t.Errorf("an operator declares an admin: %d %s", a.status, a.body)
+		}
+	}
+	if got := get[pageOf[admin.Project]](w, "/projects").Data; len(got) != 2 {
+		t.Errorf("something was made: %v", got)
+	}
+}
+
+// What was exported changes nothing, whatever there is.
+func TestExportRoundTrip(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawProject(t)
+		in.Name = w.fresh(in.Name)
+		w.Admin(http.MethodPost, "/projects", in, nil)
+		for range rapid.IntRange(0, 3).Draw(t, "keys") {
+			k := admin.KeyInput{Project: in.Name, Role: string(rapid.SampledFrom(auth.Roles()).Draw(t, "role"))}
+			if rapid.Bool().Draw(t, "named") {
+				k.Name = aName.Draw(t, "key")
+			}
+			if rapid.Bool().Draw(t, "ends") {
+				k.Expires = "1h30m"
+			}
+			if rapid.Bool().Draw(t, "imported") {
+				k.SHA256 = sum(w.fresh("key"))
+			}
+			k.Models = rapid.SampledFrom([][]string{nil, {"a*"}, {"a", "b/*"}}).Draw(t, "models")
+			w.Admin(http.MethodPost, "/keys", k, nil)
+		}
+		var d admin.Declaration
+		if status := w.Admin(http.MethodGet, "/declaration", nil, &d); status != http.StatusOK {
+			t.Fatalf("export: %d", status)
+		}
+		plan := w.declare("plan", admin.DeclareInput{Declaration: d, Prune: true})
+		if got := lines(plan); got != "" {
+			t.Fatalf("an export changes something:\n%s", got)
+		}
+		if len(plan.Left) > 0 {
+			t.Fatalf("an export leaves something out: %q", plan.Left)
+		}
+	})
+	// What an export makes elsewhere, with the same ring, is the same; here, of other names.
+	var d, again admin.Declaration
+	w.Admin(http.MethodGet, "/declaration", nil, &d)
+	w.Admin(http.MethodGet, "/declaration", nil, &again)
+	if diff := cmp.Diff(d, again, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestKeysChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	k := w.makeKey(admin.KeyInput{Project: "home", Name: "trial"})
+	chat := penstocktest.Chat("sim-a/m", "say:3 hello", false)
+	var got admin.Key
+	if status := w.Admin(http.MethodPatch, "/keys/"+k.ID, admin.KeyChange{Models: []string{"sim-b/*"}}, &got); status != http.StatusOK || got.Name != "trial" || len(got.Models) != 1 {
+		t.Fatalf("%d %+v", status, got)
+	}
+	if a := w.Post(k.Key, "/v1/chat/completions", chat); a.Status != http.StatusNotFound {
+		t.Errorf("a model that the key may no longer use: %d", a.Status)
+	}
+	month, never, name := "30d", "0s", "other"
+	w.Admin(http.MethodPatch, "/keys/"+k.ID, admin.KeyChange{Models: []string{}, Expires: &month, Name: &name}, &got)
+	if got.Expires == nil || got.Name != "other" || len(got.Models) != 0 {
+		t.Errorf("%+v", got)
+	}
+	if a := w.Post(k.Key, "/v1/chat/completions", chat); a.Status != http.StatusOK {
+		t.Errorf("all models again: %d", a.Status)
+	}
+	w.Admin(http.MethodPatch, "/keys/"+k.ID, admin.KeyChange{Expires: &never}, &got)
+	if got.Expires != nil {
+		t.Errorf("ends at %v", got.Expires)
+	}
+	role := "admin"
+	for _, c := range []struct {
+		by     auth.Role
+		id     string
+		body   string
+		status int
+	}{
+		{auth.RoleOperator, k.ID, `{"role":"admin"}`, 403},
+		{auth.RoleAdmin, k.ID, `{"role":"king"}`, 400},
+		{auth.RoleAdmin, k.ID, `{"models":["?"]}`, 400},
+		{auth.RoleAdmin, k.ID, `{"name":"of the role admin"}`, 409},
+		{auth.RoleAdmin, "key_none", `{"name":"x"}`, 404},
+		{auth.RoleAdmin, k.ID, `{"secret":"x"}`, 400},
+	} {
+		if a := w.call(http.MethodPatch, "/admin/v1/keys/"+c.id, w.keys[c.by], c.body); a.status != c.status {
+			t.Errorf("%s of %s: %d %s", c.body, c.id, a.status, a.body)
+		}
+	}
+	w.Admin(http.MethodPost, "/keys/"+k.ID+"/revoke", nil, nil)
+	if status := w.Admin(http.MethodPatch, "/keys/"+k.ID, admin.KeyChange{Role: &role}, nil); status != http.StatusBadRequest {
+		t.Errorf("a revoked key changes: %d", status)
+	}
+}

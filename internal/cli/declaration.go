@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/penstock/penstock/internal/admin"
+)
+
+// declarationYAML writes a declaration for people and version control: names in order, nothing that is as it is by default.
+func declarationYAML(d admin.Declaration) string {
+	y := &yamlWriter{}
+	y.b.WriteString("# Projects, keys and prices of a Penstock. Read by: penstock apply -f FILE [--plan]\n")
+	y.text("keyring", d.Keyring)
+	y.section("organisations", len(d.Organisations), func() {
+		for _, org := range slices.Sorted(maps.Keys(d.Organisations)) {
+			y.section(org, 1, func() { y.projects(d.Organisations[org].Projects) })
+		}
+	})
+	y.section("prices", len(d.Prices), func() {
+		for _, target := range slices.Sorted(maps.Keys(d.Prices)) {
+			p := d.Prices[target]
+			y.section(target, 1, func() {
+				y.text("input", p.Input)
+				y.text("output", p.Output)
+				y.text("cached_input", p.CachedInput)
+				y.text("cache_write", p.CacheWrite)
+				y.text("source", p.Source)
+			})
+		}
+	})
+	return y.b.String()
+}
+
+func (y *yamlWriter) projects(projects map[string]admin.DeclaredProject) {
+	if len(projects) == 0 {
+		y.line("projects: {}")
+	}
+	y.section("projects", len(projects), func() {
+		for _, name := range slices.Sorted(maps.Keys(projects)) {
+			p := projects[name]
+			y.section(name, 1, func() {
+				y.text("bodies", p.Bodies)
+				y.text("retention", p.Retention)
+				if p.Strict {
+					y.line("strict: true")
+				}
+				y.section("labels", len(p.Labels), func() {
+					for _, label := range slices.Sorted(maps.Keys(p.Labels)) {
+						y.line(scalar(label) + ": " + scalar(p.Labels[label])) // which may be empty
+					}
+				})
+				y.section("keys", len(p.Keys), func() {
+					for _, key := range slices.Sorted(maps.Keys(p.Keys)) {
+						y.section(key, 1, func() { y.key(p.Keys[key]) })
+					}
+				})
+			})
+		}
+	})
+}
+
+func (y *yamlWriter) key(k admin.DeclaredKey) {
+	if k.SHA256+k.Hash+k.Prefix+k.Role+k.Expires == "" && len(k.Models) == 0 {
+		y.line("role: caller") // a section with nothing in it has no value
+	}
+	y.text("sha256", k.SHA256)
+	y.text("hash", k.Hash)
+	y.text("prefix", k.Prefix)
+	y.text("role", k.Role)
+	y.text("expires", k.Expires)
+	if len(k.Models) > 0 {
+		models := make([]string, len(k.Models))
+		for i, m := range k.Models {
+			models[i] = scalar(m)
+		}
+		y.line("models: [" + strings.Join(models, ", ") + "]")
+	}
+}
+
+// A yamlWriter writes mappings, two spaces for each level.
+type yamlWriter struct {
+	b      strings.Builder
+	indent int
+}
+
+func (y *yamlWriter) line(text string) {
+	fmt.Fprintf(&y.b, "%s%s\n", strings.Repeat("  ", y.indent), text)
+}
+
+// text writes a member, unless it is empty.
+func (y *yamlWriter) text(name, value string) {
+	if value != "" {
+		y.line(name + ": " + scalar(value))
+	}
+}
+
+// section writes a mapping of n entries, unless there are none.
+func (y *yamlWriter) section(name string, n int, entries func()) {
+	if n == 0 {
+		return
+	}
+	y.line(scalar(name) + ":")
+	y.indent++
+	entries()
+	y.indent--
+}
+
+// plainScalar is what YAML, in all of its versions, reads as the text that it looks like, if it is none of its words.
+var plainScalar = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_/.-]*$`)
+
+// scalar writes a text so that it is read as just this text.
+func scalar(s string) string {
+	switch strings.ToLower(s) {
+	case "true", "false", "yes", "no", "y", "n", "on", "off", "null":
+		return `"` + s + `"`
+	}
+	if plainScalar.MatchString(s) {
+		return s
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
