@@ -45,7 +45,9 @@ type Options struct {
 	// Routes tells what answers for which model at the moment.
 	Routes func() []Route
 	Status func() Status
-	Alerts *alert.Board
+	// Replicas lists the Penstocks on the same store.
+	Replicas func(context.Context) ([]Replica, error)
+	Alerts   *alert.Board
 	// Ready says why the process cannot take traffic, nil if it can.
 	Ready func() error
 	// Metrics serves the Prometheus text format; the API registers its own on Register. OpenMetrics says whether

@@ -128,6 +128,8 @@ func Endpoints() []Endpoint {
 			"List which targets answer for which model, in the order in which they are tried.", nil, gives((*API).routes)},
 		{http.MethodGet, "/admin/v1/status", auth.ReadRoutes, http.StatusOK,
 			"How the process is.", nil, gives((*API).status)},
+		{http.MethodGet, "/admin/v1/replicas", auth.ReadRoutes, http.StatusOK,
+			"List the Penstocks on the same store, with version and configuration of each.", nil, gives((*API).replicas)},
 		{http.MethodGet, "/admin/v1/alerts", auth.ReadRoutes, http.StatusOK,
 			"List the alerts that are open, the most severe first.", nil, gives((*API).listAlerts)},
 		{http.MethodPost, "/admin/v1/alerts/test", auth.TestAlerts, http.StatusOK,

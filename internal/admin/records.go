@@ -144,4 +144,9 @@ func (a *API) routes(context.Context, *call) (list[Route], error) {
 	return list[Route]{Data: a.o.Routes()}, nil
 }
 
+func (a *API) replicas(ctx context.Context, _ *call) (list[Replica], error) {
+	all, err := a.o.Replicas(ctx)
+	return list[Replica]{Data: all}, err
+}
+
 func (a *API) status(context.Context, *call) (Status, error) { return a.o.Status(), nil }

@@ -200,6 +200,7 @@ type Status struct {
 	Ready          bool      `json:"ready"`
 	Reason         string    `json:"reason,omitzero"` // why it is not ready
 	ConfigLoaded   time.Time `json:"config_loaded"`
+	ConfigVersion  string    `json:"config_version"`        // begins the SHA-256 of the file in force
 	ConfigError    string    `json:"config_error,omitzero"` // of the last reload; left out if it succeeded
 	Models         int       `json:"models"`
 	Providers      int       `json:"providers"`
@@ -207,6 +208,19 @@ type Status struct {
 	JournalBacklog int64     `json:"journal_backlog_bytes"`  // records that wait for the store
 	AuditIntact    bool      `json:"audit_intact"`           // no bad entry was found in the audit chain
 	AuditProblem   string    `json:"audit_problem,omitzero"` // the first bad entry, or why checkpoints do not get where they should go
+}
+
+// A Replica is a Penstock that uses the same store.
+type Replica struct {
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`    // of its machine
+	Version  string    `json:"version"` // of Penstock
+	Schema   int64     `json:"schema"`  // the last migration that its version knows
+	Config   string    `json:"config_version"`
+	Started  time.Time `json:"started"`
+	Running  bool      `json:"running"`           // false: it did not stop in good order, and has said nothing for half a minute
+	SeenAgo  float64   `json:"seen_ago_seconds"`  // since it last said that it is there
+	ClockOff float64   `json:"clock_off_seconds"` // by how much its clock is ahead of the database's
 }
 
 // Health is the answer of the probes.

@@ -151,6 +151,7 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 		a.alertCommand(),
 		a.stopCommand(),
 		a.resumeCommand(),
+		a.upgradeCommand(),
 	)
 	in("file",
 		a.configCommand(),

@@ -81,6 +81,7 @@ type Server struct {
 	present     string // the data directory that says where, "" before
 	waiting     bool   // the store did not answer at the start; Run waits for it
 	stopping    atomic.Bool
+	taken       chan struct{} // a configuration has come into force, and the store was not told yet
 
 	mu       sync.Mutex // guards the fields below
 	runtime  *runtime
@@ -90,7 +91,7 @@ type Server struct {
 
 // New opens the store and everything else, and the two addresses. Close it, or Run it.
 func New(ctx context.Context, cfg *config.File, o Options) (*Server, error) {
-	s := &Server{o: o, started: time.Now(), metrics: prometheus.NewRegistry()}
+	s := &Server{o: o, started: time.Now(), metrics: prometheus.NewRegistry(), taken: make(chan struct{}, 1)}
 	s.alerts, s.tally = alert.New(alert.Options{Log: o.Log, Metrics: s.metrics}), newTally()
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.open(ctx, cfg); err != nil {
@@ -238,6 +239,10 @@ func (s *Server) take(cfg *config.File, record func() error) error {
 	s.runtime, s.loaded = next, time.Now()
 	s.gateway.Swap(next.gateway)
 	s.alerts.Use(next.webhook)
+	select {
+	case s.taken <- struct{}{}:
+	default:
+	}
 	if old != nil {
 		old.retire(next)
 	}
@@ -286,7 +291,7 @@ func (s *Server) status() admin.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := admin.Status{
-		Version: s.o.Version, Started: s.started.UTC(), ConfigLoaded: s.loaded.UTC(), Ready: true,
+		Version: s.o.Version, Started: s.started.UTC(), ConfigLoaded: s.loaded.UTC(), ConfigVersion: configVersion(s.runtime.cfg), Ready: true,
 		Models: len(s.runtime.table.Names()), Providers: len(s.runtime.clients), JournalBacklog: s.backlog(),
 	}
 	out.Stops = len(s.stops.InForce())
@@ -358,7 +363,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // employ starts the workers that need the store.
 func (s *Server) employ(running context.Context, workers *errgroup.Group, cfg *config.File) {
-	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.ring.Run, s.catalog.Run, s.keeper.Run}
+	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.ring.Run, s.catalog.Run, s.keeper.Run, s.appear}
 	if s.writer != nil {
 		all = append(all, s.writer.Run, s.rollup.Run)
 	}
@@ -400,8 +405,9 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Records:  s.store, Audit: s.store, Keeper: s.keeper,
 			Stops: s.stops,
 			Sync:  s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
-			Alerts:  s.alerts,
-			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
+			Replicas: s.replicas,
+			Alerts:   s.alerts,
+			Metrics:  promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
 		}), s.console)),
 		ConnContext:       mark,
 		ConnState:         watch,

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -74,6 +75,7 @@ func (s *Store) changeProject(ctx context.Context, t tx, id string, change func(
 		return p, act, err
 	}
 	p = was
+	p.Labels = maps.Clone(was.Labels) // change may write into it
 	if err := change(&p); err != nil {
 		return p, act, err
 	}

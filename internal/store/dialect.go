@@ -31,6 +31,8 @@ type dialect struct {
 	// lock waits until no other transaction holds a lane, and holds it until the end of its own; "" where there is one
 	// writer anyway.
 	lock string
+	// now is the database's clock in microseconds since 1970.
+	now string
 	// chunk is how many rows one statement inserts: more cost less a row only where a statement is a way to a server.
 	chunk int
 	// patience is for a transaction or a read to end, 0 for no bound but the caller's: a file answers or fails.
@@ -57,10 +59,11 @@ type lane int64
 
 // The lanes.
 const (
-	laneActs    lane = iota + 1 // what people change, and whatever has no lane of its own
-	laneRecords                 // exchanges, in the order of their numbers
-	laneSums                    // sums of them
-	laneSchema                  // migrations
+	laneActs     lane = iota + 1 // what people change, and whatever has no lane of its own
+	laneRecords                  // exchanges, in the order of their numbers
+	laneSums                     // sums of them
+	laneSchema                   // migrations
+	laneReplicas                 // who is there
 )
 
 // laneClass is the first of the two numbers of a lock; the second is the schema that the tables are in.
@@ -73,6 +76,7 @@ var sqliteDialect = dialect{
 	tables:     "SELECT name FROM sqlite_schema WHERE type = 'table'",
 	snapshot:   &sql.TxOptions{ReadOnly: true},
 	join:       " CROSS JOIN ", // which keeps the order
+	now:        "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
 	chunk:      32,
 	hintRead:   "Look at its disk and retry.",
 	rebind:     func(query string) string { return query },
@@ -97,6 +101,7 @@ var postgresDialect = dialect{
 	snapshot:   &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
 	join:       " JOIN ", // join_collapse_limit keeps the order
 	lock:       "SELECT pg_advisory_xact_lock(?::int, current_schema()::regnamespace::oid::int)",
+	now:        "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
 	chunk:      256,
 	patience:   15 * time.Second,
 	hintRead:   "Look at the database server and retry.",

@@ -24,7 +24,7 @@ const compatibleFrom = 1
 // bringUp brings the database up to this version's schema, and says which it has then. It goes forward only. A database
 // that a newer Penstock has migrated is taken as it is if that one says that it may be, and else refused and left alone.
 func (s *Store) bringUp(ctx context.Context) (schema int64, err error) {
-	if err := s.checkOwner(ctx); err != nil {
+	if _, err := s.checkOwner(ctx); err != nil {
 		return 0, err
 	}
 	p, err := s.provider()
@@ -138,10 +138,7 @@ func (s *Store) checkNewer(ctx context.Context, has, knows int64) error {
 		s.log.Warn("a newer Penstock has migrated the store, and this version may go on with it", "path", s.path, "schema", has, "known", knows)
 		return nil
 	}
-	return &OpenError{
-		Kind: ErrUnusable, Text: fmt.Sprintf("%s was written by a newer Penstock: its schema is %d, this version knows %d", s.path, has, knows),
-		Hint: "start the newer version, or put back the backup from before the upgrade",
-	}
+	return tooNew(s.path, has, knows)
 }
 
 // sayCompatible writes compatibleFrom into the database.
@@ -161,17 +158,17 @@ func (s *Store) sayCompatible(ctx context.Context) error {
 	return nil
 }
 
-// checkOwner refuses databases of other programs before anything is written into them.
-func (s *Store) checkOwner(ctx context.Context) error {
+// checkOwner refuses databases of other programs before anything is written into them, and says which tables ours has.
+func (s *Store) checkOwner(ctx context.Context) (tables []string, err error) {
 	rows, err := s.query(ctx, s.d.tables) // to open it for writing would change it
-	tables, err := collect(rows, err, func(r scanner) (name string, err error) { return name, r.Scan(&name) })
+	tables, err = collect(rows, err, func(r scanner) (name string, err error) { return name, r.Scan(&name) })
 	if err != nil {
-		return s.failed(err)
+		return nil, s.failed(err)
 	}
 	if len(tables) > 0 && !slices.Contains(tables, versionTable) {
-		return unusable(s.path, errors.New("it is a database of another program"))
+		return nil, unusable(s.path, errors.New("it is a database of another program"))
 	}
-	return nil
+	return tables, nil
 }
 
 // failed makes an OpenError of an error that the engine gave, unless the caller has given up.

@@ -50,6 +50,8 @@ var settings = map[string]string{
 	"tcp_user_timeout":                    "15s",
 	"lock_timeout":                        "10s",
 	"statement_timeout":                   "60s",
+	// Whoever has waited for a lane must see what the one before has done, whatever somebody has set for the database.
+	"default_transaction_isolation": "read committed",
 	// Searches say in which order to look.
 	"join_collapse_limit": "1",
 }

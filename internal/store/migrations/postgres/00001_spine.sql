@@ -1,6 +1,7 @@
 -- Ids are text made by us, times are microseconds since 1970 in UTC (0: never), JSON is opaque to SQL, booleans are 0 and 1.
 -- Texts by which pages go on compare byte by byte, as SQLite's do: a page must not depend on how a server was set up.
 
+-- Upgrade: online
 -- +goose Up
 
 -- What there is one of: the key ring's id, the admin key's hash.

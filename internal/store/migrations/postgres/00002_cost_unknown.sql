@@ -1,3 +1,4 @@
+-- Upgrade: online
 -- +goose Up
 
 -- Whether the exchange has a try of which it is not known what it cost. No PostgreSQL database is older than this column.

@@ -1,3 +1,4 @@
+-- Upgrade: online
 -- +goose Up
 
 -- Sums of exchanges, so that a month is read from some thousand rows and not from a million. A level is what is summed

@@ -1,5 +1,6 @@
 -- Ids are text made by us, times are microseconds since 1970 in UTC (0: never), JSON is opaque to SQL, booleans are 0 and 1.
 
+-- Upgrade: online
 -- +goose Up
 
 -- What there is one of: the key ring's id, the admin key's hash.

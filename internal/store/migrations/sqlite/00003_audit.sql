@@ -1,3 +1,4 @@
+-- Upgrade: online
 -- +goose Up
 
 -- The chain of administrative acts. Entries are only ever added: by the store in the transaction of the act, and by nobody

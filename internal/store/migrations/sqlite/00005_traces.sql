@@ -1,3 +1,4 @@
+-- Upgrade: reads every exchange for an index, a second per million; disk 10% of exchanges
 -- +goose Up
 
 -- The trace that a caller said the exchange is part of, 16 bytes; NULL if it said nothing: such an exchange is its own trace,

@@ -1,3 +1,4 @@
+-- Upgrade: online
 -- +goose Up
 
 -- What an operator has stopped. With neither model nor project that is everything.
