@@ -3,7 +3,8 @@
 // are promises of the project.
 //
 // It starts everything itself, each part as a process of its own on the loopback interface: a provider that answers at
-// once (package mock), the plain proxy, and bin/penstock with and without records. Figures are ratios within one run,
+// once (package mock), the plain proxy, and bin/penstock without records, with records in a file, and with records in a
+// PostgreSQL server of the run's own. Figures are ratios within one run,
 // because absolute ones move with the machine. It is not a tool for measuring a Penstock of yours: that is
 // `penstock bench`.
 package main
@@ -33,6 +34,7 @@ type options struct {
 	role, upstream string // of a child
 	binary         string
 	only           []string
+	stores         []string
 	rounds         int
 	round          time.Duration
 	conns          int
@@ -49,13 +51,14 @@ var parts = []string{"cpu", "latency", "memory", "lost"}
 
 func parse(args []string) (options, error) {
 	var o options
-	var only string
+	var only, stores string
 	var write bool
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.role, "role", "", "internal: be one of the processes (mock, proxy)")
 	f.StringVar(&o.upstream, "upstream", "", "internal: where the proxy sends to")
 	f.StringVar(&o.binary, "bin", "bin/penstock", "the program to measure")
 	f.StringVar(&only, "only", strings.Join(parts, ","), "parts to run")
+	f.StringVar(&stores, "store", "sqlite,postgres", "engines of the store; a PostgreSQL server is started for the second if its programs are here")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds, in each of which every target has its turn")
 	f.DurationVar(&o.round, "for", 2*time.Second, "how long a turn is")
 	f.IntVar(&o.conns, "conns", 64, "connections of the closed loop")
@@ -72,6 +75,15 @@ func parse(args []string) (options, error) {
 		if !slices.Contains(parts, part) {
 			return o, fmt.Errorf("-only %s: there is no part %q (there are %s)", only, part, strings.Join(parts, ", "))
 		}
+	}
+	o.stores = strings.Split(stores, ",")
+	for _, engine := range o.stores {
+		if engine != "sqlite" && engine != "postgres" {
+			return o, fmt.Errorf("-store %s: there is no engine %q (there are sqlite, postgres)", stores, engine)
+		}
+	}
+	if !slices.Contains(o.stores, "sqlite") {
+		o.stores = append(o.stores, "sqlite") // what all else is compared with
 	}
 	if o.rounds < 1 || o.conns < 1 || o.round <= 0 || o.rate <= 0 || o.requests < 1 || o.overload <= 0 {
 		return o, errors.New("rounds, times, rates and counts must be above 0")

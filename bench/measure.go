@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/penstock/penstock/bench/load"
+	"github.com/penstock/penstock/internal/store/pgtest"
 )
 
 const (
@@ -30,8 +32,13 @@ func measure(ctx context.Context, o options) (*results, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
+	database, end, err := startDatabase(o)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	ctx, cancel := context.WithCancel(ctx)
-	targets, err := startTargets(ctx, o, dir)
+	targets, err := startTargets(ctx, o, dir, database)
 	defer func() {
 		cancel()
 		for _, t := range targets {
@@ -54,6 +61,22 @@ func measure(ctx context.Context, o options) (*results, error) {
 		}
 	}
 	return r, nil
+}
+
+// startDatabase starts a PostgreSQL server, if one is to be measured and its programs are here.
+func startDatabase(o options) (address string, end func(), err error) {
+	if !slices.Contains(o.stores, "postgres") {
+		return "", func() {}, nil
+	}
+	server, end, err := pgtest.Start("fsync=on", "full_page_writes=on", "shared_buffers=256MB")
+	if errors.Is(err, pgtest.ErrNone) {
+		say("LEFT OUT: records in PostgreSQL: %v", err)
+		return "", func() {}, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return server.URL("postgres"), end, nil
 }
 
 // say tells whoever waits what is going on.

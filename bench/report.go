@@ -15,6 +15,7 @@ import (
 const (
 	ceilingOff     = 1.3
 	ceilingOn      = 1.5
+	ceilingPG      = 1.6
 	ceilingLatency = 1.5
 	// ceilingGrowth is how many times the memory after a quarter of the requests the memory at the end may be.
 	ceilingGrowth = 1.25
@@ -48,6 +49,16 @@ type results struct {
 	latency []delay
 	memory  []proc.Memory
 	lost    *lost
+}
+
+// names are those of the targets that were measured, the plain proxy first.
+func (r *results) names() []string {
+	all := []string{proxyName, offName, onName}
+	if slices.ContainsFunc(r.cpu, func(t turn) bool { return t.target == pgName }) ||
+		slices.ContainsFunc(r.latency, func(d delay) bool { return d.target == pgName }) {
+		all = append(all, pgName)
+	}
+	return all
 }
 
 func (r *results) find(name string) *target {
@@ -123,6 +134,8 @@ func (r *results) missed() []string {
 		on, _ := r.micros(onName, w.name)
 		hold("CPU of "+w.name+", records off", median(ratios(off, base)), ceilingOff)
 		hold("CPU of "+w.name+", records on", median(ratios(on, base)), ceilingOn)
+		pg, _ := r.micros(pgName, w.name)
+		hold("CPU of "+w.name+", records in PostgreSQL", median(ratios(pg, base)), ceilingPG)
 	}
 	_, base := r.delays(proxyName)
 	_, on := r.delays(onName)
@@ -156,8 +169,9 @@ func (r *results) markdown() string {
 	p("of about 0.15. Every answer is checked for its exact text and its end; one wrong answer fails the run.\n")
 	p("The plain proxy is `httputil.ReverseProxy` with a transport that keeps its connections, full duplex, and a flush after")
 	p("each read. Penstock has its defaults: it checks the key, routes, changes the model's name in request and answer, prices,")
-	p("counts metrics, writes a log line (into a file) and, with records on, keeps a durable record of every exchange. `records:")
-	p("off` is there for this comparison only.\n")
+	p("counts metrics, writes a log line (into a file) and, with records on, keeps a durable record of every exchange, in a file or")
+	p("in a PostgreSQL server that runs beside it with its defaults and is not counted. `records: off` is there for this comparison")
+	p("only.\n")
 	if len(r.cpu) > 0 {
 		r.writeCPU(p)
 	}
@@ -183,7 +197,7 @@ func (r *results) writeCPU(p printer) {
 	p("of the ratios to the plain proxy, round by round [least-most].\n")
 	p("| | %s | %s | %s |", workloads[0].name, workloads[1].name, workloads[2].name)
 	p("| --- | --- | --- | --- |")
-	for _, t := range []string{proxyName, offName, onName} {
+	for _, t := range r.names() {
 		row := "| " + t
 		for _, w := range workloads {
 			base, _ := r.micros(proxyName, w.name)
@@ -195,11 +209,12 @@ func (r *results) writeCPU(p printer) {
 		}
 		p("%s |", row)
 	}
-	p("| ceilings, off and on | %.1f, %.1f | %.1f, %.1f | %.1f, %.1f |\n", ceilingOff, ceilingOn, ceilingOff, ceilingOn, ceilingOff, ceilingOn)
+	ceilings := fmt.Sprintf("%.1f, %.1f, %.1f", ceilingOff, ceilingOn, ceilingPG)
+	p("| ceilings: off, on, PostgreSQL | %s | %s | %s |\n", ceilings, ceilings, ceilings)
 	p("Answers a second in the same rounds, medians:\n")
 	p("| | %s | %s | %s |", workloads[0].name, workloads[1].name, workloads[2].name)
 	p("| --- | --- | --- | --- |")
-	for _, t := range []string{proxyName, offName, onName} {
+	for _, t := range r.names() {
 		row := "| " + t
 		for _, w := range workloads {
 			_, rates := r.micros(t, w.name)
@@ -217,7 +232,7 @@ func (r *results) writeLatency(p printer) {
 	p("| | p50 | p99 | p99 to the plain proxy |")
 	p("| --- | --- | --- | --- |")
 	_, base := r.delays(proxyName)
-	for _, t := range []string{proxyName, offName, onName} {
+	for _, t := range r.names() {
 		p50, p99 := r.delays(t)
 		p("| %s | %.0f | %.0f | %s |", t, median(p50), median(p99), ratio(p99, base))
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -67,10 +68,12 @@ const (
 	proxyName = "plain proxy"
 	offName   = "Penstock, records off"
 	onName    = "Penstock, records on"
+	pgName    = "Penstock, records in PostgreSQL"
 )
 
-// startTargets starts mock, proxy and two Penstocks; dir takes their data.
-func startTargets(ctx context.Context, o options, dir string) ([]*target, error) {
+// startTargets starts mock, proxy and the Penstocks; dir takes their data, and database is the address of one in
+// PostgreSQL, "" for none.
+func startTargets(ctx context.Context, o options, dir, database string) ([]*target, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -86,8 +89,11 @@ func startTargets(ctx context.Context, o options, dir string) ([]*target, error)
 		return nil, err
 	}
 	targets := []*target{{name: proxyName, process: process, addr: front.Addr, key: "none"}}
-	for _, p := range []struct{ name, records string }{{offName, "off"}, {onName, "on"}} {
-		t, err := startPenstock(ctx, o.binary, filepath.Join(dir, p.records), address, p.records)
+	for _, p := range []struct{ name, records, store string }{{offName, "off", ""}, {onName, "on", ""}, {pgName, "on", database}} {
+		if p.name == pgName && database == "" {
+			continue
+		}
+		t, err := startPenstock(ctx, o.binary, filepath.Join(dir, strconv.Itoa(len(targets))), address, p.records, p.store)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
@@ -131,13 +137,16 @@ models:
   %s: { targets: [mock/%s] }
 `
 
-// startPenstock starts a Penstock with a project, a key and a price.
-func startPenstock(ctx context.Context, binary, dir, upstream, records string) (*target, error) {
+// startPenstock starts a Penstock with a project, a key and a price. Its store is a file if no other is given.
+func startPenstock(ctx context.Context, binary, dir, upstream, records, store string) (*target, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	file := filepath.Join(dir, "penstock.yaml")
 	text := fmt.Sprintf(configuration, records, upstream, mock.Model, asked, mock.Model)
+	if store != "" {
+		text += "store: " + store + "\n"
+	}
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ var support = []string{"penstocktest", "store/storetest", "store/pgtest", "provi
 var programs = map[string][]string{
 	"cmd/penstock":         {"internal/cli"},
 	"internal/catalog/gen": {"internal/catalog", "internal/llm"},
-	"bench":                {"bench/*"},
+	"bench":                {"bench/*", "internal/store/pgtest"}, // it measures with a database, too
 	"bench/*":              {"bench/*"},
 	"scripts/sbom":         nil,
 	"deploy":               nil,                                           // so do its tests

@@ -69,6 +69,20 @@ func New(t testing.TB, settings ...string) *Server {
 	return s
 }
 
+// Start starts a server for a program that measures, and gives it back with the function that ends it. Without a server
+// program the error matches [ErrNone].
+func Start(settings ...string) (*Server, func(), error) {
+	s, err := start(settings...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func() {
+		_ = s.alive.Close()
+		_ = s.keeper.Wait()
+		_ = os.RemoveAll(s.dir)
+	}, nil
+}
+
 // Database gives the address of a new, empty database on this server.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
@@ -113,14 +127,14 @@ func Execute(t testing.TB, address, query string) {
 	}
 }
 
-// errNone says that there is no server program here.
-var errNone = errors.New("there is no PostgreSQL server on this machine (Debian's package postgresql has one), and " + givenBy + " names none")
+// ErrNone says that there is no server program here.
+var ErrNone = errors.New("there is no PostgreSQL server on this machine (Debian's package postgresql has one), and " + givenBy + " names none")
 
 func need(t testing.TB, err error) {
 	t.Helper()
 	switch {
 	case err == nil:
-	case errors.Is(err, errNone) && os.Getenv("PENSTOCK_TEST_ALL") == "":
+	case errors.Is(err, ErrNone) && os.Getenv("PENSTOCK_TEST_ALL") == "":
 		t.Skip("LEFT OUT: " + err.Error())
 	default:
 		t.Fatal(err)
@@ -134,7 +148,7 @@ func programs() (string, error) {
 		found = append(found, path)
 	}
 	if len(found) == 0 {
-		return "", errNone
+		return "", ErrNone
 	}
 	slices.Sort(found)
 	return filepath.Dir(found[len(found)-1]), nil
