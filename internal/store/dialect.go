@@ -35,6 +35,8 @@ type dialect struct {
 	now string
 	// chunk is how many rows one statement inserts: more cost less a row only where a statement is a way to a server.
 	chunk int
+	// arrays says that a statement takes whole columns, so that it inserts any number of rows.
+	arrays bool
 	// patience is for a transaction or a read to end, 0 for no bound but the caller's: a file answers or fails.
 	patience time.Duration
 	// hintRead says what to do about a read that failed.
@@ -102,7 +104,8 @@ var postgresDialect = dialect{
 	join:       " JOIN ", // join_collapse_limit keeps the order
 	lock:       "SELECT pg_advisory_xact_lock(?::int, current_schema()::regnamespace::oid::int)",
 	now:        "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
-	chunk:      256,
+	chunk:      4096,
+	arrays:     true,
 	patience:   15 * time.Second,
 	hintRead:   "Look at the database server and retry.",
 	rebind:     numbered,
@@ -149,14 +152,28 @@ func numbered(query string) string {
 func storable(args []any) []any {
 	clean := args
 	for i, a := range args {
+		if column, ok := a.([]string); ok { // ours, so that it may be changed
+			for j, s := range column {
+				column[j] = storableText(s)
+			}
+		}
 		s, ok := a.(string)
-		if !ok || strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
+		if !ok || isStorable(s) {
 			continue
 		}
 		if &clean[0] == &args[0] {
 			clean = append([]any(nil), args...)
 		}
-		clean[i] = strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
+		clean[i] = storableText(s)
 	}
 	return clean
+}
+
+func isStorable(s string) bool { return strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) }
+
+func storableText(s string) string {
+	if isStorable(s) {
+		return s
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 }

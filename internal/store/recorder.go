@@ -48,6 +48,48 @@ const (
 	readUpTo = "INSERT INTO journals (id, read_up_to) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET read_up_to = excluded.read_up_to"
 )
 
+// kinds are the types of the columns of what is inserted, a letter each: i is a number, t a text, b bytes.
+var kinds = map[string]string{
+	addExchange: "iti" + strings.Repeat("i", strings.Count(exchangeColumns, ",")-3) + "b",
+	addRecord:   "ib", addTag: "ii", noteName: "ii",
+}
+
+// insertArrays is a statement that inserts any number of rows, but for those that are there already: its arguments are
+// columns. Where a statement is a way to a server, a row then costs neither a parameter for each value nor a longer plan.
+func insertArrays(table, columns, kinds string) string {
+	types := map[rune]string{'i': "?::bigint[]", 't': "?::text[]", 'b': "?::bytea[]"}
+	all := make([]string, 0, len(kinds))
+	for _, k := range kinds {
+		all = append(all, types[k])
+	}
+	return "INSERT INTO " + table + " (" + columns + ") SELECT * FROM unnest(" + strings.Join(all, ", ") + ") ON CONFLICT DO NOTHING"
+}
+
+// transposed makes columns of values that stand row by row. A nil among bytes stays one.
+func transposed(kinds string, values []any) []any {
+	rows := len(values) / len(kinds)
+	columns := make([]any, len(kinds))
+	for c, kind := range kinds {
+		switch kind {
+		case 'i':
+			columns[c] = column[int64](values[c:], rows, len(kinds))
+		case 't':
+			columns[c] = column[string](values[c:], rows, len(kinds))
+		case 'b':
+			columns[c] = column[[]byte](values[c:], rows, len(kinds))
+		}
+	}
+	return columns
+}
+
+func column[T any](values []any, rows, width int) []T {
+	all := make([]T, rows)
+	for i := range all {
+		all[i], _ = values[i*width].(T) // what is not one is a nil
+	}
+	return all
+}
+
 // insertInto is a statement that inserts n rows, but for those that are there already.
 func insertInto(table, columns string, n int) string {
 	one := "(" + strings.Repeat("?, ", strings.Count(columns, ",")) + "?)"
@@ -75,6 +117,14 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 	c.many = map[string]string{
 		addExchange: insertInto("exchanges", exchangeColumns, d.chunk), addRecord: insertInto("exchange_records", "seq, record", d.chunk),
 		addTag: insertInto("exchange_tags", "seq, tag", d.chunk), noteName: insertInto("exchange_block_names", "name, block", d.chunk),
+	}
+	if d.arrays {
+		c.many = map[string]string{
+			addExchange: insertArrays("exchanges", exchangeColumns, kinds[addExchange]),
+			addRecord:   insertArrays("exchange_records", "seq, record", kinds[addRecord]),
+			addTag:      insertArrays("exchange_tags", "seq, tag", kinds[addTag]),
+			noteName:    insertArrays("exchange_block_names", "name, block", kinds[noteName]),
+		}
 	}
 	for _, query := range []string{
 		c.many[addExchange], c.many[addRecord], c.many[addTag], c.many[noteName],
@@ -236,6 +286,9 @@ func (c *recording) insert(ctx context.Context, one string, rows []row, values f
 
 // insertAll writes rows of some columns, in chunks as far as they go.
 func (c *recording) insertAll(ctx context.Context, one string, columns int, args []any) (n int64, err error) {
+	if c.tx.d.arrays && len(args) > 0 {
+		return c.run(ctx, c.many[one], transposed(kinds[one], args)...)
+	}
 	for len(args) > 0 {
 		query, size := one, columns
 		if whole := columns * c.tx.d.chunk; len(args) >= whole {

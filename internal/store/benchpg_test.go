@@ -1,0 +1,28 @@
+//go:build unix
+
+package store
+
+import (
+	"testing"
+
+	"github.com/penstock/penstock/internal/store/pgtest"
+)
+
+// BenchmarkAddRecordsPostgreSQL is BenchmarkAddRecords there: this process's part, and not the server's.
+func BenchmarkAddRecordsPostgreSQL(b *testing.B) {
+	s := openAt(b, pgtest.Database(b))
+	const batch = 500
+	b.ReportAllocs()
+	var spent float64
+	for n := 0; n < b.N; n += batch {
+		b.StopTimer()
+		records := workloads(n, batch)
+		began := cpu()
+		b.StartTimer()
+		if err := s.AddRecords(b.Context(), "j", int64(n), records); err != nil {
+			b.Fatal(err)
+		}
+		spent += cpu() - began
+	}
+	b.ReportMetric(spent/float64(b.N), "cpu-ns/row")
+}
