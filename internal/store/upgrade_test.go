@@ -211,6 +211,10 @@ func TestMigrationsSayWhatTheyAsk(t *testing.T) {
 			if m.Number != int64(n+1) {
 				t.Errorf("%s: migration %d is number %d", d.name, n+1, m.Number)
 			}
+			if m.Why == unsaid {
+				t.Errorf(`%s: migration %d (%s) does not say what it asks of whoever upgrades: begin it with "-- Upgrade: online" or "-- Upgrade: what makes it long"`,
+					d.name, m.Number, m.Name)
+			}
 			names[i] = append(names[i], m.Name)
 		}
 	}
@@ -226,7 +230,10 @@ func TestMigrationsSayWhatTheyAsk(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, m, err)
 		}
 	}
-	for _, text := range []string{"", "-- upgrade: online", "-- Upgrade: online; disk much", "-- Upgrade: online; disk x% of y"} {
+	if m, err := describe("00001_a.sql", []byte("-- upgrade: online")); err != nil || m.Online || m.Why != unsaid {
+		t.Errorf("one that says nothing: %+v, %v", m, err)
+	}
+	for _, text := range []string{"-- Upgrade: online; disk much", "-- Upgrade: online; disk x% of y"} {
 		if m, err := describe("00001_a.sql", []byte(text)); err == nil {
 			t.Errorf("%q: %+v", text, m)
 		}

@@ -19,15 +19,16 @@ import (
 // A replica is one of several Penstocks on one database. Each has its own data directory; the key ring is the first one's.
 type replica struct {
 	*world
-	name string
+	name     string
+	sections string // of its file
 }
 
 // join starts a replica in the world of another. Its admin key is the database's, whoever made it.
 func (w *world) join(name, database string) *replica {
 	w.t.Helper()
-	r := &replica{&world{t: w.t, rng: w.rng, dir: w.dir, plan: w.plan, simAddr: w.simAddr, http: newClient(), key: w.key, adminKey: w.adminKey}, name}
+	r := &replica{&world{t: w.t, rng: w.rng, dir: w.dir, plan: w.plan, simAddr: w.simAddr, http: newClient(), key: w.key, adminKey: w.adminKey}, name, providers + "store: " + database + "\nkeyring: file:keyring.json\n"}
 	r.file, r.plan.data = filepath.Join(w.dir, name+".yaml"), name
-	r.configure(providers + "store: " + database + "\nkeyring: file:keyring.json\n")
+	r.configure(r.sections)
 	r.begin()
 	return r
 }
@@ -66,9 +67,15 @@ func soon(t *testing.T, most time.Duration, what string, holds func() bool) {
 // newReplicas makes two replicas that start at the same moment on an empty database, with a key in w.key.
 func newReplicas(t *testing.T, database string) (a, b *replica) {
 	t.Helper()
+	return newReplicasAt(t, database, database)
+}
+
+// newReplicasAt is newReplicas where each has a way of its own to the database.
+func newReplicasAt(t *testing.T, first, second string) (a, b *replica) {
+	t.Helper()
 	w := &world{t: t, rng: draws(t), dir: t.TempDir(), http: newClient(), plan: plan{sim: simulated}}
 	w.simulate("127.0.0.1:0")
-	a, b = w.join("a", database), w.join("b", database)
+	a, b = w.join("a", first), w.join("b", second)
 	soon(t, patience, "both are ready", func() bool { return a.status("/readyz") == 200 && b.status("/readyz") == 200 })
 	if !a.learn() {
 		b.learn()
