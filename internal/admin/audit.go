@@ -73,81 +73,38 @@ func (a *API) auditFilter(ctx context.Context, q query) (f audit.Filter, err err
 }
 
 func (a *API) auditState(ctx context.Context, _ *call) (audit.State, error) {
-	head, err := a.o.Audit.AuditHead(ctx)
-	if err != nil {
-		return audit.State{}, err
-	}
-	state := a.o.Keeper.State()
-	state.Head = head
-	return state, nil
+	return a.o.Keeper.Look(ctx)
 }
 
-// checkpoint is an act of its own, so that the checkpoint has seen who asked for it.
 func (a *API) checkpoint(ctx context.Context, _ *call, _ Nothing) (audit.Checkpoint, error) {
-	if err := a.o.Audit.AppendAudit(ctx, audit.Act{Action: audit.Checkpointed}); err != nil {
-		return audit.Checkpoint{}, err
-	}
-	c, err := a.o.Keeper.Checkpoint(ctx)
-	if err != nil {
+	c, done, err := a.o.Keeper.CheckpointNow(ctx)
+	if err != nil && done {
 		f := fault.Wrap(fault.StoreFailed, err, "No checkpoint was made: %v.", err)
 		f.Hint = "See the audit chain's state: GET /admin/v1/audit/head"
 		return audit.Checkpoint{}, f
 	}
-	return c, nil
+	return c, err
 }
 
-// exportAudit gives a handler that writes the export. That it is made is an entry, which is in it.
+// exportWithin is how long a client may take for a part of an export.
+const exportWithin = time.Minute
+
+// exportAudit gives a handler that writes the export.
 func (a *API) exportAudit(ctx context.Context, c *call) (http.Handler, error) {
 	f, err := a.auditFilter(ctx, c.query)
 	if err != nil {
 		return nil, err
 	}
-	f.Ascending = true
-	described := audit.NewExportHead(a.o.Now(), audit.Head{}, f)
-	act := audit.Act{Action: audit.ChainExported, After: described.Filter()}
-	if err := a.o.Audit.AppendAudit(ctx, act); err != nil {
-		return nil, err
-	}
-	if described.Head, err = a.o.Audit.AuditHead(ctx); err != nil {
+	x, err := a.o.Keeper.BeginExport(ctx, f)
+	if err != nil {
 		return nil, err
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/jsonl")
-		if err := a.writeExport(w, r, described, f); err != nil {
+		more := func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(exportWithin)) } // a test's recorder has none
+		if err := x.Write(r.Context(), w, more); err != nil {
 			a.o.Log.Warn("an export of the audit chain broke off", "error", err)
 			panic(http.ErrAbortHandler) // whoever reads it must not take it for whole
 		}
 	}), nil
-}
-
-// exportPage is how many entries are read at once, and exportWithin how long a client may take for so many.
-const (
-	exportPage   = 500
-	exportWithin = time.Minute
-)
-
-func (a *API) writeExport(w http.ResponseWriter, r *http.Request, h audit.ExportHead, f audit.Filter) error {
-	x, err := audit.NewExporter(w, h)
-	for more := true; more && err == nil; {
-		var page []audit.Entry
-		if page, err = a.o.Audit.AuditEntries(r.Context(), f, exportPage); err != nil {
-			break
-		}
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(exportWithin)) // a test's recorder has none
-		more = len(page) == exportPage
-		for i := range page {
-			if page[i].Seq > h.Head.Seq {
-				more = false
-				break
-			}
-			f.After = page[i].Seq
-			if err = x.Add(&page[i]); err != nil {
-				break
-			}
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return a.o.Keeper.EndExport(x)
 }

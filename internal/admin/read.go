@@ -17,6 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/figure"
 )
 
 // maxBody bounds a request's body, in bytes: room for some hundred thousand prices.
@@ -248,24 +249,11 @@ func (q query) instant(name string) (time.Time, error) {
 
 // parseSpan reads a span of whole seconds with a unit: what Go reads, and days ("30d").
 func parseSpan(member, s string) (time.Duration, error) {
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n <= 36500 {
-			return time.Duration(n) * 24 * time.Hour, nil
-		}
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d%time.Second != 0 {
+	d, ok := figure.ParseSpan(s)
+	if !ok {
 		return 0, badParam(member, "%s: %s is not a span of time; write it as 720h or 30d.", member, quote(s))
 	}
 	return d, nil
-}
-
-// span writes a span of time the way parseSpan reads it, in days where it is whole days.
-func span(d time.Duration) string {
-	if day := 24 * time.Hour; d%day == 0 {
-		return strconv.Itoa(int(d/day)) + "d"
-	}
-	return d.String()
 }
 
 // quote writes what a caller sent so that it is seen whole and harmless, and not at any length.

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/figure"
 )
 
 // told is what the caller is told of an error: the code, the message and the hint that is not the registry's.
@@ -221,8 +222,8 @@ func TestSpansOfTime(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		want := time.Duration(rapid.Int64Range(0, 100*365*24*3600).Draw(t, "seconds")) * time.Second
-		if got, err := parseSpan("x", span(want)); err != nil || got != want {
-			t.Fatalf("%v was written as %s and read as %v, %v", want, span(want), got, err)
+		if got, err := parseSpan("x", figure.Span(want)); err != nil || got != want {
+			t.Fatalf("%v was written as %s and read as %v, %v", want, figure.Span(want), got, err)
 		}
 	})
 }

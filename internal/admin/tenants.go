@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"time"
 
 	"github.com/penstock/penstock/internal/auth"
 )
@@ -158,11 +157,8 @@ func (a *API) revokeKey(ctx context.Context, c *call, _ Nothing) (Key, error) {
 	return keyOf(k, names[k.Project]), nil
 }
 
-// defaultOverlap is how long a rotated key works on if nothing else is said.
-const defaultOverlap = 24 * time.Hour
-
 func (a *API) rotateKey(ctx context.Context, c *call, in RotateInput) (NewKey, error) {
-	overlap := defaultOverlap
+	overlap := auth.DefaultOverlap
 	if in.Overlap != "" {
 		var err error
 		if overlap, err = parseSpan("overlap", in.Overlap); err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -30,7 +31,7 @@ func projectOf(p auth.Project) Project {
 		out.Labels = map[string]string{}
 	}
 	if p.Retention > 0 {
-		out.Retention = span(p.Retention)
+		out.Retention = figure.Span(p.Retention)
 	}
 	return out
 }

@@ -175,9 +175,6 @@ func (k *Keeper) Checkpoint(ctx context.Context) (Checkpoint, error) {
 	return *state.Checkpoint, nil
 }
 
-// EndExport signs an export.
-func (k *Keeper) EndExport(x *Exporter) error { return x.End(k.o.Key) }
-
 // verify walks the chain from its beginning, or from the last good entry. What it finds is the state; its error is the
 // store's, and says nothing of the chain.
 func (k *Keeper) verify(ctx context.Context, all bool) error {

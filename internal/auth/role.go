@@ -53,6 +53,12 @@ var may = map[Role][]Permission{
 // Can reports whether the role has the permission. An unknown role has none.
 func (r Role) Can(p Permission) bool { return slices.Contains(may[r], p) }
 
+// MayHandle reports whether somebody with the role r may make, rotate and revoke keys of another role: who could raise their
+// own rights by it may not.
+func (r Role) MayHandle(role Role) bool {
+	return role == RoleCaller && r.Can(WriteTenants) || r.Can(WriteRoles)
+}
+
 // Known reports whether there is such a role.
 func (r Role) Known() bool { _, ok := may[r]; return ok }
 

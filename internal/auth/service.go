@@ -18,6 +18,9 @@ const (
 	BodiesKeep = "keep"
 )
 
+// DefaultOverlap is how long a rotated key works on if nothing else is said.
+const DefaultOverlap = 24 * time.Hour
+
 // DefaultOrg is the organisation of projects that name none.
 const DefaultOrg = "default"
 
@@ -187,7 +190,7 @@ func (s *Service) issue(k Key) Issued {
 
 // mayHandle refuses to make, rotate or revoke keys of a role to those who could raise their own rights by it.
 func mayHandle(by, role Role) error {
-	if role == RoleCaller && by.Can(WriteTenants) || by.Can(WriteRoles) {
+	if by.MayHandle(role) {
 		return nil
 	}
 	return fault.New(fault.NotAllowed, "A key with the role %s is for an admin to make, rotate or revoke; your role is %s.", role, by)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/usage"
@@ -30,6 +31,8 @@ type Options struct {
 	Keys    *auth.Keys
 	Tenants *auth.Service
 	Records usage.Store
+	Chain   audit.Store
+	Keeper  *audit.Keeper
 	Ring    *seal.Ring // seals the sessions
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync   func(context.Context) error

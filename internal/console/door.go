@@ -30,10 +30,11 @@ const maxForm = 64 << 10
 type visit struct {
 	w       http.ResponseWriter
 	r       *http.Request
-	id      string // X-Request-Id
-	page    *Page  // nil where there is none
-	part    string // what stands for {id} in the page's path
-	root    string // the way from this page to the console's: "./" or "../" and so on
+	id      string     // X-Request-Id
+	page    *Page      // nil where there is none
+	form    url.Values // that was sent, if one was
+	part    string     // what stands for {id} in the page's path
+	root    string     // the way from this page to the console's: "./" or "../" and so on
 	grant   *auth.Grant
 	session Session
 	renew   bool // the session's cookie is to be sent anew
@@ -179,6 +180,7 @@ func (v *visit) readForm() error {
 		}
 		return fault.Wrap(fault.InvalidRequest, err, "The form cannot be read.")
 	}
+	v.form = v.r.PostForm //nolint:forbidigo // the field, not the function
 	if v.grant != nil && !v.session.holds(v.r.PostFormValue("token")) {
 		return fault.New(fault.NotAllowed, "The form is not of this session: it was opened before you signed in. Open the page again.")
 	}

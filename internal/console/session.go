@@ -44,6 +44,11 @@ func (s *Session) holds(token string) bool {
 	return subtle.ConstantTimeCompare([]byte(token), []byte(s.Token())) == 1
 }
 
+// lives reports whether the session's time is not over.
+func (s *Session) lives(now time.Time) bool {
+	return now.Sub(s.issued) < sessionLife && now.Sub(s.seen) < sessionIdle
+}
+
 const sessionSize = 16 + 16 + 8 + 8
 
 func (s *Session) encode() []byte {
@@ -129,8 +134,7 @@ func (s *sessions) open(keys *auth.Keys, value string) (*auth.Grant, Session, er
 		return nil, Session{}, nil //nolint:nilerr // what is not a session of ours is none
 	}
 	session, ok := decodeSession(plain)
-	now := s.now()
-	if !ok || now.Sub(session.issued) >= sessionLife || now.Sub(session.seen) >= sessionIdle || s.over.has(session.id) {
+	if !ok || !session.lives(s.now()) || s.over.has(session.id) {
 		return nil, Session{}, nil
 	}
 	return grant, session, nil

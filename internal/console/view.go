@@ -28,6 +28,7 @@ type views map[string]*template.Template
 func loadViews(assets map[string]asset) (views, error) {
 	frame := template.New("frame").Funcs(template.FuncMap{
 		"money": figure.Money, "count": figure.Count, "tokens": figure.Tokens, "percent": figure.Percent, "span": span,
+		"days":         figure.Span,
 		"assetVersion": func(name string) string { return assets[name].version },
 	})
 	if _, err := frame.ParseFS(pageFiles, "pages/frame.html", "pages/parts.html"); err != nil {
@@ -101,15 +102,20 @@ type frame struct {
 type navItem struct {
 	Name, Path, Key string // Key is pressed after g
 	Here            bool
+	About           string // what it is for, "" if that goes without saying
 }
 
 var navigation = []struct {
 	name, path, key string
 	needs           auth.Permission
 	views           []string
+	about           string
 }{
-	{"Now", "", "n", auth.ReadUsage, []string{"now"}},
-	{"Exchanges", "exchanges", "e", auth.ReadExchanges, []string{"exchanges", "exchange"}},
+	{"Now", "", "n", auth.ReadUsage, []string{"now"}, "Are we well? What is asked, what fails, what it costs, and how the process is."},
+	{"Exchanges", "exchanges", "e", auth.ReadExchanges, []string{"exchanges", "exchange"}, "What just happened, and why did it go so? Each call with every decision and its cost."},
+	{"Projects", "projects", "o", auth.ReadTenants, []string{"projects", "project", "key", "key-made", "revoke"}, "Who uses this? Projects, what is kept of their calls, and their keys."},
+	{"Audit", "audit", "a", auth.ReadAudit, []string{"audit", "entry"}, "Who changed what, and is the record of it whole?"},
+	{"Help", "help", "", "", []string{"help"}, ""},
 }
 
 func (c *Console) frame(v *visit, view, title string, data any) *frame {
@@ -127,10 +133,10 @@ func (c *Console) frame(v *visit, view, title string, data any) *frame {
 	f.Who, f.Token = v.grant.Key, v.session.Token()
 	f.Stops = status.Stops
 	for _, n := range navigation {
-		if !v.may(n.needs) {
+		if n.needs != "" && !v.may(n.needs) {
 			continue // a page that one may not see is absent
 		}
-		item := navItem{Name: n.name, Path: n.path, Key: n.key}
+		item := navItem{Name: n.name, Path: n.path, Key: n.key, About: n.about}
 		for _, of := range n.views {
 			item.Here = item.Here || of == view
 		}
@@ -159,6 +165,32 @@ func (f *frame) Link(page string, pairs ...string) string {
 
 // LinkID is the address of the page of one thing.
 func (f *frame) LinkID(page, id string) string { return f.Root + page + "/" + url.PathEscape(id) }
+
+// A keyMark is a key's state as a page shows it.
+type keyMark struct {
+	Class, Word string
+	Until       moment
+}
+
+// KeyState writes the state of a key.
+func (f *frame) KeyState(s keyState) keyMark { return keyMark{s.Class, s.Word, f.When(s.Until)} }
+
+// An objectOf is what an entry of the audit chain is about, in a page.
+type objectOf struct {
+	Frame *frame
+	Row   entryRow
+}
+
+// Of lets a template show what an entry is about.
+func (f *frame) Of(row any) objectOf {
+	switch r := row.(type) {
+	case entryRow:
+		return objectOf{f, r}
+	case entryView:
+		return objectOf{f, r.entryRow}
+	}
+	return objectOf{Frame: f}
+}
 
 // A moment is an instant as a page shows it.
 type moment struct{ Machine, Text, Ago string }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -66,7 +67,12 @@ func run(m *testing.M) (code int, err error) {
 	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
 	defer end()
 	var leave context.CancelFunc
-	browser, leave = chromedp.NewContext(allocator)
+	browser, leave = chromedp.NewContext(allocator, chromedp.WithErrorf(func(format string, args ...any) {
+		// Chromium says more than this version of chromedp knows.
+		if text := fmt.Sprintf(format, args...); !strings.Contains(text, "unhandled node event") {
+			fmt.Fprintln(os.Stderr, text)
+		}
+	}))
 	defer leave()
 	if err := chromedp.Run(browser); err != nil {
 		return 0, fmt.Errorf("%s does not start: %w", program, err)

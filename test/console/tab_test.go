@@ -2,7 +2,6 @@ package console_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -16,8 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// tabTime bounds what one test does in its tab.
-const tabTime = time.Minute
+// tabTime bounds what one test does in its tab, on a machine that is busy with other tests.
+const tabTime = 4 * time.Minute
 
 // A tab is a browser with nothing in it yet: no cookies, no storage. It notes whatever a person with open developer tools
 // would frown at: errors of scripts, files that were not there, requests to elsewhere, and what the content security
@@ -29,13 +28,25 @@ type tab struct {
 
 	mu       sync.Mutex
 	problems []string
-	loads    int // requests since the last page was opened
+	loads    int  // requests since the last page was opened
+	anywhere bool // it may leave the console
 }
 
 // open gives a tab on the console at root.
 func open(t *testing.T, root string) *tab {
 	t.Helper()
-	ctx, end := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	return openIn(browser, t, root, chromedp.WithNewBrowserContext())
+}
+
+// beside gives another tab of the same browser: cookies and storage are the same.
+func (b *tab) beside() *tab {
+	b.t.Helper()
+	return openIn(b.ctx, b.t, b.root)
+}
+
+func openIn(where context.Context, t *testing.T, root string, options ...chromedp.ContextOption) *tab {
+	t.Helper()
+	ctx, end := chromedp.NewContext(where, options...)
 	ctx, late := context.WithTimeout(ctx, tabTime)
 	b := &tab{t: t, ctx: ctx, root: strings.TrimSuffix(root, "/") + "/"}
 	t.Cleanup(func() {
@@ -68,11 +79,16 @@ func (b *tab) listen(event any) {
 		}
 	case *network.EventRequestWillBeSent:
 		b.loads++
-		if !strings.HasPrefix(e.Request.URL, b.root) && !strings.HasPrefix(e.Request.URL, "blob:") {
+		if !b.anywhere && !strings.HasPrefix(e.Request.URL, b.root) && !strings.HasPrefix(e.Request.URL, "blob:") {
 			frown("%s was asked for, which is not below %s", e.Request.URL, b.root)
 		}
 	case *network.EventResponseReceived:
-		if e.Type != network.ResourceTypeDocument && e.Type != network.ResourceTypeXHR && e.Response.Status >= 400 {
+		switch e.Type {
+		case network.ResourceTypeDocument, network.ResourceTypeXHR, network.ResourceTypeFetch: // whose status tests look at
+		default:
+			if e.Response.Status < 400 {
+				return
+			}
 			frown("%s: %d", e.Response.URL, e.Response.Status)
 		}
 	}
@@ -93,6 +109,20 @@ func (b *tab) excuse(text string) {
 		b.t.Errorf("the browser did not complain about %q", text)
 	}
 	b.problems = rest
+}
+
+// forget takes all frowns back, of a tab in which others did as they like.
+func (b *tab) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.problems = nil
+}
+
+// text is what a person reads there.
+func (b *tab) text(selector string) (text string) {
+	b.t.Helper()
+	b.eval(fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector), &text)
+	return text
 }
 
 func (b *tab) run(actions ...chromedp.Action) {
@@ -141,7 +171,7 @@ func (b *tab) at() (page string) {
 func (b *tab) signIn(key string) int {
 	b.t.Helper()
 	b.open("sign-in")
-	return b.arrive("signing in", chromedp.SendKeys("#key", key), chromedp.Submit("#key"))
+	return b.submitKey(key)
 }
 
 // looks sets light or dark and the width of the window in CSS pixels.
@@ -179,9 +209,15 @@ func (b *tab) axe(what, rules string) {
 		b.t.Errorf("%s: %s", what, f)
 	}
 	// 320 px without scrolling sideways is WCAG 1.4.10; wide tables scroll inside of themselves.
-	var over json.Number
-	if b.eval("document.documentElement.scrollWidth - document.documentElement.clientWidth", &over); over != "0" {
-		b.t.Errorf("%s: the page is %s px wider than the window", what, over)
+	var over []string
+	b.eval(`(() => {
+		const width = document.documentElement.clientWidth;
+		if (document.documentElement.scrollWidth <= width) return [];
+		return [...document.body.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > width && !e.parentElement.closest(".wide"))
+			.map(e => e.outerHTML.slice(0, 120));
+	})()`, &over)
+	if len(over) > 0 {
+		b.t.Errorf("%s: wider than the window: %q", what, over)
 	}
 }
 

@@ -31,6 +31,7 @@ type world struct {
 	keys        map[string]string // by role, and callers' by project
 	keyIDs      map[string]string
 	exchanges   map[string]string // ids, by what happened
+	user        string            // whom calls name as their end user
 }
 
 // simConfig is the simulated provider. It takes any model's name, and steering behind a "?" in it.
@@ -57,6 +58,7 @@ models:
   limited:  { targets: ["sim/limited-a?status=429&retry_after=1"] }
   mended:   { targets: ["sim/broken?status=503", sim/chat-large] }
   cut:      { targets: ["sim/cut?cut=2"] }
+  rude:     { targets: ["sim/rude?status=400&code=no&message=%%3Cscript%%3Ewindow.pwned=1%%3C/script%%3E%%3Cimg+src=https://elsewhere.invalid/x%%3E"] }
   unpriced: { targets: [sim/free-of-price] }
 `
 
@@ -78,7 +80,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func startWorld(dir string) (*world, error) {
-	w := &world{file: filepath.Join(dir, "penstock.yaml"), keys: map[string]string{}, keyIDs: map[string]string{}, exchanges: map[string]string{}}
+	w := &world{file: filepath.Join(dir, "penstock.yaml"), keys: map[string]string{}, keyIDs: map[string]string{}, exchanges: map[string]string{}, user: "ada"}
 	simFile := filepath.Join(dir, "sim.yaml")
 	if err := os.WriteFile(simFile, []byte(simConfig), 0o600); err != nil {
 		return nil, err
@@ -170,7 +172,7 @@ func (w *world) key(project, role, name string, more ...string) string {
 // chat asks a model and gives the id of the exchange, however it ended.
 func (w *world) chat(project, model, text string, stream bool) string {
 	body, err := json.Marshal(map[string]any{
-		"model": model, "stream": stream, "user": "ada", "messages": []map[string]string{{"role": "user", "content": text}},
+		"model": model, "stream": stream, "user": w.user, "messages": []map[string]string{{"role": "user", "content": text}},
 	})
 	if err != nil {
 		panic(err)
