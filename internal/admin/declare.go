@@ -11,6 +11,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/figure"
 )
 
 // A Declaration says what projects, keys and prices there are to be. What it names is made so, whole: a member that is
@@ -161,7 +162,7 @@ func (a *API) exportDeclaration(ctx context.Context, _ *call) (Declaration, erro
 		}
 		d := DeclaredProject{Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Keys: map[string]DeclaredKey{}}
 		if p.Retention > 0 {
-			d.Retention = span(p.Retention)
+			d.Retention = figure.Span(p.Retention)
 		}
 		out.Organisations[p.Org].Projects[p.Name] = d
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/llm"
 )
 
@@ -257,7 +258,7 @@ func fieldsOf(all ...PlanField) []PlanField {
 func projectFields(have, want auth.Project) []PlanField {
 	text := func(p auth.Project) (bodies, retention, strict string) {
 		if p.Retention > 0 {
-			retention = span(p.Retention)
+			retention = figure.Span(p.Retention)
 		}
 		if p.ID != "" || p.Bodies != "" {
 			strict = strconv.FormatBool(p.Strict)
