@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/console"
@@ -133,7 +132,11 @@ func TestFormsChangeWhatWasChanged(t *testing.T) {
 	b.send("/projects/"+id, append([]string{"name", "store", "bodies", "none", "labels", "team=a"}, same...)...)
 	b.send("/projects/"+id, append([]string{"name", "shop", "bodies", "none", "labels", "", "strict", "on"}, same...)...)
 	var list struct {
-		Data []admin.Project `json:"data"`
+		Data []struct {
+			Name   string            `json:"name"`
+			Labels map[string]string `json:"labels"`
+			Strict bool              `json:"strict"`
+		} `json:"data"`
 	}
 	e.Admin(http.MethodGet, "/projects", nil, &list)
 	if len(list.Data) != 1 {
