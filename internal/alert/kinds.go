@@ -27,6 +27,7 @@ const (
 	DescriptorsLow    Kind = "descriptors_low"
 	ClockJumped       Kind = "clock_jumped"
 	Stopped           Kind = "stopped"
+	TelemetryFailing  Kind = "telemetry_failing"
 )
 
 // A Severity says who should look, and when.
@@ -187,6 +188,13 @@ var table = []Meaning{
 		Means: "An operator has stopped a model, a project or everything: calls to it get the error stopped.",
 		Do:    "`penstock stop list` says who, when and why. When it is meant to be over: `penstock resume`.",
 		Calm:  time.Second, Lasts: looked,
+	},
+	{
+		Kind: TelemetryFailing, Severity: Warning, Object: "signal",
+		Means: "The collector does not take spans or metrics. Calls, records and money are not affected; telemetry is lost once its queue is full.",
+		Do: "The log says why, once. Look at the collector, and at `telemetry` in the file: address, protocol, headers. " +
+			"`penstock_telemetry_spans_total` counts what was lost.",
+		For: 30 * time.Second, Calm: 10 * time.Second, Lasts: looked,
 	},
 	{
 		Kind: Test, Severity: Info,

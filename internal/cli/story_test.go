@@ -31,6 +31,7 @@ import (
 //	expand FILE               replace $SIM and the like in a file
 //	for-help NAMES...         expect that each command's --help has an example or subcommands
 //	receive                   run a receiver of alerts; see there
+//	collect PATH              run a collector of telemetry; see there
 //	setenvout NAME            put the last stdout, trimmed, into a variable
 func TestStories(t *testing.T) {
 	t.Parallel()
@@ -46,7 +47,7 @@ func TestStories(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"simulate": simulate, "up": up, "down": down, "key": key, "http": call, "eventually": eventually, "setenvout": setenvout,
-			"expand": expand, "for-help": forHelp, "receive": receive,
+			"expand": expand, "for-help": forHelp, "receive": receive, "collect": collect,
 		},
 	})
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/provider"
 	"github.com/penstock/penstock/internal/route"
+	"github.com/penstock/penstock/internal/telemetry"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -50,7 +51,9 @@ type File struct {
 	ShutdownGrace time.Duration `yaml:"shutdown_grace" zero:"true" default:"30s" doc:"how long open exchanges may go on after a stop was asked for"`
 	Usage         usage.Config  `yaml:",inline"` // records
 	Alerts        alert.Config  `yaml:"alerts" doc:"who is told of trouble, and from when on"`
-	Log           Log           `yaml:"log" restart:"true" doc:"the log on stderr"`
+	// Telemetry names the standard variables of OpenTelemetry where the file says nothing of endpoints.
+	Telemetry telemetry.Config `yaml:"telemetry" doc:"OpenTelemetry traces and metrics, by OTLP"`
+	Log       Log              `yaml:"log" restart:"true" doc:"the log on stderr"`
 
 	// Discovered is what the environment offered where there is no file.
 	Discovered Discovered `yaml:"-"`

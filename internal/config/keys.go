@@ -14,7 +14,7 @@ var future = []string{
 	"console", "datasets", "evaluate", "experiments", "feedback", "files", "flow", "guard", "guards", "idempotency", "jobs",
 	"limit", "location", "mcp", "memory", "optimize", "policies", "price", "prices", "profile", "project", "projects",
 	"prompt", "prompts", "rates", "reconcile", "recommend", "redis", "replicas", "residency", "retention", "retrieve", "retries",
-	"schedule", "secret_key", "session_token", "sso", "telemetry", "tenants", "tiers", "tools", "tracing", "weight",
+	"schedule", "secret_key", "session_token", "sso", "tenants", "tiers", "tools", "weight",
 	"weights",
 }
 
@@ -23,7 +23,7 @@ var otherWords = map[string]string{
 	"address": "listen", "api_base": "base_url", "api_key": "credential", "apikey": "credential", "bind": "listen",
 	"certificate": "cert", "database": "store", "deployments": "targets", "endpoint": "base_url", "fallbacks": "targets",
 	"host": "listen", "logging": "log", "port": "listen", "proxies": "proxy", "strategy": "route", "timeout": "timeouts",
-	"token": "credential", "type": "dialect", "upstreams": "providers", "url": "base_url", "vendor_name": "vendor",
+	"token": "credential", "tracing": "telemetry", "type": "dialect", "upstreams": "providers", "url": "base_url", "vendor_name": "vendor",
 }
 
 // unknownKey reports a key that the section does not have.

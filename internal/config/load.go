@@ -168,6 +168,7 @@ func (d *decoder) settle(f *File) {
 	if path, ok := strings.CutPrefix(f.Audit.Checkpoints, "file:"); ok {
 		f.Audit.Checkpoints = "file:" + f.resolve("audit.checkpoints", strings.TrimSpace(path), base)
 	}
+	d.standardTelemetry(f)
 	for name, p := range f.Providers {
 		f.inherit(&p, child("providers", showKey(name)))
 		f.Providers[name] = p

@@ -26,6 +26,7 @@ var kinds = map[string]check{
 	"address": checkAddress, "path": checkPath, "url": checkURL, "proxy": checkProxy, "reference": checkReference,
 	"store": checkStore, "keyring": checkKeyring, "webhook": checkWebhook, "anchor": checkPath, "keyfile": checkKeyFile,
 	"decimal": func(string, string) (problem, hint string) { return "", "" }, // whoever takes it reads it as an amount
+	"share":   checkShare,
 }
 
 // set reads a scalar into a field. node is what YAML would have made of the text.

@@ -16,6 +16,7 @@ var patterns = map[string]string{
 	"keyring":   `^file:.+$`,
 	"keyfile":   `^file:.+$`,
 	"anchor":    `^(file|exec):.+$`,
+	"share":     `^[0-9]+(\.[0-9]+)?%?$`,
 	"url":       `^https?://[^@?#]+$`,
 }
 

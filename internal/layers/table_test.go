@@ -25,7 +25,7 @@ var layers = []layer{
 		"auth", "stop", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit",
 		"batch", "flow", "evaluate", "optimize", "recommend",
 	}},
-	{"5 edges", []string{"gateway", "admin", "console", "store", "sim"}},
+	{"5 edges", []string{"gateway", "admin", "console", "store", "sim", "telemetry"}},
 	{"6 assembly: config", []string{"config"}},
 	{"6 assembly: server", []string{"server"}},
 	{"6 assembly: cli", []string{"cli"}},
@@ -35,7 +35,7 @@ var layers = []layer{
 var siblings = map[string]string{"provider/*": "provider"}
 
 // support are packages for tests. They may import everything; only tests and each other may import them.
-var support = []string{"penstocktest", "store/storetest", "store/pgtest", "provider/codectest", "layers", "sim/simtest"}
+var support = []string{"penstocktest", "telemetry/collectortest", "store/storetest", "store/pgtest", "provider/codectest", "layers", "sim/simtest"}
 
 // programs are the packages that no other imports, and which of ours each may import.
 var programs = map[string][]string{

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/secret"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // Defaults of Options.MaxBody and Options.MaxEvent, in bytes. Embeddings of large batches and images in answers are
@@ -62,7 +63,7 @@ type Client struct {
 // New makes a client. It opens no connection and reads no secret, so a provider that is not there yet, or a credential
 // that has not been mounted yet, is an error of the calls and not of the start. cfg must have passed Validate.
 func New(name string, cfg Config, o Options) (*Client, error) {
-	base, err := cfg.base()
+	base, err := cfg.Base()
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", name, err)
 	}
@@ -182,6 +183,9 @@ func (c *Client) prepare(ctx context.Context, credential secret.String, t llm.Ta
 	}
 	req.Header["User-Agent"] = userAgent
 	req.Header["Accept-Encoding"] = identity
+	if trace := w3c.From(ctx); !trace.IsZero() {
+		trace.Write(req.Header)
+	}
 	return req, nil
 }
 

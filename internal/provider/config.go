@@ -116,8 +116,8 @@ func (t Timeouts) Or(fallback Timeouts) Timeouts {
 	}
 }
 
-// base is where the API begins: as configured, without a slash at the end, or the vendor's own.
-func (c Config) base() (*url.URL, error) {
+// Base is where the API begins: as configured, without a slash at the end, or the vendor's own.
+func (c Config) Base() (*url.URL, error) {
 	raw := c.BaseURL
 	if raw == "" {
 		raw = defaultBase[c.Dialect]

@@ -62,12 +62,12 @@ func TestConfigValidate(t *testing.T) {
 func TestDefaultBase(t *testing.T) {
 	t.Parallel()
 	for _, d := range Dialects() {
-		u, err := (Config{Dialect: d}).base()
+		u, err := (Config{Dialect: d}).Base()
 		if err != nil || u.Scheme != "https" || u.Host == "" {
 			t.Errorf("%s begins at %v, %v", d, u, err)
 		}
 	}
-	if u, err := (Config{Dialect: llm.OpenAI, BaseURL: "http://up/v1/"}).base(); err != nil || u.Path != "/v1" {
+	if u, err := (Config{Dialect: llm.OpenAI, BaseURL: "http://up/v1/"}).Base(); err != nil || u.Path != "/v1" {
 		t.Errorf("got %v, %v", u, err)
 	}
 }

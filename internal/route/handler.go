@@ -11,6 +11,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
 // Options are what a Router works with.
@@ -20,6 +21,8 @@ type Options struct {
 	Journal  Journal
 	Reserver Reserver
 	Stops    Stops // nil: nothing is ever stopped
+	// Trace says what the provider of a try is told of the trace that it is part of; nil, or the zero Context, is nothing.
+	Trace func(x *pipeline.Exchange, t llm.Target, try *pipeline.Try) w3c.Context
 }
 
 // A Router is the innermost handler of the pipeline.
@@ -104,7 +107,7 @@ func (r *Router) try(ctx context.Context, x *pipeline.Exchange, target llm.Targe
 		x.Tries = x.Tries[:index]
 		return nil, err
 	}
-	resp, err := r.o.Table.providers[target.Provider].Do(ctx, target, x.Request)
+	resp, err := r.o.Table.providers[target.Provider].Do(r.traced(ctx, x, target, try), target, x.Request)
 	if err != nil {
 		f := failure(err)
 		record(x, try, f)
@@ -119,6 +122,18 @@ func (r *Router) try(ctx context.Context, x *pipeline.Exchange, target llm.Targe
 	try.Status = 200
 	resp.Events = finish(ctx, x, index, resp.Events)
 	return resp, nil
+}
+
+// traced is the context of a try, with what its provider is told of the trace.
+func (r *Router) traced(ctx context.Context, x *pipeline.Exchange, target llm.Target, try *pipeline.Try) context.Context {
+	if r.o.Trace == nil {
+		return ctx
+	}
+	c := r.o.Trace(x, target, try)
+	if c.IsZero() {
+		return ctx
+	}
+	return w3c.With(ctx, c)
 }
 
 // failure makes sure that it is one: a provider that breaks its contract has failed too.

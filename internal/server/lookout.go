@@ -52,6 +52,7 @@ func (l *lookout) look(rt *runtime, now time.Time) {
 	l.lookAtStops()
 	l.lookAtProviders(rt)
 	l.lookAtProcess(now)
+	l.lookAtTelemetry()
 	for name, section := range map[string]config.TLS{"tls": rt.cfg.TLS, "admin.tls": rt.cfg.Admin.TLS} {
 		if section.On() {
 			l.lookAtCertificate(name, section, rt.cfg.Resolver(), now)
@@ -209,10 +210,17 @@ func certificateEnd(section config.TLS, resolve config.Resolver) (time.Time, err
 }
 
 // roundTripper is the way out for what is no call of a model: through the proxy, checked against the same authorities.
-func roundTripper(out wayOut, resolve config.Resolver) http.RoundTripper {
+// With plainHTTP2 it speaks HTTP/2 without TLS to http:// URLs, and no proxy is between.
+func roundTripper(out wayOut, resolve config.Resolver, plainHTTP2 bool) *http.Transport {
 	t := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: out.Roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, MaxIdleConns: 2, IdleConnTimeout: time.Minute,
 		TLSHandshakeTimeout: 10 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second}, // or a dead connection is used on
+	}
+	if plainHTTP2 {
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetUnencryptedHTTP2(true)
+		return t
 	}
 	if out.Proxy != "" {
 		t.Proxy = func(r *http.Request) (*url.URL, error) {

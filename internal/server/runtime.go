@@ -19,6 +19,7 @@ import (
 	"github.com/penstock/penstock/internal/provider"
 	"github.com/penstock/penstock/internal/provider/openai"
 	"github.com/penstock/penstock/internal/route"
+	"github.com/penstock/penstock/internal/telemetry"
 )
 
 // codecs is every dialect that this version speaks to providers.
@@ -34,6 +35,8 @@ type runtime struct {
 	view    catalog.View
 	gateway *gateway.Runtime
 	webhook *alert.Webhook // nil: nobody is told of alerts
+	// telemetry is where spans and metrics go, nil if nowhere.
+	telemetry *telemetry.Settings
 }
 
 // A client is a provider's client with what it was made from, so that a reload that does not concern it keeps its
@@ -66,7 +69,7 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	if rt.webhook, err = alert.NewWebhook(cfg.Alerts, cfg.Resolver().Resolve, roundTripper(out, cfg.Resolver())); err != nil {
+	if rt.webhook, err = alert.NewWebhook(cfg.Alerts, cfg.Resolver().Resolve, roundTripper(out, cfg.Resolver(), false)); err != nil {
 		return nil, err
 	}
 	vendors := map[string]string{}
@@ -82,9 +85,12 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	}
 	rt.view = s.catalog.View(vendors)
 	rt.table = route.NewTable(cfg.Models, providers, offered(cfg, rt.view))
-	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}, Stops: s.stops})
-	rt.gateway = &gateway.Runtime{Table: rt.table, Handler: buildPipeline(s.recorder, s.stops.Stage(), router), Limits: cfg.Limits.Gateway()}
-	return rt, nil
+	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}, Stops: s.stops, Trace: traceOf(cfg)})
+	rt.gateway = &gateway.Runtime{
+		Table: rt.table, Handler: buildPipeline(s.recorder, s.stops.Stage(), router), Limits: cfg.Limits.Gateway(), Sample: cfg.Telemetry.Sampler(),
+	}
+	rt.telemetry, err = telemetry.NewSettings(cfg.Telemetry, waysOf(out, cfg.Resolver()), peersOf(cfg, vendors, s.catalog.Table().VendorNames()))
+	return rt, err
 }
 
 // offered are the models that providers are known to have: those that the file lists, else those of the catalogue.

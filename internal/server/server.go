@@ -37,6 +37,7 @@ import (
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/store"
+	"github.com/penstock/penstock/internal/telemetry"
 	"github.com/penstock/penstock/internal/tokens"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -74,6 +75,7 @@ type Server struct {
 	metrics  *prometheus.Registry
 
 	alerts      *alert.Board
+	telemetry   *telemetry.Exporter
 	tally       *tally
 	budget      budget
 	doors       struct{ data, admin *door }
@@ -93,6 +95,9 @@ type Server struct {
 func New(ctx context.Context, cfg *config.File, o Options) (*Server, error) {
 	s := &Server{o: o, started: time.Now(), metrics: prometheus.NewRegistry(), taken: make(chan struct{}, 1)}
 	s.alerts, s.tally = alert.New(alert.Options{Log: o.Log, Metrics: s.metrics}), newTally()
+	s.telemetry = telemetry.New(telemetry.Options{
+		Log: o.Log, Metrics: s.metrics, Gather: s.metrics, Version: o.Version, Instance: instance(cfg),
+	})
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -191,6 +196,7 @@ func (s *Server) openRecords(cfg *config.File) error {
 		EstimateInput: estimateInput,
 		AnswerText:    answerText,
 		Seen:          s.tally.see,
+		Observe:       s.telemetry.Observe,
 	}
 	var err error
 	if !o.Off {
@@ -243,6 +249,7 @@ func (s *Server) take(cfg *config.File, record func() error) error {
 	case s.taken <- struct{}{}:
 	default:
 	}
+	s.telemetry.Use(next.telemetry)
 	if old != nil {
 		old.retire(next)
 	}
@@ -341,6 +348,12 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 
+	// Telemetry outlives the workers: what the writer makes of the last records is to be sent, too.
+	exporting, stopExporting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopExporting()
+	var exporter errgroup.Group
+	exporter.Go(func() error { return s.telemetry.Run(exporting) })
+
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	data, control := s.httpServers(base, cfg)
 	listeners, listening := errgroup.WithContext(background)
@@ -358,7 +371,9 @@ func (s *Server) Run(ctx context.Context) error {
 	err := errors.Join(control.Shutdown(closing), listeners.Wait())
 	stopWorkers(errStopped)
 	cut(errStopped)
-	return errors.Join(err, workers.Wait(), s.Close())
+	err = errors.Join(err, workers.Wait())
+	stopExporting()
+	return errors.Join(err, exporter.Wait(), s.Close())
 }
 
 // employ starts the workers that need the store.
