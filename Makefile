@@ -13,7 +13,7 @@ BENCH    ?=
 RELEASE  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt race fuzz soak bench cover sdk browser release docs tools clean
+.PHONY: help build demo test lint fmt race fuzz soak bench cover sdk browser screens release docs tools clean
 
 help: ## show this list
 	@echo "Penstock: one program around language models in production."
@@ -61,6 +61,10 @@ sdk: build ## the OpenAI SDKs for Python, Node and Go against bin/penstock
 browser: build ## the console in a headless Chromium against bin/penstock: accessibility, keyboard, sessions, roles
 	@scripts/tools.sh browser
 	PENSTOCK_TEST_BROWSER=1 PENSTOCK_BIN=$(CURDIR)/bin/penstock go test -count=1 -v ./test/console
+
+screens: build ## pictures of the console for docs/images, light and dark, from a minute of the demo
+	@scripts/tools.sh browser
+	PENSTOCK_TEST_BROWSER=1 PENSTOCK_TEST_SCREENS=1 PENSTOCK_BIN=$(CURDIR)/bin/penstock go test -count=1 -run TestScreens -v ./test/console
 
 release: ## archives, bills of materials and checksums for all platforms in dist/; RELEASE="linux/amd64" for some
 	@scripts/release.sh $(RELEASE)

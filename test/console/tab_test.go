@@ -144,10 +144,13 @@ func (b *tab) arrive(what string, actions ...chromedp.Action) int {
 	b.mu.Lock()
 	b.loads = 0
 	b.mu.Unlock()
+	var done bool
+	b.eval("window.left = true", &done) // the page that is left is told from the one that comes, even if they have one address
 	resp, err := chromedp.RunResponse(b.ctx, actions...)
 	if err != nil {
 		b.t.Fatalf("%s: %v", what, err)
 	}
+	b.until(what, patience, `!window.left && document.readyState === "complete"`)
 	return int(resp.Status)
 }
 
