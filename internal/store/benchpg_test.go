@@ -3,10 +3,19 @@
 package store
 
 import (
+	"os"
 	"testing"
 
 	"github.com/penstock/penstock/internal/store/pgtest"
 )
+
+// TestMillionPostgreSQL is TestMillion there.
+func TestMillionPostgreSQL(t *testing.T) {
+	if os.Getenv("PENSTOCK_SLOW") == "" {
+		t.Skip("PENSTOCK_SLOW is not set")
+	}
+	feel(t, pgtest.Database(t))
+}
 
 // BenchmarkAddRecordsPostgreSQL is BenchmarkAddRecords there: this process's part, and not the server's.
 func BenchmarkAddRecordsPostgreSQL(b *testing.B) {

@@ -14,7 +14,7 @@ import (
 )
 
 // TestMillion is how the store feels with a million exchanges in it. It takes minutes and 2 GB of disk, so it runs only
-// with PENSTOCK_SLOW=1. PENSTOCK_MILLION may name a file that is kept for the next run.
+// with PENSTOCK_SLOW=1. PENSTOCK_MILLION may name a file, or a database in PostgreSQL, that is kept for the next run.
 func TestMillion(t *testing.T) {
 	if os.Getenv("PENSTOCK_SLOW") == "" {
 		t.Skip("PENSTOCK_SLOW is not set")
@@ -23,10 +23,19 @@ func TestMillion(t *testing.T) {
 	if path == "" {
 		path = filepath.Join(t.TempDir(), "penstock.db")
 	}
-	fill(t, path, 1_000_000)
+	if !postgresURL(path) {
+		path = "sqlite:" + path
+	}
+	feel(t, path)
+}
+
+// feel fills a store with a million exchanges, unless it has them, and uses it.
+func feel(t *testing.T, address string) {
+	t.Helper()
+	fill(t, address, 1_000_000)
 
 	began := time.Now()
-	s, err := Open(t.Context(), "sqlite:"+path, Options{})
+	s, err := Open(t.Context(), address, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +116,9 @@ func took(t *testing.T, what string, began time.Time, most time.Duration) {
 }
 
 // fill writes n exchanges, unless the file has them.
-func fill(t *testing.T, path string, n int) {
+func fill(t *testing.T, address string, n int) {
 	t.Helper()
-	s, err := Open(t.Context(), "sqlite:"+path, Options{})
+	s, err := Open(t.Context(), address, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,12 +21,19 @@ type replica struct {
 	*world
 	name     string
 	sections string // of its file
+	program  string
 }
 
 // join starts a replica in the world of another. Its admin key is the database's, whoever made it.
 func (w *world) join(name, database string) *replica {
 	w.t.Helper()
-	r := &replica{&world{t: w.t, rng: w.rng, dir: w.dir, plan: w.plan, simAddr: w.simAddr, http: newClient(), key: w.key, adminKey: w.adminKey}, name, providers + "store: " + database + "\nkeyring: file:keyring.json\n"}
+	return w.joinAs(name, database, binary)
+}
+
+// joinAs is join with a program of another version.
+func (w *world) joinAs(name, database, program string) *replica {
+	w.t.Helper()
+	r := &replica{&world{t: w.t, rng: w.rng, dir: w.dir, plan: w.plan, simAddr: w.simAddr, http: newClient(), key: w.key, adminKey: w.adminKey}, name, providers + "store: " + database + "\nkeyring: file:keyring.json\n", program}
 	r.file, r.plan.data = filepath.Join(w.dir, name+".yaml"), name
 	r.configure(r.sections)
 	r.begin()
@@ -40,7 +47,7 @@ func (r *replica) begin() {
 		Data, Admin string
 		KeyFile     string `json:"admin_key_file"`
 	}
-	r.serve = start(r.t, launch{dir: r.dir, args: []string{"serve", "-c", r.file, "--json"}, env: []string{"SIM_KEY=" + providerKey}}, &line)
+	r.serve = start(r.t, launch{dir: r.dir, args: []string{"serve", "-c", r.file, "--json"}, env: []string{"SIM_KEY=" + providerKey}, program: r.program}, &line)
 	r.url, r.adminURL = "http://"+line.Data, "http://"+line.Admin
 }
 

@@ -39,7 +39,8 @@ type launch struct {
 	args []string
 	env  []string
 	// around is a shell command in which "$@" is the process: limits are set there.
-	around string
+	around  string
+	program string // another than the one under test, "" for that one
 }
 
 // start runs the binary and decodes its first line of stdout. The process ends with the test: it is asked to, and must
@@ -47,7 +48,11 @@ type launch struct {
 func start(t *testing.T, l launch, line any) *process {
 	t.Helper()
 	p := &process{logFile: filepath.Join(t.TempDir(), l.args[0]+".log"), ended: make(chan struct{})}
-	words := append([]string{binary}, l.args...)
+	program := binary
+	if l.program != "" {
+		program = l.program
+	}
+	words := append([]string{program}, l.args...)
 	if l.around != "" {
 		words = append([]string{"/bin/sh", "-c", l.around, "sh"}, words...)
 	}
