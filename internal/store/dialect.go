@@ -28,6 +28,8 @@ type dialect struct {
 	snapshot *sql.TxOptions
 	// join joins two tables so that the left one is read first.
 	join string
+	// ofBlock is what join joins to a block b: its exchanges, as e.
+	ofBlock string
 	// lock waits until no other transaction holds a lane, and holds it until the end of its own; "" where there is one
 	// writer anyway.
 	lock string
@@ -78,6 +80,7 @@ var sqliteDialect = dialect{
 	tables:     "SELECT name FROM sqlite_schema WHERE type = 'table'",
 	snapshot:   &sql.TxOptions{ReadOnly: true},
 	join:       " CROSS JOIN ", // which keeps the order
+	ofBlock:    "exchanges e ON e.seq >= b.block * " + blockText + " AND e.seq < (b.block + 1) * " + blockText,
 	now:        "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
 	chunk:      32,
 	hintRead:   "Look at its disk and retry.",
@@ -102,6 +105,10 @@ var postgresDialect = dialect{
 	tables:     "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
 	snapshot:   &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
 	join:       " JOIN ", // join_collapse_limit keeps the order
+	// A planner that expects few exchanges would read all of them first, and then look for their blocks; the OFFSET, which
+	// skips nothing, is what it does not look behind.
+	ofBlock: "LATERAL (SELECT * FROM exchanges x WHERE x.seq >= b.block * " + blockText + " AND x.seq < (b.block + 1) * " + blockText +
+		" ORDER BY x.seq DESC OFFSET 0) e ON TRUE",
 	lock:       "SELECT pg_advisory_xact_lock(?::int, current_schema()::regnamespace::oid::int)",
 	now:        "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
 	chunk:      4096,

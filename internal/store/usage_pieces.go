@@ -158,7 +158,7 @@ func (p *piece) ofSums(chosen [dimensions]int64) *search {
 
 // ofExchanges looks for a piece among the exchanges, of which sums hold those up to a number.
 func (p *piece) ofExchanges(d *dialect, chosen [dimensions]int64, summed int64) *search {
-	q := &search{join: d.join}
+	q := &search{join: d.join, ofBlock: d.ofBlock}
 	for d, id := range chosen {
 		if id > 0 {
 			q.inBlock(id)

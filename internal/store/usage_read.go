@@ -72,7 +72,7 @@ func recordsQuery(q *search) string {
 // A search is the part of a query that says where to look: in which blocks, and for what in them. Its texts are all
 // written here; what callers sent is in args only.
 type search struct {
-	join              string // of the dialect
+	join, ofBlock     string // of the dialect
 	joins, conditions []string
 	joinArgs, args    []any
 }
@@ -92,7 +92,7 @@ func (q *search) inBlock(name int64) {
 // from joins blocks, and behind them their exchanges, in this order, which the engine cannot know to be best.
 func (q *search) from() string {
 	return "exchange_blocks b" + strings.Join(q.joins, "") +
-		q.join + "exchanges e ON e.seq >= b.block * " + blockText + " AND e.seq < (b.block + 1) * " + blockText
+		q.join + q.ofBlock
 }
 
 var blockText = strconv.Itoa(blockSize)
@@ -127,11 +127,12 @@ func (q *search) span(from, to time.Time) {
 
 // search makes a search of a filter; nil if nothing can fit.
 func (s *Store) search(ctx context.Context, f usage.Filter) (*search, error) {
-	q := &search{join: s.d.join}
+	q := &search{join: s.d.join, ofBlock: s.d.ofBlock}
 	for _, c := range []struct{ value, condition string }{
 		{f.Project, "e.project = ?"}, {f.Key, "e.key_id = ?"}, {f.Model, "e.model = ?"}, {f.Target, "e.target = ?"},
 		{f.User, "e.end_user = ?"},
-		{f.Tag, "EXISTS (SELECT 1 FROM exchange_tags t WHERE t.seq = e.seq AND t.tag = ?)"},
+		// Not EXISTS, which PostgreSQL makes a join of, behind the one that reads records.
+		{f.Tag, "(SELECT 1 FROM exchange_tags t WHERE t.seq = e.seq AND t.tag = ?) IS NOT NULL"},
 	} {
 		if c.value == "" {
 			continue
