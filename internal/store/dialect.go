@@ -30,6 +30,8 @@ type dialect struct {
 	join string
 	// ofBlock is what join joins to a block b: its exchanges, as e.
 	ofBlock string
+	// among is the condition that what stands before it is among what a query gives, which is asked once.
+	among string
 	// lock waits until no other transaction holds a lane, and holds it until the end of its own; "" where there is one
 	// writer anyway.
 	lock string
@@ -80,6 +82,7 @@ var sqliteDialect = dialect{
 	tables:     "SELECT name FROM sqlite_schema WHERE type = 'table'",
 	snapshot:   &sql.TxOptions{ReadOnly: true},
 	join:       " CROSS JOIN ", // which keeps the order
+	among:      "IN (%s)",
 	ofBlock:    "exchanges e ON e.seq >= b.block * " + blockText + " AND e.seq < (b.block + 1) * " + blockText,
 	now:        "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
 	chunk:      32,
@@ -105,6 +108,7 @@ var postgresDialect = dialect{
 	tables:     "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
 	snapshot:   &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
 	join:       " JOIN ", // join_collapse_limit keeps the order
+	among:      "= ANY (ARRAY(%s))",
 	// A planner that expects few exchanges would read all of them first, and then look for their blocks; the OFFSET, which
 	// skips nothing, is what it does not look behind.
 	ofBlock: "LATERAL (SELECT * FROM exchanges x WHERE x.seq >= b.block * " + blockText + " AND x.seq < (b.block + 1) * " + blockText +

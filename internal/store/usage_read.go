@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +73,8 @@ func recordsQuery(q *search) string {
 // A search is the part of a query that says where to look: in which blocks, and for what in them. Its texts are all
 // written here; what callers sent is in args only.
 type search struct {
-	join, ofBlock     string // of the dialect
+	join, ofBlock     string // of the dialect, and so is among
+	among             string
 	joins, conditions []string
 	joinArgs, args    []any
 }
@@ -110,8 +112,8 @@ func (q *search) inTrace(trace w3c.TraceID) {
 		return
 	}
 	named, own := trace[:], pipeline.IDOfTrace(trace)
-	q.and("b.block IN (SELECT seq / "+blockText+" FROM exchanges WHERE trace = ? UNION SELECT seq / "+blockText+
-		" FROM exchanges WHERE id = ? AND trace IS NULL)", named, own)
+	q.and("b.block "+fmt.Sprintf(q.among, "SELECT seq / "+blockText+" FROM exchanges WHERE trace = ? UNION SELECT seq / "+blockText+
+		" FROM exchanges WHERE id = ? AND trace IS NULL"), named, own)
 	q.and("(e.trace = ? OR e.id = ? AND e.trace IS NULL)", named, own)
 }
 
@@ -127,7 +129,7 @@ func (q *search) span(from, to time.Time) {
 
 // search makes a search of a filter; nil if nothing can fit.
 func (s *Store) search(ctx context.Context, f usage.Filter) (*search, error) {
-	q := &search{join: s.d.join, ofBlock: s.d.ofBlock}
+	q := &search{join: s.d.join, ofBlock: s.d.ofBlock, among: s.d.among}
 	for _, c := range []struct{ value, condition string }{
 		{f.Project, "e.project = ?"}, {f.Key, "e.key_id = ?"}, {f.Model, "e.model = ?"}, {f.Target, "e.target = ?"},
 		{f.User, "e.end_user = ?"},
