@@ -21,6 +21,8 @@ const (
 	maxUnsigned   = 1000            // entries after which a checkpoint is due before its time
 	keptPoints    = 1024            // checkpoints that a verification is held against
 	storeWithin   = 10 * time.Second
+	askedWithin   = 10 * time.Second // for a checkpoint that was asked for to be taken
+	offerEvery    = 2 * time.Second  // what was not taken
 	wholeRunBreak = time.Millisecond // between two pages, so that verifying all leaves the store to others
 )
 
@@ -52,7 +54,8 @@ type State struct {
 type Keeper struct {
 	store Store
 	o     Options
-	sinks []Sink
+	local Sink      // of this process's own checkpoints
+	out   *delivery // to where the operator wants them too, nil if nowhere
 	m     *metrics
 	born  time.Time
 
@@ -62,7 +65,6 @@ type Keeper struct {
 	signed  time.Duration // since born, when the last checkpoint was signed here
 	whole   time.Duration // since born, when the last whole verification ended
 	begun   bool          // there was a whole verification
-	unsent  [][]byte      // checkpoints that the last sink did not take
 
 	mu    sync.Mutex // guards the field below
 	state State
@@ -73,16 +75,9 @@ func NewKeeper(store Store, o Options) (*Keeper, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	k := &Keeper{store: store, o: o, born: time.Now(), sinks: []Sink{fileSink(o.Local)}}
+	k := &Keeper{store: store, o: o, born: time.Now(), local: fileSink(o.Local)}
 	public, _ := o.Key.Public().(ed25519.PublicKey) // that of an Ed25519 key is one
 	k.state.PublicKey = PublicPEM(public)
-	if o.Config.Checkpoints != "" {
-		s, err := newSink(o.Config.Checkpoints)
-		if err != nil {
-			return nil, err
-		}
-		k.sinks = append(k.sinks, s)
-	}
 	points, err := ReadCheckpointFile(o.Local, keptPoints)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -99,6 +94,15 @@ func NewKeeper(store Store, o Options) (*Keeper, error) {
 	if n := len(k.points); n > 0 {
 		k.state.Checkpoint = &k.points[n-1]
 	}
+	if o.Config.Checkpoints != "" {
+		s, err := newSink(o.Config.Checkpoints)
+		if err == nil {
+			k.out, err = newDelivery(s, o.Local, k.points)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	k.m, err = newMetrics(o.Metrics)
 	return k, err
 }
@@ -114,6 +118,11 @@ func (k *Keeper) State() State {
 func (k *Keeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	var delivering sync.WaitGroup
+	defer delivering.Wait()
+	if k.out != nil {
+		delivering.Go(func() { k.deliver(ctx) })
+	}
 	failing := false
 	for {
 		err := k.once(ctx)
@@ -144,7 +153,6 @@ func (k *Keeper) once(ctx context.Context) error {
 	if all {
 		k.begun, k.whole = true, time.Since(k.born)
 	}
-	k.resend(ctx)
 	last := int64(0)
 	if n := len(k.points); n > 0 {
 		last = k.points[n-1].Seq
@@ -158,21 +166,32 @@ func (k *Keeper) once(ctx context.Context) error {
 
 // Checkpoint verifies what is new and signs the end of the chain now. It refuses to sign a chain that is broken.
 func (k *Keeper) Checkpoint(ctx context.Context) (Checkpoint, error) {
-	k.working.Lock()
-	defer k.working.Unlock()
-	if err := k.verify(ctx, !k.begun); err != nil {
+	if err := k.signNow(ctx); err != nil {
 		return Checkpoint{}, err
 	}
-	state := k.State()
-	if state.Break != nil {
-		return Checkpoint{}, state.Break
+	if k.out != nil {
+		within, cancel := context.WithTimeout(ctx, askedWithin)
+		defer cancel()
+		k.handOn(within)
 	}
-	k.sign(ctx)
-	state = k.State()
+	state := k.State()
 	if state.Problem != "" {
 		return Checkpoint{}, errors.New(state.Problem)
 	}
 	return *state.Checkpoint, nil
+}
+
+func (k *Keeper) signNow(ctx context.Context) error {
+	k.working.Lock()
+	defer k.working.Unlock()
+	if err := k.verify(ctx, !k.begun); err != nil {
+		return err
+	}
+	if broken := k.State().Break; broken != nil {
+		return broken
+	}
+	k.sign(ctx)
+	return nil
 }
 
 // verify walks the chain from its beginning, or from the last good entry. What it finds is the state; its error is the
@@ -290,7 +309,7 @@ func (k *Keeper) sign(ctx context.Context) {
 		panic(err) // a type of ours that JSON does not have
 	}
 	line = append(line, '\n')
-	if err := k.sinks[0].Put(ctx, line); err != nil {
+	if err := k.local.Put(ctx, line); err != nil {
 		k.problem(fmt.Errorf("checkpoint: %w", err))
 		return
 	}
@@ -302,25 +321,40 @@ func (k *Keeper) sign(ctx context.Context) {
 	k.state.Checkpoint = &c
 	k.mu.Unlock()
 	k.m.signed.Set(float64(c.Seq))
-	if len(k.sinks) > 1 {
-		k.unsent = append(k.unsent, line)
+	if k.out == nil {
+		k.problem(nil)
+		return
 	}
-	if len(k.unsent) > keptPoints { // the later ones confirm the same
-		k.unsent = k.unsent[1:]
-	}
-	k.resend(ctx)
+	k.out.add(c)
 }
 
-// resend hands on what the last sink did not take yet.
-func (k *Keeper) resend(ctx context.Context) {
-	for len(k.unsent) > 0 {
-		if err := k.sinks[len(k.sinks)-1].Put(ctx, k.unsent[0]); err != nil {
-			k.problem(fmt.Errorf("checkpoint for %s: %w", k.o.Config.Checkpoints, err))
-			return
+// deliver hands checkpoints on until ctx ends. It is apart from verifying and signing, which go on while a receiver hangs.
+func (k *Keeper) deliver(ctx context.Context) {
+	tick := time.NewTicker(offerEvery)
+	defer tick.Stop()
+	for {
+		if _, n := k.out.left(); n > 0 {
+			k.handOn(ctx)
 		}
-		k.unsent = k.unsent[1:]
+		_, n := k.out.left()
+		k.m.unsent.Set(float64(n))
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.out.wake:
+			_, n := k.out.left()
+			k.m.unsent.Set(float64(n))
+		case <-tick.C:
+		}
 	}
-	k.problem(nil)
+}
+
+func (k *Keeper) handOn(ctx context.Context) {
+	err := k.out.hand(ctx)
+	if err != nil {
+		err = fmt.Errorf("checkpoint for %s: %w", k.o.Config.Checkpoints, err)
+	}
+	k.problem(err)
 }
 
 // problem notes why checkpoints do not get through, and says it where it is news.

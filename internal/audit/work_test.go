@@ -330,6 +330,69 @@ func TestFault81SinkThatFails(t *testing.T) {
 	}
 }
 
+// A hangingSink takes nothing until it is let, and hangs as long as it is not.
+type hangingSink struct {
+	let chan struct{}
+	mu  sync.Mutex // guards the field below
+	got []string
+}
+
+func (s *hangingSink) Put(ctx context.Context, line []byte) error {
+	select {
+	case <-s.let:
+	case <-time.After(execWithin):
+		return errors.New("it hangs")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got = append(s.got, string(line))
+	return nil
+}
+
+// TestFault81 (reliability.md): a sink that hangs for a minute keeps nobody from verifying and signing, whoever asks for a
+// checkpoint is told within 10 s, and it gets all it missed in the end, across a restart too.
+func TestFault81SinkThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.o.Config.Checkpoints, b.o.Config.Every = "file:"+filepath.Join(t.TempDir(), "unused"), time.Second
+		sink := &hangingSink{let: make(chan struct{})}
+		b.append(1)
+		k := b.keeper()
+		k.out.sink = sink
+		b.run(k, func() {
+			for range 6 {
+				b.append(1)
+				time.Sleep(10 * time.Second)
+			}
+			if s := k.State(); s.Verified != 7 || s.Checkpoint == nil || s.Checkpoint.Seq != 7 || !strings.Contains(s.Problem, "hangs") {
+				t.Errorf("after a minute: %+v", s)
+			}
+			begun := time.Now()
+			if _, err := k.Checkpoint(t.Context()); err == nil || time.Since(begun) > askedWithin {
+				t.Errorf("asked: %v after %v", err, time.Since(begun))
+			}
+		})
+		signed := lines(t, b.o.Local)
+		if _, n := k.out.left(); n != signed || len(sink.got) != 0 {
+			t.Errorf("%d unsent of %d, %d sent", n, signed, len(sink.got))
+		}
+		k = b.keeper() // started anew
+		k.out.sink = sink
+		close(sink.let)
+		b.run(k, func() { time.Sleep(5 * time.Second) })
+		text, err := os.ReadFile(b.o.Local)
+		if got := strings.Join(sink.got, ""); err != nil || got != string(text) {
+			t.Errorf("got\n%swant\n%s%v", got, text, err)
+		}
+		if s := k.State(); s.Problem != "" {
+			t.Error(s.Problem)
+		}
+	})
+}
+
 func TestKeysAndFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
