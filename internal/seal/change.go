@@ -3,111 +3,14 @@ package seal
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/penstock/penstock/internal/fault"
 )
-
-// Options are what a ring works with besides its file. All may be left out.
-type Options struct {
-	Wrapper Wrapper      // encrypts data keys in the file; nil: they lie there in clear
-	Log     *slog.Logger // told of changes of the file; nil: silence
-	Metrics prometheus.Registerer
-}
-
-func (o Options) withDefaults() Options {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	return o
-}
-
-// every is how often the file is looked at: so long may a process seal with the key before the current one.
-const every = time.Second
-
-// Run takes over what other processes write into the file, until ctx ends. A file that cannot be read, or is another ring,
-// changes nothing: it is told once, and the keys that are known stay in use.
-func (r *Ring) Run(ctx context.Context) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			r.reread()
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// reread takes over the file if it has changed.
-func (r *Ring) reread() {
-	if r.path == "" {
-		return
-	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	err := r.take(context.Background())
-	switch {
-	case err == nil && r.unread != "":
-		r.unread = ""
-		r.o.Log.Info("the key ring can be read again")
-	case err != nil && r.unread != err.Error():
-		r.unread = err.Error()
-		r.o.Log.Error("the key ring cannot be read again: the keys that are known stay in use", "error", err)
-	}
-}
-
-// take reads the file, and takes it over if it is not the text that was seen last. The caller holds changing.
-func (r *Ring) take(ctx context.Context) error {
-	text, err := ReadPrivate(r.path)
-	if err != nil || sha256.Sum256(text) == r.seen {
-		return err
-	}
-	f, pepper, err := parse(r.path, text)
-	if err != nil {
-		return err
-	}
-	if err := r.same(f, pepper); err != nil {
-		return err
-	}
-	return r.adopt(ctx, f, text)
-}
-
-// same makes sure that a file is still this ring.
-func (r *Ring) same(f *ringFile, pepper []byte) error {
-	if f.ID == r.id && sha256.Sum256(pepper) == r.pepper {
-		return nil
-	}
-	return fault.Problem{
-		Path: r.path, Text: fmt.Sprintf("has become another key ring than %s, which this process began with", r.id), Hint: restore,
-	}
-}
-
-// adopt makes the keys of a file those of the ring. The caller holds changing, or nobody else has the ring yet.
-func (r *Ring) adopt(ctx context.Context, f *ringFile, text []byte) error {
-	set, err := r.read(ctx, f)
-	if err != nil {
-		return err
-	}
-	old := r.keys.Swap(set)
-	r.seen = sha256.Sum256(text)
-	if k, was := set.current(), old.current(); was != nil && (k == nil || k.id != was.id) {
-		r.o.Log.Info("the key ring has another current key", "keys", len(set.keys), "current", fmt.Sprint(r.current()))
-	}
-	return nil
-}
-
-func (r *Ring) current() string {
-	if k := r.keys.Load().current(); k != nil {
-		return k.id.String()
-	}
-	return ""
-}
 
 // EnsureKey adds a data key to a ring that has none. Replicas may do it at the same time: one of them adds it, and all have
 // the same. Errors are [fault.Problem], as where the file cannot be written; then the ring hashes and seals nothing.
@@ -115,95 +18,187 @@ func (r *Ring) EnsureKey(ctx context.Context) error {
 	if r.keys.Load().current() != nil {
 		return nil
 	}
-	return r.change(ctx, func(f *ringFile) (bool, error) {
-		if len(f.Keys) > 0 {
+	return r.change(ctx, func(f *ringFile, now *content) (bool, error) {
+		if len(now.keys) > 0 {
 			return false, nil
 		}
-		return true, f.add(ctx, r.o.Wrapper)
-	})
+		return true, now.lock.add(f, newDataKey(time.Time{}))
+	}, nothing)
 }
 
-// Rotate adds a data key to the file, which seals from now on; all others stay, for unsealing. Other processes take it over
-// within a second ([Ring.Run]). Errors are [fault.Problem].
-func (r *Ring) Rotate(ctx context.Context) error {
-	return r.change(ctx, func(f *ringFile) (bool, error) { return true, f.add(ctx, r.o.Wrapper) })
+// Rotate adds a data key to the file, which seals from now on, or from a later instant on, so that copies of the file can be
+// handed out first; all others stay, for unsealing. Other processes take it over within a second ([Ring.Run]). record is
+// called when all is ready: if it fails, nothing has changed. Errors are [fault.Problem], a [*SealedError], or record's.
+func (r *Ring) Rotate(ctx context.Context, from time.Time, record func(context.Context, Key) error) (Key, error) {
+	key := newDataKey(from)
+	public := key.public(key.from.IsZero())
+	err := r.change(ctx, func(f *ringFile, now *content) (bool, error) {
+		if len(now.keys) >= maxKeys {
+			return false, fault.Problem{Path: r.path, Text: fmt.Sprintf("has %d data keys, limit %d", len(now.keys), maxKeys)}
+		}
+		return true, now.lock.add(f, key)
+	}, func() error { return record(ctx, public) })
+	return public, err
 }
 
-func (f *ringFile) add(ctx context.Context, w Wrapper) error {
-	k, err := newKeyFile(ctx, w)
-	if err == nil {
-		f.Keys = append(f.Keys, k)
-	}
-	return err
-}
+// maxKeys keeps a file within maxPrivate, with room for its wraps.
+const maxKeys = 200
+
+// nothing is what happens before a change that needs no record.
+func nothing() error { return nil }
 
 // change changes the file under its lock, and takes over what it has become. change says whether there is something to
-// write.
-func (r *Ring) change(ctx context.Context, change func(*ringFile) (bool, error)) error {
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	path, free, err := lock(r.path)
-	if err != nil {
+// write; commit is called just before it is in force, and may still prevent it.
+func (r *Ring) change(ctx context.Context, change func(*ringFile, *content) (bool, error), commit func() error) error {
+	if err := r.enter(ctx); err != nil {
 		return err
+	}
+	defer r.leave()
+	path, free, err := lockFile(r.path)
+	if err != nil {
+		return gone(r.path, err)
 	}
 	defer free()
+	sweep(path)
 	text, err := ReadPrivate(path)
 	if err != nil {
-		return err
+		return gone(r.path, err)
 	}
-	f, pepper, err := parse(r.path, text)
+	f, err := parse(r.path, text)
 	if err != nil {
 		return err
 	}
-	if err := r.same(f, pepper); err != nil {
+	now, err := r.open(ctx, f)
+	if err != nil {
 		return err
 	}
-	write, err := change(f)
+	write, err := change(f, now)
 	if err != nil {
-		return fault.Problem{Path: r.path, Text: err.Error()}
+		return err
 	}
 	if write {
 		if text, err = encode(f); err != nil {
 			return err
 		}
-		if err := ReplacePrivate(path, text); err != nil {
+		proof := func(text []byte) error { _, err := prove(ctx, r.path, text, now.lock, nil); return err }
+		if err := replace(path, text, proof, commit); err != nil {
+			return err
+		}
+		if now, err = r.open(ctx, f); err != nil {
 			return err
 		}
 	}
-	return r.adopt(ctx, f, text)
+	r.adopt(now.keySet, text)
+	return nil
 }
 
-// measure registers the ring's metrics.
-func (r *Ring) measure() error {
-	if r.o.Metrics == nil {
-		return nil
+// open reads the secrets of a file, and makes sure that it is still this ring.
+func (r *Ring) open(ctx context.Context, f *ringFile) (*content, error) {
+	if f.ID != r.id {
+		return nil, r.other()
 	}
-	for _, c := range []prometheus.Collector{
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "penstock_keyring_keys", Help: "Data keys in the key ring; 0: nothing can be sealed.",
-		}, func() float64 { return float64(len(r.keys.Load().keys)) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "penstock_keyring_current_age_seconds", Help: "Age of the data key that seals; 0 if there is none.",
-		}, func() float64 {
-			if k := r.keys.Load().current(); k != nil {
-				return max(time.Since(k.created).Seconds(), 0)
-			}
-			return 0
-		}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "penstock_keyring_unreadable", Help: "1 while the key ring's file cannot be read again, else 0.",
-		}, func() float64 {
-			r.changing.Lock()
-			defer r.changing.Unlock()
-			if r.unread != "" {
-				return 1
-			}
-			return 0
-		}),
-	} {
-		if err := r.o.Metrics.Register(c); err != nil {
-			return fmt.Errorf("key ring: %w", err)
+	c, err := open(ctx, r.path, f, r.keys.Load().lock, r.o.Wrapper)
+	if err == nil && sha256.Sum256(c.pepper) != r.pepper {
+		err = r.other()
+	}
+	return c, err
+}
+
+func (r *Ring) other() error {
+	return &OtherRingError{fault.Problem{
+		Path: r.path, Text: fmt.Sprintf("has become another key ring than %s, which this process began with", r.id), Hint: restore,
+	}}
+}
+
+// An OtherRingError says that the file holds another ring than the process began with.
+type OtherRingError struct{ fault.Problem }
+
+// gone puts words to a file that is not there any more.
+func gone(path string, err error) error {
+	if problem := new(fault.Problem); errors.As(err, problem) {
+		return err
+	}
+	return fault.Problem{Path: path, Text: "is not there any more", Hint: restore}
+}
+
+// sweep removes what a process that was killed while it changed the file has left beside it, for that holds what the ring
+// holds. Whoever changes the file at the moment has its lock, and so is not disturbed; who makes a first one is, if that
+// takes a minute.
+func sweep(path string) {
+	left, _ := filepath.Glob(path + ".new*") // the pattern is good, or the path has a [ in it and nothing is found
+	for _, name := range left {
+		if info, err := os.Lstat(name); err == nil && time.Since(info.ModTime()) > time.Minute {
+			_ = os.Remove(name) // another time
 		}
 	}
-	return nil
+}
+
+// prove reads a text as a process that starts would, or, with a known lock, as one that runs.
+func prove(ctx context.Context, path string, text []byte, known *lock, w Wrapper) (*content, error) {
+	f, err := parse(path, text)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, path, f, known, w)
+}
+
+// A Rewrapping says how a ring's own key is to be wrapped.
+type Rewrapping struct {
+	From Wrapper // what unwraps the file as it is; nil if it is in clear
+	To   Wrapper // what wraps it then; nil puts all in clear
+	Add  bool    // what wraps it now goes on to: for a change without a moment in which a start fails
+}
+
+// Rewrap changes what wraps the ring at path. Data keys and pepper stay, so nothing in the store has to be sealed anew;
+// without Add, the key that they are encrypted under is a new one. The file is in the place of the old one only when what
+// lies on the disk has been read back and opened; whenever the process ends, there is the one or the other. Errors are
+// [fault.Problem], a [*SealedError], or match [fs.ErrNotExist].
+func Rewrap(ctx context.Context, path string, how Rewrapping) (Status, error) {
+	place, free, err := lockFile(path)
+	if err != nil {
+		return Status{}, err
+	}
+	defer free()
+	sweep(place)
+	text, err := ReadPrivate(place)
+	if err != nil {
+		return Status{}, err
+	}
+	f, err := parse(path, text)
+	if err != nil {
+		return Status{}, err
+	}
+	old, err := open(ctx, path, f, nil, how.From)
+	if err != nil {
+		return Status{}, err
+	}
+	next := &content{pepper: old.pepper, keySet: &keySet{keys: old.keys}}
+	switch {
+	case how.To == nil:
+	case how.Add && old.lock != nil:
+		next.lock = &lock{secret: old.lock.secret, wraps: old.lock.wraps}
+		err = next.lock.wrap(ctx, f.ID, how.To)
+	default:
+		next.lock, err = newLock(ctx, f.ID, how.To)
+	}
+	if err != nil {
+		return Status{}, inFile(path, err)
+	}
+	if err := next.write(f); err != nil {
+		return Status{}, err
+	}
+	if text, err = encode(f); err != nil {
+		return Status{}, err
+	}
+	proof := func(text []byte) error {
+		again, err := prove(ctx, path, text, nil, how.To)
+		if err == nil && !again.equal(old) {
+			err = fault.Problem{Path: path, Text: "is not read back as it was written; nothing was changed", Hint: "look at the disk"}
+		}
+		return err
+	}
+	if err := replace(place, text, proof, nothing); err != nil {
+		return Status{}, err
+	}
+	return statusOf(path, f), nil
 }

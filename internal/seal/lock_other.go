@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// lock gives the real path of a ring. These systems have no lock that a dead process is sure to leave, so two processes
+// lockFile gives the real path of a ring. These systems have no lock that a dead process is sure to leave, so two processes
 // that change one ring in the same instant are not kept apart.
-func lock(path string) (file string, free func(), err error) {
+func lockFile(path string) (file string, free func(), err error) {
 	file, err = filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil, err

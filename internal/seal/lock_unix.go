@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock keeps other processes from changing the ring at path until free is called. file is where the file is, behind all
+// lockFile keeps other processes from changing the ring at path until free is called. file is where the file is, behind all
 // links. The lock is on the file itself, so that no other file has to lie beside it; it ends with the process.
-func lock(path string) (file string, free func(), err error) {
+func lockFile(path string) (file string, free func(), err error) {
 	for {
 		if file, err = filepath.EvalSymlinks(path); err != nil {
 			return "", nil, unlockable(path, err)

@@ -103,9 +103,10 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// ReplacePrivate puts another text in the place of a file, which keeps its mode and owner. Readers see the one text or the
-// other, whole. Errors are [fault.Problem].
-func ReplacePrivate(path string, text []byte) error {
+// replace puts another text in the place of a file, which keeps its mode and owner. Readers see the one text or the other,
+// whole. proof is given what has come to lie on the disk, and commit is called just before it is in the place of the old
+// text; if one of them fails, nothing has changed, and its error is returned as it is. Other errors are [fault.Problem].
+func replace(path string, text []byte, proof func([]byte) error, commit func() error) error {
 	old, err := os.Lstat(path)
 	if err != nil {
 		return unwritable(path, err)
@@ -124,10 +125,20 @@ func ReplacePrivate(path string, text []byte) error {
 		err = f.Chmod(old.Mode().Perm())
 	}
 	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
 	if err != nil {
+		return unwritable(path, err)
+	}
+	written, err := os.ReadFile(f.Name())
+	if err != nil {
+		return unwritable(path, err)
+	}
+	if err := proof(written); err != nil {
+		return err
+	}
+	if err := commit(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
 		return unwritable(path, err)
 	}
 	return syncDir(dir)

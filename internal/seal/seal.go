@@ -3,8 +3,8 @@
 //
 // The ring is one file, apart from the store, shared by all replicas of one store and kept in another place than the
 // store's backups. It has a pepper, which hashes presented keys, and data keys, which seal values ([Ring.Seal]) for the
-// store: the newest seals, all of them unseal. [Ring.Rotate] adds one, and running processes take it over ([Ring.Run]). A
-// [Wrapper] keeps data keys encrypted in the file.
+// store: the newest seals, all of them unseal. [Ring.Rotate] adds one, and running processes take it over ([Ring.Run]). With
+// a [Wrapper] the file has no secret in clear: a key that lies elsewhere, such as in a key service, opens it.
 //
 // It does not say whom API keys belong to (auth), and not what is sealed (bodies). A value is sealed in memory as a whole.
 package seal
@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
@@ -32,17 +33,22 @@ type Ring struct {
 	pepper [sha256.Size]byte // the hash of it, to see that it stays the same
 	macs   sync.Pool         // of *mac, each with the pepper in it: to make one costs more than to use it
 
-	path string // "" in tests: then nothing is read again
-	o    Options
+	path    string // "" in tests: then nothing is read again
+	created time.Time
+	o       Options
 
 	keys    atomic.Pointer[keySet]
 	sealing atomic.Pointer[sealer] // nil until something is sealed
 	openers openers
 
-	changing sync.Mutex        // held while the file is read or written; guards the fields below
-	seen     [sha256.Size]byte // of the text that keys came from
-	unread   string            // why the file could not be read again, as it was told; "" if all is well
-	looked   time.Time         // when an unknown key last made us read the file
+	unread  atomic.Pointer[error] // why the file could not be read again
+	unwraps atomic.Pointer[error] // why the wrapper would not unwrap it
+
+	changing  chan struct{}     // holds one while the file is read or written; guards the fields below
+	seen      [sha256.Size]byte // of the text that keys came from
+	file      fs.FileInfo       // that was read last
+	sealedSum [sha256.Size]byte // of a text that the wrapper did not unwrap
+	sealedAt  time.Time         // when that was
 }
 
 // A mac is one HMAC and the space for its input and output, which would escape to the heap at each use otherwise.
@@ -52,7 +58,7 @@ type mac struct {
 }
 
 func newRing(id string, pepper []byte) *Ring {
-	r := &Ring{id: id, pepper: sha256.Sum256(pepper), o: Options{}.withDefaults()}
+	r := &Ring{id: id, pepper: sha256.Sum256(pepper), o: Options{}.withDefaults(), changing: make(chan struct{}, 1)}
 	r.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, pepper)} }
 	r.keys.Store(&keySet{})
 	return r

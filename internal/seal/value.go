@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // A sealed value is: the version (1 byte), the data key's id (8 bytes), a salt (16 bytes), then the nonce (12 bytes), the
@@ -158,19 +157,6 @@ func (r *Ring) opener(h head) (cipher.AEAD, error) {
 		r.openers.add(h, aead)
 	}
 	return aead, err
-}
-
-// lookAgain reads the file, at most once a second.
-func (r *Ring) lookAgain() {
-	r.changing.Lock()
-	due := time.Since(r.looked) >= time.Second
-	if due {
-		r.looked = time.Now()
-	}
-	r.changing.Unlock()
-	if due {
-		r.reread()
-	}
 }
 
 // openers holds derived keys for unsealing: neighbours in the store were mostly sealed by the same process.

@@ -41,6 +41,13 @@ func again(t testing.TB, r *Ring) *Ring {
 	return other
 }
 
+// rotate adds a data key that seals at once.
+func rotate(t testing.TB, r *Ring) error {
+	t.Helper()
+	_, err := r.Rotate(t.Context(), time.Time{}, func(context.Context, Key) error { return nil })
+	return err
+}
+
 func mustSeal(t testing.TB, r *Ring, value, boundTo string) []byte {
 	t.Helper()
 	sealed, err := r.Seal(nil, []byte(value), []byte(boundTo))
@@ -164,7 +171,7 @@ func TestRotationSealsWithTheNewKeyAndOpensWithTheOld(t *testing.T) {
 	r := ring(t)
 	replica := again(t, r)
 	old := mustSeal(t, r, "old", "p")
-	if err := r.Rotate(t.Context()); err != nil {
+	if err := rotate(t, r); err != nil {
 		t.Fatal(err)
 	}
 	fresh := mustSeal(t, r, "new", "p")
@@ -194,7 +201,7 @@ func TestRunTakesOverARotation(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- replica.Run(ctx) }()
-		if err := r.Rotate(t.Context()); err != nil {
+		if err := rotate(t, r); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(every + time.Millisecond)
@@ -222,15 +229,15 @@ func TestAFileThatBecomesAnotherRingChangesNothing(t *testing.T) {
 		if err := os.WriteFile(r.path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r.reread()
-		r.reread()
+		r.reread(t.Context(), true)
+		r.reread(t.Context(), true)
 		wantUnsealed(t, r, sealed, "p", "value")
 		mustSeal(t, r, "value", "p")
 	}
 	if n := strings.Count(log.String(), "cannot be read again"); n != 3 {
 		t.Errorf("told %d times, want once for each of 3:\n%s", n, &log)
 	}
-	if err := r.Rotate(t.Context()); err == nil || !strings.Contains(err.Error(), "has become another key ring") {
+	if err := rotate(t, r); err == nil || !strings.Contains(err.Error(), "has become another key ring") {
 		t.Errorf("rotated somebody else's ring: %v", err)
 	}
 }
@@ -316,13 +323,13 @@ func TestBadDataKeysAreRefused(t *testing.T) {
 		{"good", `{"id":"0011223344556677","created":"2026-11-24T00:00:00Z","key":"` + good + `"}`, ""},
 		{"no id", `{"key":"` + good + `"}`, "keys[0].id: is not 16 hexadecimal digits"},
 		{"short id", `{"id":"00","key":"` + good + `"}`, "keys[0].id"},
-		{"no key", `{"id":"0011223344556677"}`, "keys[0].key: has to be there, or wrapped"},
-		{"both", `{"id":"0011223344556677","key":"` + good + `","wrapped":"AAAA"}`, "and not both"},
+		{"no key", `{"id":"0011223344556677"}`, "keys[0].key: a ring that is not wrapped has it"},
+		{"both", `{"id":"0011223344556677","key":"` + good + `","sealed":"AAAA"}`, "and nothing sealed"},
 		{"no base64", `{"id":"0011223344556677","key":"%"}`, "keys[0].key: is not base64"},
 		{"short", `{"id":"0011223344556677","key":"AAAA"}`, "keys[0].key: has 3 bytes, needs 32"},
 		{"zero", `{"id":"0011223344556677","key":"` + base64.StdEncoding.EncodeToString(make([]byte, 32)) + `"}`, "keys[0].key: is not random"},
 		{"twice", `{"id":"0011223344556677","key":"` + good + `"},{"id":"0011223344556677","key":"` + good + `"}`, "keys[1].id: is there twice"},
-		{"wrapped without a wrapper", `{"id":"0011223344556677","wrapped":"AAAA"}`, "nothing is configured to unwrap it"},
+		{"sealed in clear", `{"id":"0011223344556677","sealed":"AAAA"}`, "keys[0].key: a ring that is not wrapped has it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
