@@ -25,6 +25,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -48,6 +49,9 @@ type Options struct {
 	// Replicas lists the Penstocks on the same store.
 	Replicas func(context.Context) ([]Replica, error)
 	Alerts   *alert.Board
+	Ring     *seal.Ring
+	// Sealed counts what the store has sealed, by the id of the data key. nil where nothing is kept sealed that can be counted.
+	Sealed func(context.Context) (map[string]int64, error)
 	// Ready says why the process cannot take traffic, nil if it can.
 	Ready func() error
 	// Metrics serves the Prometheus text format; the API registers its own on Register. OpenMetrics says whether

@@ -23,6 +23,9 @@ const (
 	CertificateOver   Kind = "certificate_last_day"
 	AuditBroken       Kind = "audit_broken"
 	CheckpointsStuck  Kind = "audit_checkpoints_stuck"
+	RingUnreadable    Kind = "keyring_unreadable"
+	RingOther         Kind = "keyring_replaced"
+	RingSealed        Kind = "keyring_wrapper_failing"
 	ReloadFailed      Kind = "reload_failed"
 	DescriptorsLow    Kind = "descriptors_low"
 	ClockJumped       Kind = "clock_jumped"
@@ -164,6 +167,26 @@ var table = []Meaning{
 		Means: "Signed checkpoints of the audit chain do not get where they should go. They wait and are offered again.",
 		Do:    "`penstock status` says why. Mend the place that `audit.checkpoints` names.",
 		For:   10 * time.Second, Calm: time.Minute, Lasts: looked,
+	},
+	{
+		Kind: RingUnreadable, Severity: Critical,
+		Means: "The key ring's file is missing, cannot be read, or cannot be unwrapped as it is now. Calls go on with what is in memory; after a restart no key could be checked.",
+		Do: "Do not restart any Penstock that still runs. `penstock keyring status` says what is wrong. Put the file back from your copy, with its owner and mode; " +
+			"after `penstock keyring rewrap`, bring `keyring_wrap` up to date. It is read again within a second, and resolved by that.",
+		For: 5 * time.Second, Calm: 10 * time.Second, Lasts: looked,
+	},
+	{
+		Kind: RingOther, Severity: Critical,
+		Means: "Another key ring lies where that of this store was. Calls go on with what is in memory; after a restart Penstock would refuse to start.",
+		Do: "Do not restart any Penstock that still runs. Find out who replaced the file: with another ring no key in the store is known and nothing sealed opens. " +
+			"Put the right one back; `penstock keyring status` shows its id.",
+		For: 5 * time.Second, Calm: 10 * time.Second, Lasts: looked,
+	},
+	{
+		Kind: RingSealed, Severity: Warning,
+		Means: "What `keyring_wrap` names would not unwrap the key ring now: its key is gone, a permission was taken away, or the key service is away. Calls go on; no Penstock can start with this ring.",
+		Do:    "Do not restart. `penstock keyring status` shows what the wrapper said. Mend it there; it is asked again every few seconds.",
+		For:   10 * time.Second, Calm: 10 * time.Second, Lasts: looked,
 	},
 	{
 		Kind: ReloadFailed, Severity: Warning,

@@ -37,6 +37,9 @@ const (
 	ChainExported   Action = "audit.export"
 	KeySet          Action = "key.set"
 	TenantsExported Action = "tenants.export" // projects, keys as hashes, and prices
+	// By the process where it has found in the file what nobody asked it for.
+	DataKeyAdded Action = "keyring.rotate"
+	RingWrapped  Action = "keyring.rewrap"
 )
 
 // Actions lists all actions.
@@ -56,6 +59,8 @@ func Actions() []Action {
 		ChainExported,
 		KeySet,
 		TenantsExported,
+		DataKeyAdded,
+		RingWrapped,
 	}
 }
 

@@ -87,18 +87,25 @@ func readAdminKey(path string) (string, error) {
 	return key, nil
 }
 
-// CheckRing makes sure that the store belongs to the key ring that was read from path; a new store takes it as its own.
+// CheckRing makes sure that the store belongs to the key ring that was read from path; a new store takes it as its
+// own. A ring that is another one is a [*WrongRingError].
 func CheckRing(ctx context.Context, store Store, ring *seal.Ring, path string) error {
 	kept, err := store.RingID(ctx, ring.ID())
 	if err != nil {
 		return fmt.Errorf("read the key ring's id: %w", err)
 	}
 	if kept != ring.ID() {
-		return fault.Problem{
+		return &WrongRingError{fault.Problem{
 			Path: path,
 			Text: fmt.Sprintf("is key ring %s, but the store belongs to key ring %s", ring.ID(), kept),
 			Hint: "put that ring's file here, or name the store that belongs to this one; with the wrong ring no key would be known",
-		}
+		}}
 	}
 	return nil
 }
+
+// A WrongRingError says that a store belongs to another key ring.
+type WrongRingError struct{ fault.Problem }
+
+// Unwrap gives the [fault.Problem].
+func (e *WrongRingError) Unwrap() error { return e.Problem }

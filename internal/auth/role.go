@@ -37,6 +37,8 @@ const (
 	ReadAudit     Permission = "audit.read"  // the chain of administrative acts; nobody may change it
 	WriteStops    Permission = "stops.write" // stop models, projects or everything, and lift that
 	TestAlerts    Permission = "alerts.test" // send a test to the receiver of alerts
+	ReadKeyring   Permission = "keyring.read"
+	RotateKeyring Permission = "keyring.rotate" // add a data key
 )
 
 var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, ReadRoutes, ReadMetrics}
@@ -44,10 +46,10 @@ var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, Re
 var may = map[Role][]Permission{
 	RoleCaller:   {Call},
 	RoleViewer:   reading,
-	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, WriteStops, TestAlerts),
-	RoleAuditor:  append(slices.Clip(reading), ReadAudit),
+	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, WriteStops, TestAlerts, ReadKeyring),
+	RoleAuditor:  append(slices.Clip(reading), ReadAudit, ReadKeyring),
 	RoleMetrics:  {ReadMetrics},
-	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, ReadAudit, TestAlerts),
+	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, ReadAudit, TestAlerts, ReadKeyring, RotateKeyring),
 }
 
 // Can reports whether the role has the permission. An unknown role has none.

@@ -98,7 +98,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	}
 	a.announce(cfg, s, f.json, time.Since(begun))
 	switch err := s.Run(ctx); {
-	case errors.Is(err, store.ErrUnusable): // one that was waited for
+	case errors.Is(err, store.ErrUnusable), isRing(err): // one that was waited for
 		return startError(err)
 	case err != nil:
 		return fail(exitFailure, "", "Penstock stopped with an error: %v", err)
@@ -170,13 +170,17 @@ func configError(err error) error {
 	return fail(exitConfig, "", "%v", err)
 }
 
+func isRing(err error) bool { _, is := errors.AsType[*server.RingError](err); return is }
+
 // startError tells a store that cannot be used from everything else that can go wrong at the start.
 func startError(err error) error {
 	switch {
 	case errors.Is(err, store.ErrLocked), errors.Is(err, journal.ErrInUse):
 		return fail(exitStore, "stop it, or use another --data", "%v", err)
 	case errors.Is(err, server.ErrNoRing):
-		return fail(exitStore, "put it back from your copy; without it no key can be checked", "%v", err)
+		return fail(exitStore, "put that ring's file back from your copy; a new one would make all keys in the store unknown, so none is made", "%v", err)
+	case isRing(err):
+		return ringError("", err)
 	case errors.Is(err, store.ErrUnusable):
 		hint := "check the disk, or restore a copy"
 		if e, ok := errors.AsType[*store.OpenError](err); ok {

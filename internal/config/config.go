@@ -40,6 +40,7 @@ type File struct {
 	Data      string                     `yaml:"data" kind:"path" default:"penstock-data" restart:"true" doc:"directory of the admin key, the key ring, the journal and the default store"`
 	Store     string                     `yaml:"store" kind:"store" restart:"true" doc:"where tenants, records and prices are kept: sqlite:PATH, by default penstock.db in the data directory, or postgres://USER@HOST/DATABASE for several replicas, with the password in PGPASSWORD or PGPASSFILE"`
 	Keyring   string                     `yaml:"keyring" kind:"keyring" restart:"true" doc:"where the key ring is kept: file:PATH; by default keyring.json in the data directory"`
+	Wrap      string                     `yaml:"keyring_wrap" kind:"wrapper" restart:"true" doc:"what the key ring's file is encrypted by: file:PATH, a file with a key of 32 bytes, or exec:COMMAND, which asks a key service; without it the file has its secrets in clear"`
 	Timeouts  provider.Timeouts          `yaml:"timeouts" default:"{connect: 3s, first_token: 120s, gap: 30s, total: 10m}" doc:"the four timers of a try; a provider may have its own"`
 	Egress    Egress                     `yaml:"egress" doc:"how providers are reached"`
 	Providers map[string]provider.Config `yaml:"providers" doc:"the upstream APIs, by a name of your choice"`

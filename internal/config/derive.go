@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/gateway"
+	"github.com/penstock/penstock/internal/seal"
 )
 
 // Gateway gives the limits to their owner.
@@ -25,6 +26,15 @@ func (f *File) StorePath() string {
 
 // KeyringPath is the file of the key ring.
 func (f *File) KeyringPath() string { return strings.TrimPrefix(f.Keyring, "file:") }
+
+// KeyringWrapper is what the key ring is wrapped by, nil if by nothing.
+func (f *File) KeyringWrapper() seal.Wrapper {
+	w, err := seal.NewWrapper(f.Wrap)
+	if err != nil { // "" is, and Load has let nothing else through
+		return nil
+	}
+	return w
+}
 
 // DangerousSwitches lists the settings in force that give up a safety, by their paths.
 func (f *File) DangerousSwitches() (on []string) {

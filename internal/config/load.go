@@ -159,6 +159,9 @@ func (d *decoder) settle(f *File) {
 	case strings.HasPrefix(f.Keyring, "file:"):
 		f.Keyring = "file:" + f.resolve("keyring", strings.TrimPrefix(f.Keyring, "file:"), base)
 	}
+	if path, ok := strings.CutPrefix(f.Wrap, "file:"); ok {
+		f.Wrap = "file:" + f.resolve("keyring_wrap", strings.TrimSpace(path), base)
+	}
 	switch {
 	case f.Audit.Key == "":
 		f.Audit.Key = "file:" + filepath.Join(f.Data, "audit.key")

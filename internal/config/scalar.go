@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/store"
 
 	"github.com/penstock/penstock/internal/alert"
@@ -24,7 +25,7 @@ type check func(text, owner string) (problem, hint string)
 // kinds are what a text can have to be, by the kind tag.
 var kinds = map[string]check{
 	"address": checkAddress, "path": checkPath, "url": checkURL, "proxy": checkProxy, "reference": checkReference,
-	"store": checkStore, "keyring": checkKeyring, "webhook": checkWebhook, "anchor": checkPath, "keyfile": checkKeyFile,
+	"store": checkStore, "keyring": checkKeyring, "wrapper": checkWrapper, "webhook": checkWebhook, "anchor": checkPath, "keyfile": checkKeyFile,
 	"decimal": func(string, string) (problem, hint string) { return "", "" }, // whoever takes it reads it as an amount
 	"share":   checkShare,
 }
@@ -296,6 +297,13 @@ func checkKeyring(text, _ string) (problem, hint string) {
 	scheme, path, found := strings.Cut(text, ":")
 	if !found || scheme != "file" || path == "" {
 		return quote(text) + " is not a place for the key ring", "write file:PATH"
+	}
+	return "", ""
+}
+
+func checkWrapper(text, _ string) (problem, hint string) {
+	if _, err := seal.NewWrapper(text); err != nil {
+		return err.Error(), "write file:PATH or exec:/PATH/OF/COMMAND"
 	}
 	return "", ""
 }

@@ -14,6 +14,7 @@ var patterns = map[string]string{
 	"reference": `^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$`,
 	"store":     `^(sqlite:.+|postgres(ql)?://.+)$`,
 	"keyring":   `^file:.+$`,
+	"wrapper":   `^(file|exec):.+$`,
 	"keyfile":   `^file:.+$`,
 	"anchor":    `^(file|exec):.+$`,
 	"share":     `^[0-9]+(\.[0-9]+)?%?$`,

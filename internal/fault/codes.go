@@ -27,6 +27,8 @@ const (
 	RecordsBehind    Code = "records_behind"
 	StoreFailed      Code = "store_unavailable"
 	NotReady         Code = "not_ready"
+	KeyRingBehind    Code = "keyring_behind"
+	KeyRingFailed    Code = "keyring_failed"
 	ShuttingDown     Code = "shutting_down"
 	Overloaded       Code = "overloaded"
 	Stopped          Code = "stopped"
@@ -73,6 +75,8 @@ var registry = map[Code]Entry{
 	StoreDown:        {Kind: Unavailable, Meaning: "The record of the call could not be written, so the call was not made.", Hint: "Nothing was sent to a provider; retry."},
 	StoreFailed:      {Kind: Unavailable, Meaning: "The store could not be read, or not be written; nothing was changed.", Hint: "Traffic is not affected; look at the disk and retry."},
 	RecordsBehind:    {Kind: Unavailable, Meaning: "Records cannot be read at the moment: they wait in the journal for the store.", Hint: "Traffic is not affected; retry."},
+	KeyRingBehind:    {Kind: Unavailable, Meaning: "What was asked for is sealed with a data key that this Penstock's copy of the key ring does not have yet.", Hint: "An operator has to hand the key ring's newest file out to all replicas; nothing is lost."},
+	KeyRingFailed:    {Kind: Unavailable, Meaning: "The key ring's file could not be read or written; nothing was changed.", Hint: "See: penstock keyring status; traffic is not affected."},
 	NotReady:         {Kind: Unavailable, Meaning: "This Penstock cannot take traffic at the moment.", Hint: "It becomes ready by itself; retry."},
 	ShuttingDown:     {Kind: Unavailable, Meaning: "This Penstock is stopping.", Hint: "Retry; another one, or the next, will answer."},
 	Overloaded:       {Kind: Unavailable, Meaning: "As much as this Penstock may hold is in flight.", Hint: "Retry after the time given."},

@@ -113,6 +113,9 @@ func (r *Ring) other() error {
 // An OtherRingError says that the file holds another ring than the process began with.
 type OtherRingError struct{ fault.Problem }
 
+// Unwrap gives the [fault.Problem].
+func (e *OtherRingError) Unwrap() error { return e.Problem }
+
 // gone puts words to a file that is not there any more.
 func gone(path string, err error) error {
 	if problem := new(fault.Problem); errors.As(err, problem) {
@@ -147,6 +150,14 @@ type Rewrapping struct {
 	From Wrapper // what unwraps the file as it is; nil if it is in clear
 	To   Wrapper // what wraps it then; nil puts all in clear
 	Add  bool    // what wraps it now goes on to: for a change without a moment in which a start fails
+}
+
+// String names what shall wrap the ring, "" if nothing.
+func (r Rewrapping) String() string {
+	if r.To == nil {
+		return ""
+	}
+	return r.To.String()
 }
 
 // Rewrap changes what wraps the ring at path. Data keys and pepper stay, so nothing in the store has to be sealed anew;

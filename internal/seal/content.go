@@ -64,17 +64,19 @@ func (l *lock) wrap(ctx context.Context, ring string, w Wrapper) error {
 	return nil
 }
 
-// opens reports whether the key of a file is this one, by one of its wraps.
-func (l *lock) opens(wraps []wrapFile) bool {
-	return l != nil && slices.ContainsFunc(wraps, func(f wrapFile) bool {
-		return slices.ContainsFunc(l.wraps, func(mine wrapFile) bool { return mine.Key == f.Key })
-	})
+// opens reports whether the key of a wrapped file is this one.
+func (l *lock) opens(f *ringFile) bool {
+	if l == nil {
+		return false
+	}
+	_, wrong := l.read("", f.SealedPepper, bindPepper(f.ID))
+	return wrong == ""
 }
 
 // unlock gets the key of a wrapped file: that which is known, if it is still the same, else from the wrapper. The wraps that
 // name the wrapper come first; but another replica may name the same one otherwise.
 func unlock(ctx context.Context, f *ringFile, known *lock, w Wrapper) (*lock, error) {
-	if known.opens(f.Wraps) {
+	if known.opens(f) {
 		return &lock{secret: known.secret, wraps: f.Wraps}, nil
 	}
 	if w == nil {

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/penstock/penstock/internal/fault"
 )
 
 // A sealed value is: the version (1 byte), the data key's id (8 bytes), a salt (16 bytes), then the nonce (12 bytes), the
@@ -49,6 +51,18 @@ type MissingKeyError struct{ KeyID string }
 // Error implements error.
 func (e *MissingKeyError) Error() string {
 	return fmt.Sprintf("the key ring does not have the data key %s", e.KeyID)
+}
+
+// Fault is what a caller is told who asked for a value that does not open for want of a data key: it is there, and opens as
+// soon as the ring's newest file is. nil for all other errors.
+func Fault(err error) *fault.Error {
+	if missing, ok := errors.AsType[*MissingKeyError](err); ok {
+		return fault.Wrap(fault.KeyRingBehind, err, "It is sealed with data key %s, which this Penstock's key ring does not have.", missing.KeyID)
+	}
+	if errors.Is(err, ErrNoDataKey) {
+		return fault.Wrap(fault.KeyRingFailed, err, "Nothing can be sealed: the key ring has no data key.")
+	}
+	return nil
 }
 
 // A head is how a sealed value begins. Whoever changes it changes the key that the rest is opened with.

@@ -111,7 +111,7 @@ func (r *Ring) take(ctx context.Context, ask bool) error {
 	if err != nil {
 		return err
 	}
-	if f.ID == r.id && len(f.Wraps) > 0 && !r.keys.Load().lock.opens(f.Wraps) {
+	if f.ID == r.id && len(f.Wraps) > 0 && !r.keys.Load().lock.opens(f) {
 		if !ask || sum == r.sealedSum && time.Since(r.sealedAt) < probeFailing {
 			return errAskLater
 		}

@@ -49,8 +49,8 @@ func (w *execWrapper) run(ctx context.Context, verb, ring string, in []byte) ([]
 	c.WaitDelay = time.Second // for children of it that keep its output open
 	killAll(c)
 	err := c.Run()
-	given := strings.Join(strings.Fields(out.String()), "")
-	words := clip(said.String(), asked, given)
+	given := strings.Join(strings.Fields(out.kept.String()), "")
+	words := clip(said.kept.String(), asked, given)
 	switch {
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, fmt.Errorf("it did not end within %v%s", w.within, words)
@@ -68,17 +68,17 @@ func (w *execWrapper) run(ctx context.Context, verb, ring string, in []byte) ([]
 
 // A limited keeps the first bytes of what is written to it, and lets the rest go.
 type limited struct {
-	bytes.Buffer
+	kept bytes.Buffer // not embedded: it would be read into past the limit
 	most int
 	over bool
 }
 
 func (l *limited) Write(b []byte) (int, error) {
 	n := len(b)
-	if room := l.most - l.Len(); n > room {
+	if room := l.most - l.kept.Len(); n > room {
 		b, l.over = b[:room], true
 	}
-	_, _ = l.Buffer.Write(b) // it takes everything
+	_, _ = l.kept.Write(b) // it takes everything
 	return n, nil
 }
 

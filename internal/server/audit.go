@@ -38,11 +38,21 @@ type started struct {
 	File     string   `json:"file,omitzero"`
 	SHA256   string   `json:"sha256,omitzero"` // of the file
 	Switches []string `json:"dangerous_switches,omitempty"`
+	Ring     string   `json:"keyring"`
+	DataKey  string   `json:"data_key,omitzero"` // that seals
+	Wraps    []string `json:"keyring_wraps,omitempty"`
 }
 
 // recordStart makes the start an act of the process.
 func (s *Server) recordStart(ctx context.Context, cfg *config.File) error {
 	after := started{Version: s.o.Version, Switches: cfg.DangerousSwitches()}
+	ring := s.ring.Status()
+	after.Ring, after.Wraps = ring.ID, ring.Wraps
+	for _, k := range ring.Keys {
+		if k.Current {
+			after.DataKey = k.ID
+		}
+	}
 	if cfg.Path() != "" {
 		sum := sha256.Sum256(cfg.Source())
 		after.File, after.SHA256 = filepath.Base(cfg.Path()), hex.EncodeToString(sum[:])

@@ -50,6 +50,7 @@ func (l *lookout) look(rt *runtime, now time.Time) {
 	l.lookAtRecords(rt.cfg)
 	l.lookAtAudit()
 	l.lookAtStops()
+	l.lookAtRing()
 	l.lookAtProviders(rt)
 	l.lookAtProcess(now)
 	l.lookAtTelemetry()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/config"
 	"github.com/penstock/penstock/internal/store"
 )
@@ -21,10 +20,11 @@ func (s *Server) meet(ctx context.Context, cfg *config.File, record func() error
 	if err := s.store.Connect(ctx); err != nil {
 		return err
 	}
-	if err := auth.CheckRing(ctx, s.store, s.ring, cfg.KeyringPath()); err != nil {
+	if err := s.checkRing(ctx, cfg); err != nil {
 		return err
 	}
 	s.ensureDataKey(ctx)
+	s.ringAtStart = s.ring.Status()
 	if err := s.ensureAdminKey(ctx, s.ring, cfg.AdminKeyPath()); err != nil {
 		return err
 	}

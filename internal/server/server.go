@@ -60,6 +60,7 @@ type Server struct {
 	started time.Time
 
 	ring     *seal.Ring
+	ringMade bool // at this start
 	store    *store.Store
 	journal  *journal.Journal
 	keys     *auth.Keys
@@ -81,7 +82,8 @@ type Server struct {
 	doors       struct{ data, admin *door }
 	data, admin net.Listener
 	present     string // the data directory that says where, "" before
-	waiting     bool   // the store did not answer at the start; Run waits for it
+	ringAtStart seal.Status
+	waiting     bool // the store did not answer at the start; Run waits for it
 	stopping    atomic.Bool
 	taken       chan struct{} // a configuration has come into force, and the store was not told yet
 
@@ -110,16 +112,15 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	ring, err := s.openRing(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	s.ring = ring
+	var err error
 	if s.store, err = store.New(cfg.Store, store.Options{Log: s.o.Log}); err != nil {
 		return err
 	}
-	s.keys = auth.NewKeys(s.store, ring, s.o.Log, auth.KeysOptions{MaxStale: cfg.Auth.MaxStale})
-	s.tenants = &auth.Service{Store: s.store, Ring: ring, Keys: s.keys}
+	if err := s.openRing(ctx, cfg); err != nil {
+		return err
+	}
+	s.keys = auth.NewKeys(s.store, s.ring, s.o.Log, auth.KeysOptions{MaxStale: cfg.Auth.MaxStale})
+	s.tenants = &auth.Service{Store: s.store, Ring: s.ring, Keys: s.keys}
 	s.catalog = catalog.New(catalog.Default(), s.store, s.o.Log)
 	if s.stops, err = stop.New(stop.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, MaxStale: cfg.Auth.MaxStale}); err != nil {
 		return err
@@ -378,7 +379,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // employ starts the workers that need the store.
 func (s *Server) employ(running context.Context, workers *errgroup.Group, cfg *config.File) {
-	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.ring.Run, s.catalog.Run, s.keeper.Run, s.appear}
+	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.ring.Run, s.watchRing, s.catalog.Run, s.keeper.Run, s.appear}
 	if s.writer != nil {
 		all = append(all, s.writer.Run, s.rollup.Run)
 	}
@@ -420,6 +421,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Records:  s.store, Audit: s.store, Keeper: s.keeper,
 			Stops: s.stops,
 			Sync:  s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
+			Ring:     s.ring,
 			Replicas: s.replicas,
 			Alerts:   s.alerts,
 			Metrics:  promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
