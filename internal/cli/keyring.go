@@ -272,10 +272,15 @@ func (a *app) rewrap(ctx context.Context, f *adminFlags, cfg *config.File, how s
 	} else {
 		fmt.Fprintln(a.err, "Replace your backup of the file: an older copy opens only by what wrapped it then.")
 	}
-	if len(after.Wraps) > 0 && !slices.Contains(after.Wraps, cfg.Wrap) {
-		fmt.Fprintf(a.err, "Set keyring_wrap: %q before the next start: the configuration names %s.\n", after.Wraps[len(after.Wraps)-1], orNothing(cfg.Wrap))
+	configured := ""
+	if w := cfg.KeyringWrapper(); w != nil {
+		configured = w.String()
 	}
-	if path, ok := strings.CutPrefix(how.String(), "file:"); ok && filepath.Dir(path) == filepath.Dir(cfg.KeyringPath()) {
+	if len(after.Wraps) > 0 && !slices.Contains(after.Wraps, configured) {
+		fmt.Fprintf(a.err, "Set keyring_wrap: %q before the next start: the configuration names %s.\n", after.Wraps[len(after.Wraps)-1], orNothing(configured))
+	}
+	ring, err := filepath.Abs(cfg.KeyringPath())
+	if path, ok := strings.CutPrefix(how.String(), "file:"); err == nil && ok && filepath.Dir(path) == filepath.Dir(ring) {
 		fmt.Fprintln(a.err, "The key lies beside the file that it opens, so whoever copies the directory has both: put it elsewhere.")
 	}
 	return nil

@@ -29,7 +29,8 @@ func NewWrapper(text string) (Wrapper, error) {
 	rest = strings.TrimSpace(rest)
 	switch {
 	case scheme == "file" && rest != "":
-		return fileWrapper(rest), nil
+		path, err := filepath.Abs(rest) // what stands in the ring's file is read from elsewhere
+		return fileWrapper(path), err
 	case scheme == "exec" && rest != "":
 		args := strings.Fields(rest)
 		if strings.ContainsRune(args[0], filepath.Separator) && !filepath.IsAbs(args[0]) {
