@@ -193,7 +193,7 @@ func bindKey(ring string, i int, k *keyFile) []byte {
 }
 
 // put gives a secret as a file has it: in clear, or encrypted.
-func (l *lock) put(secret, boundTo []byte) (clear, sealed string, err error) {
+func (l *lock) put(secret, boundTo []byte) (plain, sealed string, err error) {
 	if l == nil {
 		return base64.StdEncoding.EncodeToString(secret), "", nil
 	}
@@ -205,8 +205,8 @@ func (l *lock) put(secret, boundTo []byte) (clear, sealed string, err error) {
 }
 
 // read is the inverse of put. wrong says what is wrong, "" if nothing is.
-func (l *lock) read(clear, sealed string, boundTo []byte) (secret []byte, wrong string) {
-	b, err := base64.StdEncoding.DecodeString(clear + sealed) // parse has seen that one of them is there
+func (l *lock) read(plain, sealed string, boundTo []byte) (secret []byte, wrong string) {
+	b, err := base64.StdEncoding.DecodeString(plain + sealed) // parse has seen that one of them is there
 	if err != nil {
 		return nil, "is not base64"
 	}

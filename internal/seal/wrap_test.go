@@ -475,11 +475,8 @@ func TestAnyHistoryKeepsEveryValue(t *testing.T) {
 	t.Parallel()
 	first, second := kek(t), kek(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			rt.Fatal(err)
-		}
-		path := filepath.Join(dir, "keyring.json")
+		var err error
+		path := filepath.Join(t.TempDir(), "keyring.json")
 		both := &either{a: first, b: second}
 		var replicas [2]*Ring
 		for i := range replicas {
