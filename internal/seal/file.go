@@ -115,6 +115,9 @@ func encode(f *ringFile) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the key ring: %w", err)
 	}
+	if len(text) >= maxPrivate { // it could not be read again
+		return nil, fmt.Errorf("the key ring would have %d bytes, limit %d: the wraps are too long", len(text), maxPrivate)
+	}
 	return append(text, '\n'), nil
 }
 
