@@ -24,7 +24,7 @@ func (s *Server) meet(ctx context.Context, cfg *config.File, record func() error
 		return err
 	}
 	s.ensureDataKey(ctx)
-	s.ringAtStart = s.ring.Status()
+	s.ringSeen.atStart = s.ring.Status()
 	if err := s.ensureAdminKey(ctx, s.ring, cfg.AdminKeyPath()); err != nil {
 		return err
 	}

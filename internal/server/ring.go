@@ -22,6 +22,12 @@ import (
 // ErrNoRing is that a store is there whose key ring is not: a new ring could check none of its keys.
 var ErrNoRing = errors.New("the key ring is missing")
 
+// ringSeen is what the start has seen of the key ring.
+type ringSeen struct {
+	made    bool // there was none
+	atStart seal.Status
+}
+
 // A RingError is a key ring with which nothing can be started.
 type RingError struct{ Err error }
 
@@ -39,7 +45,7 @@ func (s *Server) openRing(ctx context.Context, cfg *config.File) (err error) {
 			return err
 		}
 	}
-	s.ring, s.ringMade, err = seal.Load(ctx, cfg.KeyringPath(), seal.Options{Wrapper: cfg.KeyringWrapper(), Log: s.o.Log, Metrics: s.metrics})
+	s.ring, s.ringSeen.made, err = seal.Load(ctx, cfg.KeyringPath(), seal.Options{Wrapper: cfg.KeyringWrapper(), Log: s.o.Log, Metrics: s.metrics})
 	if err != nil {
 		return &RingError{err}
 	}
@@ -84,7 +90,7 @@ func (s *Server) checkRing(ctx context.Context, cfg *config.File) error {
 		return err
 	}
 	kept, again := s.store.RingID(ctx, "")
-	if !s.ringMade || again != nil {
+	if !s.ringSeen.made || again != nil {
 		return &RingError{err}
 	}
 	if st, err := seal.ReadStatus(cfg.KeyringPath()); err == nil && st.ID == s.ring.ID() {
@@ -108,7 +114,7 @@ func (s *Server) ensureDataKey(ctx context.Context) {
 func (s *Server) watchRing(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	seen, told := s.ringAtStart, false
+	seen, told := s.ringSeen.atStart, false
 	for {
 		select {
 		case <-tick.C:

@@ -60,7 +60,7 @@ type Server struct {
 	started time.Time
 
 	ring     *seal.Ring
-	ringMade bool // at this start
+	ringSeen ringSeen
 	store    *store.Store
 	journal  *journal.Journal
 	keys     *auth.Keys
@@ -82,8 +82,7 @@ type Server struct {
 	doors       struct{ data, admin *door }
 	data, admin net.Listener
 	present     string // the data directory that says where, "" before
-	ringAtStart seal.Status
-	waiting     bool // the store did not answer at the start; Run waits for it
+	waiting     bool   // the store did not answer at the start; Run waits for it
 	stopping    atomic.Bool
 	taken       chan struct{} // a configuration has come into force, and the store was not told yet
 
@@ -421,10 +420,9 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Records:  s.store, Audit: s.store, Keeper: s.keeper,
 			Stops: s.stops,
 			Sync:  s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
-			Ring:     s.ring,
 			Replicas: s.replicas,
-			Alerts:   s.alerts,
-			Metrics:  promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
+			Alerts:   s.alerts, Ring: s.ring,
+			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
 		}), s.console)),
 		ConnContext:       mark,
 		ConnState:         watch,
