@@ -29,6 +29,7 @@ const (
 	ReloadFailed      Kind = "reload_failed"
 	DescriptorsLow    Kind = "descriptors_low"
 	ClockJumped       Kind = "clock_jumped"
+	ClockApart        Kind = "clock_apart"
 	Stopped           Kind = "stopped"
 	TelemetryFailing  Kind = "telemetry_failing"
 )
@@ -205,6 +206,12 @@ var table = []Meaning{
 		Means: "The machine's clock was set by more than two seconds. Durations are not affected; times in records are, and the ends of days and months.",
 		Do:    "Look at the time service of the machine. It is resolved by itself after ten minutes without another jump.",
 		Calm:  time.Minute, Lasts: 10 * time.Minute,
+	},
+	{
+		Kind: ClockApart, Severity: Warning,
+		Means: "This machine's clock and the database's differ by more than a second: records of several replicas are not in their order, and keys and stops end early or late.",
+		Do:    "Start a time service on both machines (chrony, systemd-timesyncd). `penstock doctor` says by how much they differ, `penstock_clock_offset_seconds` for each replica.",
+		For:   30 * time.Second, Calm: time.Minute, Lasts: 5 * time.Minute,
 	},
 	{
 		Kind: Stopped, Severity: Info, Object: "what is stopped",

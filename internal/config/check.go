@@ -57,7 +57,7 @@ func (d *decoder) checkTLS(path string, t TLS) {
 }
 
 func (d *decoder) checkAddresses(f *File) {
-	if isPublic(f.Admin.Listen) && !f.Admin.TLS.On() && !f.Admin.AllowPlaintext {
+	if IsPublic(f.Admin.Listen) && !f.Admin.TLS.On() && !f.Admin.AllowPlaintext {
 		d.reportSet(f, "admin.listen", quote(f.Admin.Listen)+" can be reached from other machines, without TLS",
 			"set admin.tls, or listen on 127.0.0.1, or write admin.allow_plaintext: true")
 	}
@@ -84,8 +84,8 @@ func (d *decoder) reportSet(f *File, path, text, hint string) {
 	d.add(0, 0, origin, text, hint)
 }
 
-// isPublic reports whether other machines can reach an address. A name other than localhost may be any machine's.
-func isPublic(address string) bool {
+// IsPublic reports whether other machines can reach an address. A name other than localhost may be any machine's.
+func IsPublic(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil || host == "localhost" {
 		return false // what is no address is reported as that

@@ -28,6 +28,7 @@ var layers = []layer{
 	{"5 edges", []string{"gateway", "admin", "console", "store", "sim", "telemetry"}},
 	{"6 assembly: config", []string{"config"}},
 	{"6 assembly: server", []string{"server"}},
+	{"6 assembly: doctor", []string{"doctor"}},
 	{"6 assembly: cli", []string{"cli"}},
 }
 

@@ -2,5 +2,5 @@
 
 package server
 
-// diskFree is not known here.
-func diskFree(string) (free int64, known bool) { return 0, false }
+// DiskFree is not known here.
+func DiskFree(string) (free int64, known bool) { return 0, false }

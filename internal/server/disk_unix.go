@@ -4,8 +4,8 @@ package server
 
 import "golang.org/x/sys/unix"
 
-// diskFree is how many bytes an ordinary user may still write to the disk of a directory.
-func diskFree(dir string) (free int64, known bool) {
+// DiskFree is how many bytes an ordinary user may still write to the disk of a directory.
+func DiskFree(dir string) (free int64, known bool) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, false

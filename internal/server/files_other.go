@@ -2,5 +2,5 @@
 
 package server
 
-// fileLimit is how many file descriptors the process may have, 0 if nobody says.
-func fileLimit() uint64 { return 0 }
+// FileLimit is how many file descriptors the process may have, 0 if nobody says.
+func FileLimit() uint64 { return 0 }

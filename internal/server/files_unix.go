@@ -4,9 +4,9 @@ package server
 
 import "golang.org/x/sys/unix"
 
-// fileLimit is how many file descriptors the process may have, 0 if nobody says. The runtime has raised the limit to the
+// FileLimit is how many file descriptors the process may have, 0 if nobody says. The runtime has raised the limit to the
 // hard one by now.
-func fileLimit() uint64 {
+func FileLimit() uint64 {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		return 0

@@ -34,6 +34,11 @@ func (s *Server) lookOut(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			l.look(s.inForce(), now)
+			if now.Sub(l.compared) >= compareEvery {
+				l.compared = now
+				offset, within, err := s.store.ClockOffset(ctx)
+				l.lookAtOffset(offset, within, err)
+			}
 		}
 	}
 }
@@ -41,12 +46,30 @@ func (s *Server) lookOut(ctx context.Context) error {
 // A lookout remembers what it saw last.
 type lookout struct {
 	*Server
-	clock   time.Time
-	dropped int64
+	clock    time.Time
+	compared time.Time // when the clock was last held against the database's
+	dropped  int64
+}
+
+// compareEvery is how often clocks are compared.
+const compareEvery = 30 * time.Second
+
+// apart is how far clocks may differ.
+const apart = time.Second
+
+// lookAtOffset is told how far the database's clock is ahead, and how wrong that may be.
+func (l *lookout) lookAtOffset(offset, within time.Duration, err error) {
+	if err != nil {
+		return // that the store does not answer is said elsewhere
+	}
+	l.offset.Set(offset.Seconds())
+	l.alerts.Set(alert.ClockApart, "", offset.Abs() > apart+within,
+		fmt.Sprintf("This machine's clock and the database's differ by %s.", figure.Duration(offset.Abs().Round(time.Millisecond))))
 }
 
 func (l *lookout) look(rt *runtime, now time.Time) {
 	l.lookAtStore(rt.cfg)
+	l.lookAtDisk(rt.cfg)
 	l.lookAtRecords(rt.cfg)
 	l.lookAtAudit()
 	l.lookAtStops()
@@ -70,7 +93,10 @@ func (l *lookout) lookAtStore(cfg *config.File) {
 	default:
 		l.alerts.Clear(alert.StoreDown, "")
 	}
-	if free, known := diskFree(cfg.Data); known {
+}
+
+func (l *lookout) lookAtDisk(cfg *config.File) {
+	if free, known := DiskFree(cfg.Data); known {
 		l.alerts.Set(alert.DiskLow, cfg.Data, free < cfg.Alerts.DiskFree,
 			fmt.Sprintf("The disk of the data directory has %d MB free, less than %d MB.", free/1e6, cfg.Alerts.DiskFree/1e6))
 	}
@@ -155,16 +181,19 @@ func (l *lookout) lookAtProcess(now time.Time) {
 	s := l.status()
 	l.alerts.Set(alert.ReloadFailed, "", s.ConfigError != "", "The configuration file has changed and could not be taken over.")
 
-	door := l.doors.data
-	open, dropped := door.open.Load(), door.dropped.Load()
-	full := open*10 >= door.most*9 || dropped > l.dropped
-	l.alerts.Set(alert.DescriptorsLow, "", full, fmt.Sprintf("%d of %d connections are open; %d were closed for want of descriptors.", open, door.most, dropped))
-	l.dropped = dropped
+	l.lookAtDoor(l.doors.data)
 
 	if by := jump(l.clock, now); by != 0 {
 		l.alerts.Report(alert.ClockJumped, "", fmt.Sprintf("The clock was set by %s.", by))
 	}
 	l.clock = now
+}
+
+func (l *lookout) lookAtDoor(door *door) {
+	open, dropped := door.open.Load(), door.dropped.Load()
+	full := open*10 >= door.most*9 || dropped > l.dropped
+	l.alerts.Set(alert.DescriptorsLow, "", full, fmt.Sprintf("%d of %d connections are open; %d were closed for want of descriptors.", open, door.most, dropped))
+	l.dropped = dropped
 }
 
 // smallJump is by how much a clock may be set without anybody being told.
@@ -182,7 +211,7 @@ func jump(last, now time.Time) time.Duration {
 const day = 24 * time.Hour
 
 func (l *lookout) lookAtCertificate(name string, section config.TLS, resolve config.Resolver, now time.Time) {
-	end, err := certificateEnd(section, resolve)
+	end, err := CertificateEnd(section, resolve)
 	if err != nil {
 		return // the last good one stays in use, and the log says so
 	}
@@ -193,8 +222,8 @@ func (l *lookout) lookAtCertificate(name string, section config.TLS, resolve con
 	l.alerts.Set(alert.CertificateEnds, name+" (30 days)", left < 30*day && left >= 7*day, text)
 }
 
-// certificateEnd is when the certificate of a listener ends: the first in its file, which is the listener's own.
-func certificateEnd(section config.TLS, resolve config.Resolver) (time.Time, error) {
+// CertificateEnd is when the certificate of a listener ends: the first in its file, which is the listener's own.
+func CertificateEnd(section config.TLS, resolve config.Resolver) (time.Time, error) {
 	text, err := resolve.Resolve(section.Cert)
 	if err != nil {
 		return time.Time{}, err
@@ -208,6 +237,16 @@ func certificateEnd(section config.TLS, resolve config.Resolver) (time.Time, err
 		return time.Time{}, err
 	}
 	return cert.NotAfter, nil
+}
+
+// WayOut is how a provider of a configuration is reached by what is no call of a model: through the same proxy, checked
+// against the same authorities.
+func WayOut(cfg *config.File) (http.RoundTripper, error) {
+	out, err := egressOf(cfg.Egress, cfg.Resolver())
+	if err != nil {
+		return nil, err
+	}
+	return roundTripper(out, cfg.Resolver(), true), nil
 }
 
 // roundTripper is the way out for what is no call of a model: through the proxy, checked against the same authorities.

@@ -78,6 +78,7 @@ type Server struct {
 	alerts      *alert.Board
 	telemetry   *telemetry.Exporter
 	tally       *tally
+	offset      prometheus.Gauge // of the database's clock, in seconds
 	budget      budget
 	doors       struct{ data, admin *door }
 	data, admin net.Listener
@@ -99,7 +100,10 @@ func New(ctx context.Context, cfg *config.File, o Options) (*Server, error) {
 	s.telemetry = telemetry.New(telemetry.Options{
 		Log: o.Log, Metrics: s.metrics, Gather: s.metrics, Version: o.Version, Instance: instance(cfg),
 	})
-	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.offset = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "penstock_clock_offset_seconds", Help: "How far the database's clock is ahead of this machine's; 0 for a store that is a file.",
+	})
+	s.metrics.MustRegister(s.offset, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -164,7 +168,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 
 // makeDoors divides the file descriptors.
 func (s *Server) makeDoors() {
-	s.budget = divide(fileLimit())
+	s.budget = divide(FileLimit())
 	s.doors.data = &door{most: int64(s.budget.data), surplus: int64(s.budget.surplus)}
 	s.doors.admin = &door{most: int64(s.budget.control)}
 	s.doors.data.meter(s.metrics)
