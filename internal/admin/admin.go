@@ -45,7 +45,9 @@ type Options struct {
 	Sync func(context.Context) error
 	// Routes tells what answers for which model at the moment.
 	Routes func() []Route
-	Status func() Status
+	// Configured tells whether there is a provider of a name at the moment.
+	Configured func(provider string) bool
+	Status     func() Status
 	// Replicas lists the Penstocks on the same store.
 	Replicas func(context.Context) ([]Replica, error)
 	Alerts   *alert.Board

@@ -30,7 +30,7 @@ func (a *API) listPrices(_ context.Context, c *call) (list[Price], error) {
 		}
 	}
 	for _, o := range a.o.Catalog.Overrides() {
-		prices[o.Target.String()] = setPrice(o)
+		prices[o.Target.String()] = a.setPrice(o)
 	}
 	out := list[Price]{Data: []Price{}}
 	for _, p := range prices {
@@ -43,9 +43,9 @@ func (a *API) listPrices(_ context.Context, c *call) (list[Price], error) {
 }
 
 // setPrice shows a price that an operator set.
-func setPrice(o catalog.Override) Price {
+func (a *API) setPrice(o catalog.Override) Price {
 	p := PriceOf(o.Target, o.Price)
-	p.Source, p.Set = o.Source, instant(o.Set)
+	p.Source, p.Set, p.Unused = o.Source, instant(o.Set), !a.o.Configured(o.Target.Provider)
 	return p
 }
 
@@ -59,7 +59,7 @@ func (a *API) setPrices(ctx context.Context, _ *call, in PricesInput) (list[Pric
 	}
 	out := list[Price]{Data: []Price{}}
 	for _, o := range overrides {
-		out.Data = append(out.Data, setPrice(o))
+		out.Data = append(out.Data, a.setPrice(o))
 	}
 	return out, nil
 }

@@ -139,3 +139,19 @@ providers:
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }
+
+// A price for a provider that is not configured is taken, since the file may follow, and says that it is for nothing yet.
+func TestPricesOfUnknownProviders(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	for target, want := range map[string]bool{"sim-a/m": false, "typo/m": true} {
+		var out pageOf[admin.Price]
+		in := admin.PriceInput{Target: target, Input: "1", Output: "2"}
+		if status := w.Admin(http.MethodPut, "/prices", admin.PricesInput{Data: []admin.PriceInput{in}}, &out); status != http.StatusOK || out.Data[0].Unused != want {
+			t.Errorf("%s: %d %+v", target, status, out)
+		}
+		if got := find(w, target); got.Unused != want {
+			t.Errorf("%s is listed as %+v", target, got)
+		}
+	}
+}

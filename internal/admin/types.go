@@ -135,6 +135,7 @@ type Price struct {
 	Source      string     `json:"source,omitzero"`   // where the price is from
 	Set         *time.Time `json:"set,omitzero"`      // when an operator set it; left out if none did
 	Unpriced    bool       `json:"unpriced,omitzero"` // there is no price, which is not zero
+	Unused      bool       `json:"unused,omitzero"`   // no provider of this name is configured, so the price is for nothing yet
 }
 
 // PriceOf writes a price as the API has it.

@@ -180,15 +180,21 @@ func (a *app) keySet(f *adminFlags) *cobra.Command {
 }
 
 func (a *app) keyRevoke(f *adminFlags) *cobra.Command {
-	return &cobra.Command{
-		Use:     "revoke ID",
-		Short:   "Stop a key; it is refused everywhere within 5 s",
+	yes := false
+	c := &cobra.Command{
+		Use:   "revoke ID",
+		Short: "Stop a key; it is refused everywhere within 5 s",
+		Long: `Stop a key for good; it is refused everywhere within 5 s. On a terminal it asks first, unless --yes; a
+script is never asked.`,
 		Example: "  penstock key revoke key_01K97K2QJ8W6T2Z3N5V4M1R0XY",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client(cmd.Context(), f)
 			if err != nil {
 				return err
+			}
+			if !yes && !a.confirm("Revoke "+args[0]+" for good? Calls with it fail from now on.") {
+				return fail(exitFailure, "answer y, or give --yes", "Nothing was changed")
 			}
 			var out admin.Key
 			if err := client.call(cmd.Context(), http.MethodPost, "/keys/"+url.PathEscape(args[0])+"/revoke", nil, struct{}{}, &out); err != nil {
@@ -201,6 +207,8 @@ func (a *app) keyRevoke(f *adminFlags) *cobra.Command {
 			return err
 		},
 	}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return c
 }
 
 func (a *app) keyRotate(f *adminFlags) *cobra.Command {

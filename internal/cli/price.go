@@ -57,6 +57,15 @@ func (a *app) putPrices(cmd *cobra.Command, f *adminFlags, client *adminClient, 
 	if err := client.call(cmd.Context(), http.MethodPut, "/prices", nil, admin.PricesInput{Data: prices}, &out); err != nil {
 		return err
 	}
+	unused := []string{}
+	for _, p := range out.Data {
+		if name, _, _ := strings.Cut(p.Target, "/"); p.Unused && !slices.Contains(unused, name) {
+			unused = append(unused, name)
+		}
+	}
+	if len(unused) > 0 {
+		fmt.Fprintf(a.err, "No provider is configured with the name %s: these prices are for nothing until there is one.\n", clean(strings.Join(unused, ", ")))
+	}
 	if f.json {
 		return a.printJSON(out)
 	}

@@ -48,6 +48,7 @@ type app struct {
 	err     io.Writer // words
 	tty     bool      // out is a terminal
 	ttyErr  bool      // err is a terminal
+	ttyIn   bool      // in is a terminal
 	version string
 	commit  string // that the program was built from, "" if the build did not say
 	env     func(string) (string, bool)
@@ -59,7 +60,7 @@ func Main(version, commit string) int {
 	defer stop()
 	a := &app{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr, version: version, commit: commit, env: os.LookupEnv,
-		tty: isTerminal(os.Stdout), ttyErr: isTerminal(os.Stderr),
+		tty: isTerminal(os.Stdout), ttyErr: isTerminal(os.Stderr), ttyIn: isTerminal(os.Stdin),
 	}
 	return a.run(ctx, os.Args[1:])
 }
