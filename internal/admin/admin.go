@@ -54,6 +54,8 @@ type Options struct {
 	Ring     *seal.Ring
 	// Sealed counts what the store has sealed, by the id of the data key. nil where nothing is kept sealed that can be counted.
 	Sealed func(context.Context) (map[string]int64, error)
+	// Support tells of the inside of the process.
+	Support func() Support
 	// Ready says why the process cannot take traffic, nil if it can.
 	Ready func() error
 	// Metrics serves the Prometheus text format; the API registers its own on Register. OpenMetrics says whether

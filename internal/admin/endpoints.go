@@ -144,6 +144,8 @@ func Endpoints() []Endpoint {
 			"The key ring: its data keys, what wraps it, and whether its file is as it should be; nothing secret.", nil, gives((*API).keyring)},
 		{http.MethodPost, "/admin/v1/keyring/rotate", auth.RotateKeyring, http.StatusCreated,
 			"Add a data key, which seals from now or a later instant on; what older keys sealed stays readable.", nil, mayTake((*API).rotateKeyring)},
+		{http.MethodGet, "/admin/v1/support", auth.ReadSupport, http.StatusOK,
+			"The inside of the process, for a support bundle: stacks, memory, store, the last log lines; that it was read is an entry of the audit chain.", nil, gives((*API).support)},
 		{http.MethodGet, "/metrics", auth.ReadMetrics, http.StatusOK,
 			"Metrics for Prometheus; open to everybody with admin.open_metrics: true.", nil, gives((*API).metrics)},
 		{http.MethodGet, "/healthz", "", http.StatusOK,

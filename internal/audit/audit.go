@@ -35,6 +35,7 @@ const (
 	ConfigTaken     Action = "config.load"      // by the process: at its start, and when the file changed
 	Checkpointed    Action = "audit.checkpoint" // on demand; those by the clock leave no entry
 	ChainExported   Action = "audit.export"
+	SupportRead     Action = "support.read" // the inside of the process, for a support bundle
 	KeySet          Action = "key.set"
 	TenantsExported Action = "tenants.export" // projects, keys as hashes, and prices
 	// By the process where it has found in the file what nobody asked it for.
@@ -56,7 +57,7 @@ func Actions() []Action {
 		StopLifted,
 		ConfigTaken,
 		Checkpointed,
-		ChainExported,
+		ChainExported, SupportRead,
 		KeySet,
 		TenantsExported,
 		DataKeyAdded,

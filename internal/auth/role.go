@@ -39,6 +39,7 @@ const (
 	TestAlerts    Permission = "alerts.test" // send a test to the receiver of alerts
 	ReadKeyring   Permission = "keyring.read"
 	RotateKeyring Permission = "keyring.rotate" // add a data key
+	ReadSupport   Permission = "support.read"   // the inside of the process: stacks, log lines
 )
 
 var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, ReadRoutes, ReadMetrics}
@@ -49,7 +50,7 @@ var may = map[Role][]Permission{
 	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, WriteStops, TestAlerts, ReadKeyring),
 	RoleAuditor:  append(slices.Clip(reading), ReadAudit, ReadKeyring),
 	RoleMetrics:  {ReadMetrics},
-	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, ReadAudit, TestAlerts, ReadKeyring, RotateKeyring),
+	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, ReadAudit, TestAlerts, ReadKeyring, RotateKeyring, ReadSupport),
 }
 
 // Can reports whether the role has the permission. An unknown role has none.

@@ -152,6 +152,7 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 		a.statusCommand(),
 		a.alertCommand(),
 		a.doctorCommand(),
+		a.bundleCommand(),
 		a.stopCommand(),
 		a.resumeCommand(),
 		a.upgradeCommand(),

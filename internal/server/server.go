@@ -78,6 +78,7 @@ type Server struct {
 	alerts      *alert.Board
 	telemetry   *telemetry.Exporter
 	tally       *tally
+	lines       *lastLines
 	offset      prometheus.Gauge // of the database's clock, in seconds
 	budget      budget
 	doors       struct{ data, admin *door }
@@ -423,6 +424,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Declarer: s.store,
 			Records:  s.store, Audit: s.store, Keeper: s.keeper,
 			Stops:      s.stops,
+			Support:    s.support,
 			Configured: func(provider string) bool { return s.inForce().clients[provider] != nil },
 			Sync:       s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
 			Replicas: s.replicas,
