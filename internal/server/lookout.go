@@ -246,7 +246,7 @@ func WayOut(cfg *config.File) (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return roundTripper(out, cfg.Resolver(), true), nil
+	return roundTripper(out, cfg.Resolver(), false), nil
 }
 
 // roundTripper is the way out for what is no call of a model: through the proxy, checked against the same authorities.
