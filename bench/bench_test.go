@@ -44,7 +44,7 @@ func TestMedianAndRatio(t *testing.T) {
 func measured(off, on, latency float64) *results {
 	r := &results{options: options{command: "go run ./bench", rounds: 1, round: time.Second, conns: 64, rate: 500, requests: 8000}}
 	for _, w := range workloads {
-		r.cpu = append(r.cpu, turn{proxyName, w.name, 100, 10}, turn{offName, w.name, 100 * off, 10}, turn{onName, w.name, 100 * on, 10})
+		r.cpu = append(r.cpu, turn{proxyName, w.name, 100, 10}, turn{offName, w.name, 100 * off, 10}, turn{onName, w.name, 100 * on, 10}, turn{keptName, w.name, 110 * on, 10})
 	}
 	ms := func(f float64) time.Duration { return time.Duration(f * float64(time.Millisecond)) }
 	r.latency = []delay{{proxyName, ms(1), ms(2)}, {offName, ms(1), ms(2)}, {onName, ms(1), ms(2 * latency)}}
@@ -64,6 +64,15 @@ func TestMissedCeilingsAreNamed(t *testing.T) {
 		t.Errorf("over every ceiling by a little: got %d lines, want 7: %q", len(got), got)
 	}
 	r := measured(1, 1, 1)
+	for i := range r.cpu {
+		if r.cpu[i].target == keptName {
+			r.cpu[i].micros = 190 // too much for the stream only
+		}
+	}
+	if got := r.missed(); len(got) != 1 || !strings.Contains(got[0], "stream of 50 events, bodies kept: 1.90, ceiling 1.80") {
+		t.Errorf("with bodies kept: %q", got)
+	}
+	r = measured(1, 1, 1)
 	r.memory[memorySteps-1].Anon = 51 << 20
 	r.lost.rows--
 	got := strings.Join(r.missed(), "\n")

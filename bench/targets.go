@@ -69,6 +69,7 @@ const (
 	offName   = "Penstock, records off"
 	onName    = "Penstock, records on"
 	pgName    = "Penstock, records in PostgreSQL"
+	keptName  = "Penstock, bodies kept"
 )
 
 // startTargets starts mock, proxy and the Penstocks; dir takes their data, and database is the address of one in
@@ -89,11 +90,17 @@ func startTargets(ctx context.Context, o options, dir, database string) ([]*targ
 		return nil, err
 	}
 	targets := []*target{{name: proxyName, process: process, addr: front.Addr, key: "none"}}
-	for _, p := range []struct{ name, records, store string }{{offName, "off", ""}, {onName, "on", ""}, {pgName, "on", database}} {
+	for _, p := range []struct {
+		name, records, store string
+		project              []string // how the project is made
+	}{
+		{offName, "off", "", nil}, {onName, "on", "", nil}, {pgName, "on", database, nil},
+		{keptName, "on", "", []string{"--bodies", "keep", "--retention", "30d"}},
+	} {
 		if p.name == pgName && database == "" {
 			continue
 		}
-		t, err := startPenstock(ctx, o.binary, filepath.Join(dir, strconv.Itoa(len(targets))), address, p.records, p.store)
+		t, err := startPenstock(ctx, o.binary, filepath.Join(dir, strconv.Itoa(len(targets))), address, p.records, p.store, p.project)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
@@ -137,8 +144,8 @@ models:
   %s: { targets: [mock/%s] }
 `
 
-// startPenstock starts a Penstock with a project, a key and a price. Its store is a file if no other is given.
-func startPenstock(ctx context.Context, binary, dir, upstream, records, store string) (*target, error) {
+// startPenstock starts a Penstock with a project of such settings, a key and a price. Its store is a file if no other is given.
+func startPenstock(ctx context.Context, binary, dir, upstream, records, store string, project []string) (*target, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -157,7 +164,7 @@ func startPenstock(ctx context.Context, binary, dir, upstream, records, store st
 	}
 	t := &target{process: process, addr: at.Data, model: asked, admin: at.Admin}
 	for _, step := range [][]string{
-		{"project", "create", "bench", "--json", "-c", file},
+		append([]string{"project", "create", "bench", "--json", "-c", file}, project...),
 		{"price", "set", "mock/" + mock.Model, "--input", "0.25", "--output", "2", "-c", file},
 		{"key", "create", "--project", "bench", "-c", file},
 	} {

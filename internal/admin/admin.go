@@ -23,6 +23,7 @@ import (
 	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/seal"
@@ -37,6 +38,7 @@ type Options struct {
 	Catalog *catalog.Catalog
 	Records usage.Store
 	Audit   audit.Store
+	Bodies  *bodies.Reader // nil with records off
 	Keeper  *audit.Keeper
 	Stops   *stop.Board
 	// Declarer is the store: it makes what a declaration changes.

@@ -18,7 +18,7 @@ var unaudited = map[string]string{
 }
 
 // audited are the endpoints that read and all the same are acts.
-var audited = map[string]bool{"GET /admin/v1/audit/export": true, "GET /admin/v1/declaration": true, "GET /admin/v1/support": true}
+var audited = map[string]bool{"GET /admin/v1/audit/export": true, "GET /admin/v1/declaration": true, "GET /admin/v1/support": true, "GET /admin/v1/exchanges/{id}/bodies": true}
 
 // TestControl47 (security.md): no endpoint that changes something can forget the audit chain. Each makes exactly one entry
 // of whoever called it and from where, if it was done, and none if it was refused; reading makes none, where it is no act.

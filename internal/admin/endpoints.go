@@ -110,6 +110,8 @@ func Endpoints() []Endpoint {
 			"List records of exchanges, the newest first.", with(with(paging, between...), selecting...), gives((*API).listExchanges)},
 		{http.MethodGet, "/admin/v1/exchanges/{id}", auth.ReadExchanges, http.StatusOK,
 			"The record of one exchange.", nil, gives((*API).exchange)},
+		{http.MethodGet, "/admin/v1/exchanges/{id}/bodies", auth.ReadBodies, http.StatusOK,
+			"What was asked and answered in an exchange, if its project keeps bodies; that it is read is in the audit chain.", []Param{forReason}, gives((*API).readBodies)},
 		{http.MethodGet, "/admin/v1/usage", auth.ReadUsage, http.StatusOK,
 			"Sums of tokens and money; by default of this month (UTC) by model.", with(between, ofProject, grouping), gives((*API).usage)},
 		{http.MethodGet, "/admin/v1/prices", auth.ReadPrices, http.StatusOK,

@@ -182,6 +182,8 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 		return e.Path, fmt.Sprintf(`{"declaration":{"organisations":{"acme":{"projects":{%q:{}}}}}}`, w.fresh("project"))
 	case "GET /admin/v1/exchanges/{id}":
 		return "/admin/v1/exchanges/" + w.exchange(), ""
+	case "GET /admin/v1/exchanges/{id}/bodies":
+		return "/admin/v1/exchanges/" + w.keptExchange() + "/bodies?reason=a+test", ""
 	case "POST /admin/v1/stops":
 		return e.Path, fmt.Sprintf(`{"model":%q}`, strings.ReplaceAll(w.fresh("model"), " ", "-"))
 	case "POST /admin/v1/stops/{id}/lift":
@@ -198,6 +200,15 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 		w.T.Fatalf("%s %s: the test does not know what to ask for", e.Method, e.Path)
 	}
 	return e.Path, ""
+}
+
+// keptExchange is exchange of a project that keeps bodies.
+func (w *world) keptExchange() string {
+	w.T.Helper()
+	project := w.fresh("keeping")
+	w.Admin(http.MethodPost, "/projects", admin.ProjectInput{Name: project, Bodies: "keep", Retention: "1h"}, nil)
+	key := w.makeKey(admin.KeyInput{Project: project}).Key
+	return w.Post(key, "/v1/chat/completions", penstocktest.Chat("sim-a/m", "say:3 hello", false)).ID()
 }
 
 // exchange makes a call to a model and gives its id.

@@ -27,6 +27,7 @@ const (
 	RingOther         Kind = "keyring_replaced"
 	RingSealed        Kind = "keyring_wrapper_failing"
 	ReloadFailed      Kind = "reload_failed"
+	BodiesDropped     Kind = "bodies_dropped"
 	DescriptorsLow    Kind = "descriptors_low"
 	ClockJumped       Kind = "clock_jumped"
 	ClockApart        Kind = "clock_apart"
@@ -188,6 +189,13 @@ var table = []Meaning{
 		Means: "What `keyring_wrap` names would not unwrap the key ring now: its key is gone, a permission was taken away, or the key service is away. Calls go on; no Penstock can start with this ring.",
 		Do:    "Do not restart. `penstock keyring status` shows what the wrapper said. Mend it there; it is asked again every few seconds.",
 		For:   10 * time.Second, Calm: 10 * time.Second, Lasts: looked,
+	},
+	{
+		Kind: BodiesDropped, Severity: Warning,
+		Means: "Bodies of a project that keeps them could not be kept within the last minute. Calls and their records are not affected.",
+		Do: "The line `bodies` of a record (`penstock explain`) and `penstock_bodies_dropped_total` say why: memory (raise `bodies.in_flight`), " +
+			"journal (the store is away, or the disk is full), seal (the key ring has no data key). See docs/bodies.md.",
+		Calm: 5 * time.Minute, Lasts: looked,
 	},
 	{
 		Kind: ReloadFailed, Severity: Warning,

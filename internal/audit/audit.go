@@ -41,6 +41,7 @@ const (
 	// By the process where it has found in the file what nobody asked it for.
 	DataKeyAdded Action = "keyring.rotate"
 	RingWrapped  Action = "keyring.rewrap"
+	BodiesRead   Action = "bodies.read"
 )
 
 // Actions lists all actions.
@@ -62,6 +63,7 @@ func Actions() []Action {
 		TenantsExported,
 		DataKeyAdded,
 		RingWrapped,
+		BodiesRead,
 	}
 }
 

@@ -36,6 +36,7 @@ const (
 	ReadMetrics   Permission = "metrics.read"
 	ReadAudit     Permission = "audit.read"  // the chain of administrative acts; nobody may change it
 	WriteStops    Permission = "stops.write" // stop models, projects or everything, and lift that
+	ReadBodies    Permission = "bodies.read" // what was asked and answered, for a reason, which is audited
 	TestAlerts    Permission = "alerts.test" // send a test to the receiver of alerts
 	ReadKeyring   Permission = "keyring.read"
 	RotateKeyring Permission = "keyring.rotate" // add a data key
@@ -48,9 +49,9 @@ var may = map[Role][]Permission{
 	RoleCaller:   {Call},
 	RoleViewer:   reading,
 	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, WriteStops, TestAlerts, ReadKeyring),
-	RoleAuditor:  append(slices.Clip(reading), ReadAudit, ReadKeyring),
+	RoleAuditor:  append(slices.Clip(reading), ReadAudit, ReadBodies, ReadKeyring),
 	RoleMetrics:  {ReadMetrics},
-	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, ReadAudit, TestAlerts, ReadKeyring, RotateKeyring, ReadSupport),
+	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, ReadAudit, ReadBodies, TestAlerts, ReadKeyring, RotateKeyring, ReadSupport),
 }
 
 // Can reports whether the role has the permission. An unknown role has none.

@@ -16,12 +16,15 @@ import (
 
 func (a *app) explainCommand() *cobra.Command {
 	f, trace := &adminFlags{}, ""
+	var bodies, reason string
 	c := &cobra.Command{
 		Use:   "explain EXCHANGE",
 		Short: "Say why an exchange went as it did: stages, tries, tokens, money",
 		Long: `Say why an exchange went as it did: what each stage decided, every try, tokens and money.
-The id is the X-Request-Id of the answer. With --trace, list the exchanges of a trace instead.`,
+The id is the X-Request-Id of the answer. With --trace, list the exchanges of a trace instead. With --bodies, print what was
+asked and answered: that takes the permission bodies.read and a reason, and leaves an entry in the audit chain.`,
 		Example: `  penstock explain ex_01K97K2QJ8W6T2Z3N5V4M1R0XY
+  penstock explain ex_01K97K2QJ8W6T2Z3N5V4M1R0XY --bodies --reason "ticket 4711"
   penstock explain --trace 4bf92f3577b34da6a3ce929d0e0e4736`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if trace != "" {
@@ -37,6 +40,9 @@ The id is the X-Request-Id of the answer. With --trace, list the exchanges of a 
 			if trace != "" {
 				return a.explainTrace(cmd.Context(), client, f, trace)
 			}
+			if bodies != "" {
+				return a.explainBodies(cmd.Context(), client, f, args[0], bodies, reason)
+			}
 			var r usage.Record
 			if err := client.call(cmd.Context(), http.MethodGet, "/exchanges/"+url.PathEscape(args[0]), nil, nil, &r); err != nil {
 				return err
@@ -49,7 +55,12 @@ The id is the X-Request-Id of the answer. With --trace, list the exchanges of a 
 		},
 	}
 	f.add(c)
+	c.Flags().StringVar(&bodies, "bodies", "", "print what was asked and answered instead: both, or =request or =answer; it is audited")
+	c.Flags().Lookup("bodies").NoOptDefVal = "both"
+	c.Flags().StringVar(&reason, "reason", "", "why the bodies are read; it stays in the audit chain")
 	c.Flags().StringVar(&trace, "trace", "", "list the exchanges of this trace, by its W3C trace id (32 hexadecimal digits)")
+	c.MarkFlagsRequiredTogether("bodies", "reason")
+	c.MarkFlagsMutuallyExclusive("bodies", "trace")
 	return c
 }
 

@@ -42,6 +42,7 @@ const (
 	DeadlinePassed   Code = "deadline_exceeded"
 	ClientGone       Code = "client_closed_request"
 	OutcomeUnknown   Code = "outcome_unknown"
+	SealedAway       Code = "bodies_unreadable"
 )
 
 // An Entry is what the registry knows of a code.
@@ -91,6 +92,7 @@ var registry = map[Code]Entry{
 	DeadlinePassed:   {Kind: Timeout, Meaning: "The caller's own deadline passed."},
 	ClientGone:       {Kind: Canceled, Meaning: "The client closed the connection before the answer was whole."},
 	OutcomeUnknown:   {Kind: Internal, Meaning: "Penstock stopped before the exchange had ended. Only records have this code; no caller is sent it.", Hint: "What was billed is in the provider's own report."},
+	SealedAway:       {Kind: Internal, Meaning: "Bodies are kept and cannot be opened: the data key is missing, or they were changed.", Hint: "Look whether the key ring is the one that sealed them."},
 }
 
 // Lookup gives the registry's entry of a code.

@@ -160,3 +160,32 @@ func Percent(part, whole int64) string {
 	}
 	return fmt.Sprintf("%d.%d %%", tenths/10, tenths%10)
 }
+
+// Bytes writes a size with at most three significant digits and its unit, by thousands: "840 B", "21.3 kB", "4 MB".
+func Bytes(n int64) string {
+	switch {
+	case n < 0:
+		return "-" + Bytes(-n)
+	case n < 1000:
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	v, unit := float64(n)/1e3, "kB"
+	for _, next := range [...]string{"MB", "GB", "TB"} {
+		if v < 999.5 {
+			break
+		}
+		v, unit = v/1e3, next
+	}
+	digits := 0
+	switch {
+	case v < 9.995:
+		digits = 2
+	case v < 99.95:
+		digits = 1
+	}
+	text := strconv.FormatFloat(v, 'f', digits, 64)
+	if digits > 0 {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text + " " + unit
+}

@@ -22,7 +22,7 @@ var layers = []layer{
 		"figure", "alert",
 	}},
 	{"4 features", []string{
-		"auth", "stop", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit",
+		"auth", "stop", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit", "bodies",
 		"batch", "flow", "evaluate", "optimize", "recommend",
 	}},
 	{"5 edges", []string{"gateway", "admin", "console", "store", "sim", "telemetry"}},

@@ -27,6 +27,14 @@ func NewID(now time.Time) (string, w3c.TraceID) {
 // IDOfTrace is the id of the exchange whose own trace t would be.
 func IDOfTrace(t w3c.TraceID) string { return idOf(ulid.ULID(t)) }
 
+// FirstID is before the ids of all exchanges that began at a time or later, to the millisecond, and behind those of all
+// that began earlier.
+func FirstID(at time.Time) string {
+	var id ulid.ULID
+	_ = id.SetTime(uint64(max(at.UnixMilli(), 0)))
+	return idOf(id)
+}
+
 func idOf(id ulid.ULID) string {
 	var text [len(idStart) + ulid.EncodedSize]byte
 	copy(text[:], idStart)

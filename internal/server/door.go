@@ -212,3 +212,14 @@ func (d *door) meter(reg prometheus.Registerer) {
 			Name: "penstock_dropped_connections_total", Help: "Connections that were closed at once for want of file descriptors.",
 		}, func() float64 { return float64(d.dropped.Load()) }))
 }
+
+// makeDoors divides the file descriptors.
+func (s *Server) makeDoors() {
+	s.budget = divide(FileLimit())
+	s.doors.data = &door{most: int64(s.budget.data), surplus: int64(s.budget.surplus)}
+	s.doors.admin = &door{most: int64(s.budget.control)}
+	s.doors.data.meter(s.metrics)
+	if few := 1000; s.budget.data < few {
+		s.o.Log.Warn("few file descriptors: raise the limit on open files (ulimit -n)", "connections", s.budget.data)
+	}
+}

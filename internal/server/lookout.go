@@ -74,6 +74,7 @@ func (l *lookout) look(rt *runtime, now time.Time) {
 	l.lookAtAudit()
 	l.lookAtStops()
 	l.lookAtRing()
+	l.lookAtBodies(now)
 	l.lookAtProviders(rt)
 	l.lookAtProcess(now)
 	l.lookAtTelemetry()
@@ -119,6 +120,12 @@ func (l *lookout) lookAtStops() {
 		l.alerts.Report(alert.Stopped, s.Scope(), text)
 	}
 	l.alerts.ClearOthers(alert.Stopped, inForce)
+}
+
+func (l *lookout) lookAtBodies(now time.Time) {
+	if l.bodies.keeper != nil && now.Sub(l.bodies.keeper.Dropped()) < time.Minute {
+		l.alerts.Report(alert.BodiesDropped, "", "Bodies of a project that keeps them could not be kept; records say why.")
+	}
 }
 
 func (l *lookout) lookAtRecords(cfg *config.File) {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/route"
@@ -11,12 +12,16 @@ import (
 
 // buildPipeline is the one place that says what an exchange passes, outermost first. Every route that can spend or
 // return content goes through it.
-func buildPipeline(records *usage.Recorder, stops pipeline.Stage, router *route.Router) pipeline.Handler {
-	return pipeline.Chain(router.Handle,
+func buildPipeline(records *usage.Recorder, stops pipeline.Stage, keeper *bodies.Keeper, router *route.Router) pipeline.Handler {
+	stages := []pipeline.Stage{
 		records.Stage(), // the record, the log line and the metrics of every exchange
 		refuse,          // what the gateway could not read or does not know goes no further
 		stops,           // nor what an operator has stopped
-	)
+	}
+	if keeper != nil { // records are kept
+		stages = append(stages, keeper.Stage()) // innermost: what is kept is what a provider was sent, and answered
+	}
+	return pipeline.Chain(router.Handle, stages...)
 }
 
 // refuse ends an exchange that the gateway has refused already; it has come this far to be recorded.

@@ -73,7 +73,7 @@ func chain(t *testing.T, l *lender, off, failing bool, do provided) pipeline.Han
 			return nil, &provider.Failure{Reason: provider.ReasonStatus, Status: 500, Message: "failed"}
 		}),
 	}, nil)
-	return buildPipeline(records, func(next pipeline.Handler) pipeline.Handler { return next }, route.New(route.Options{Table: table, Prices: l, Journal: records, Reserver: l}))
+	return buildPipeline(records, func(next pipeline.Handler) pipeline.Handler { return next }, nil, route.New(route.Options{Table: table, Prices: l, Journal: records, Reserver: l}))
 }
 
 func asked() *pipeline.Exchange {

@@ -69,6 +69,7 @@ type Server struct {
 	recorder *usage.Recorder
 	writer   *usage.Writer
 	rollup   *usage.Rollup
+	bodies   bodyParts
 	gateway  *gateway.Gateway
 	tenants  *auth.Service
 	keeper   *audit.Keeper
@@ -167,17 +168,6 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	return s.Presence().write(cfg.Data)
 }
 
-// makeDoors divides the file descriptors.
-func (s *Server) makeDoors() {
-	s.budget = divide(FileLimit())
-	s.doors.data = &door{most: int64(s.budget.data), surplus: int64(s.budget.surplus)}
-	s.doors.admin = &door{most: int64(s.budget.control)}
-	s.doors.data.meter(s.metrics)
-	if few := 1000; s.budget.data < few {
-		s.o.Log.Warn("few file descriptors: raise the limit on open files (ulimit -n)", "connections", s.budget.data)
-	}
-}
-
 // ensureAdminKey makes the first admin key, and says so where the file is not what commands will need.
 func (s *Server) ensureAdminKey(ctx context.Context, ring *seal.Ring, path string) error {
 	found, err := auth.EnsureAdminKey(ctx, s.store, ring, path)
@@ -215,8 +205,10 @@ func (s *Server) openRecords(cfg *config.File) error {
 	if s.writer, err = usage.NewWriter(s.recorder, s.store); err != nil {
 		return err
 	}
-	s.rollup, err = usage.NewRollup(s.store, o)
-	return err
+	if s.rollup, err = usage.NewRollup(s.store, o); err != nil {
+		return err
+	}
+	return s.openBodies(cfg)
 }
 
 // settled waits until the store has the records of all that was answered so far.
@@ -386,6 +378,7 @@ func (s *Server) employ(running context.Context, workers *errgroup.Group, cfg *c
 	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.ring.Run, s.watchRing, s.catalog.Run, s.keeper.Run, s.appear}
 	if s.writer != nil {
 		all = append(all, s.writer.Run, s.rollup.Run)
+		all = append(all, s.bodies.workers()...)
 	}
 	if s.o.Load != nil {
 		all = append(all, func(ctx context.Context) error { return s.follow(ctx, cfg.Path(), s.o.Hangup) })
@@ -428,7 +421,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Configured: func(provider string) bool { return s.inForce().clients[provider] != nil },
 			Sync:       s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
 			Replicas: s.replicas,
-			Alerts:   s.alerts, Ring: s.ring,
+			Alerts:   s.alerts, Ring: s.ring, Bodies: s.bodies.reader,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
 		}), s.console)),
 		ConnContext:       mark,
@@ -497,8 +490,10 @@ func (s *Server) Close() error {
 			errs = append(errs, err)
 		}
 	}
-	if s.journal != nil {
-		errs = append(errs, s.journal.Close())
+	for _, j := range []*journal.Journal{s.journal, s.bodies.journal} {
+		if j != nil {
+			errs = append(errs, j.Close())
+		}
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

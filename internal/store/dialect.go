@@ -70,6 +70,7 @@ const (
 	laneSums                     // sums of them
 	laneSchema                   // migrations
 	laneReplicas                 // who is there
+	laneBodies                   // bodies of exchanges
 )
 
 // laneClass is the first of the two numbers of a lock; the second is the schema that the tables are in.

@@ -116,7 +116,8 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 	c.d, c.prepared = d, map[string]*sql.Stmt{}
 	c.many = map[string]string{
 		addExchange: insertInto("exchanges", exchangeColumns, d.chunk), addRecord: insertInto("exchange_records", "seq, record", d.chunk),
-		addTag: insertInto("exchange_tags", "seq, tag", d.chunk), noteName: insertInto("exchange_block_names", "name, block", d.chunk),
+		addBody: insertInto("exchange_bodies", "project, exchange, data_key, sealed", d.chunk),
+		addTag:  insertInto("exchange_tags", "seq, tag", d.chunk), noteName: insertInto("exchange_block_names", "name, block", d.chunk),
 	}
 	if d.arrays {
 		c.many = map[string]string{
@@ -129,7 +130,7 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 	for _, query := range []string{
 		c.many[addExchange], c.many[addRecord], c.many[addTag], c.many[noteName],
 		addExchange, addRecord, addTag, noteName, noteBlock, lastSeq, seqsFrom, addName, readUpTo,
-		setSummed, toSum, tagsToSum, findHistograms, setHistograms, addSum, addSums,
+		addBody, c.many[addBody], setSummed, toSum, tagsToSum, findHistograms, setHistograms, addSum, addSums,
 	} {
 		stmt, err := db.PrepareContext(ctx, d.rebind(query)) //nolint:sqlclosecheck // close does
 		if err != nil {

@@ -49,6 +49,7 @@ func openSQLite(file string) (p pools, err error) {
 	writing := url.Values{
 		"_txlock": {"immediate"},
 		"_pragma": {
+			"auto_vacuum(incremental)", // of a file that is made now: see giveback.go
 			"journal_mode(wal)",
 			"synchronous(full)",            // a commit is on the disk when it returns
 			"wal_autocheckpoint(4096)",     // pages; fewer mean writing the same page to the database more often

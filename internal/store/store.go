@@ -25,6 +25,7 @@ import (
 
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/stop"
@@ -39,6 +40,7 @@ var (
 	_ catalog.Store = (*Store)(nil)
 	_ audit.Store   = (*Store)(nil)
 	_ stop.Store    = (*Store)(nil)
+	_ bodies.Store  = (*Store)(nil)
 )
 
 // What Open can fail with, besides an address that is none; see OpenError.
@@ -187,7 +189,7 @@ func (s *Store) Connect(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) connectFile(context.Context) error {
+func (s *Store) connectFile(ctx context.Context) error {
 	file, err := prepareFile(s.path)
 	if err != nil {
 		return unusable(s.path, err)
@@ -197,6 +199,9 @@ func (s *Store) connectFile(context.Context) error {
 	}
 	if s.pools, err = openSQLite(file); err != nil {
 		return unusable(s.path, err)
+	}
+	if err := s.makeShrinkable(ctx); err != nil {
+		return s.failed(err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/stop"
@@ -31,6 +32,7 @@ type Store interface {
 	stop.Store
 	// Declare makes changes of tenants and prices together, on the versions given: admin.Declarer.
 	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override) error
+	bodies.Store
 }
 
 // Run runs the suite. Each call of open makes a store that is empty, and closes it when the test that it is given ends.
@@ -59,6 +61,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"audit is atomic":             testAuditIsAtomic,
 		"audit at once":               testAuditAtOnce,
 		"audit filters":               testAuditFilters,
+		"bodies":                      testBodies,
+		"many bodies":                 testManyBodies,
+		"purge":                       testPurge,
 		"records":                     testRecords,
 		"records are walls":           testRecordsAreWalls,
 		"records twice":               testRecordsTwice,
