@@ -51,7 +51,7 @@ const (
 // kinds are the types of the columns of what is inserted, a letter each: i is a number, t a text, b bytes.
 var kinds = map[string]string{
 	addExchange: "iti" + strings.Repeat("i", strings.Count(exchangeColumns, ",")-3) + "b",
-	addRecord:   "ib", addTag: "ii", noteName: "ii",
+	addRecord:   "ib", addTag: "ii", noteName: "ii", addBody: "tttb",
 }
 
 // insertArrays is a statement that inserts any number of rows, but for those that are there already: its arguments are
@@ -123,6 +123,7 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 		c.many = map[string]string{
 			addExchange: insertArrays("exchanges", exchangeColumns, kinds[addExchange]),
 			addRecord:   insertArrays("exchange_records", "seq, record", kinds[addRecord]),
+			addBody:     insertArrays("exchange_bodies", "project, exchange, data_key, sealed", kinds[addBody]),
 			addTag:      insertArrays("exchange_tags", "seq, tag", kinds[addTag]),
 			noteName:    insertArrays("exchange_block_names", "name, block", kinds[noteName]),
 		}
