@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -111,4 +112,12 @@ func (c *certificates) load() (*tls.Config, [3]string, error) {
 		out.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	return out, pem, nil
+}
+
+// serve serves until the server is shut down.
+func serve(h *http.Server, l net.Listener) error {
+	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }

@@ -395,13 +395,6 @@ func (s *Server) grace() time.Duration {
 	return s.runtime.cfg.ShutdownGrace
 }
 
-func serve(h *http.Server, l net.Listener) error {
-	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
 func (s *Server) httpServers(base context.Context, cfg *config.File) (data, control *http.Server) {
 	quiet := slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)
 	data = &http.Server{
