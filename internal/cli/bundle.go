@@ -165,7 +165,7 @@ func writeBundle(path string, members []member) (err error) {
 	zipped := gzip.NewWriter(&b)
 	archive := tar.NewWriter(zipped)
 	for _, m := range members {
-		head := &tar.Header{Name: "penstock-support/" + m.name, Mode: 0o600, Size: int64(len(m.text)), ModTime: time.Now()}
+		head := &tar.Header{Name: "penstock-support/" + m.name, Mode: 0o600, Size: int64(len(m.text)), ModTime: time.Now().Truncate(time.Second)}
 		if err := archive.WriteHeader(head); err != nil {
 			return err
 		}

@@ -97,7 +97,9 @@ type Server struct {
 
 // New opens the store and everything else, and the two addresses. Close it, or Run it.
 func New(ctx context.Context, cfg *config.File, o Options) (*Server, error) {
-	s := &Server{o: o, started: time.Now(), metrics: prometheus.NewRegistry(), taken: make(chan struct{}, 1)}
+	s := &Server{o: o, started: time.Now(), metrics: prometheus.NewRegistry(), taken: make(chan struct{}, 1), lines: &lastLines{}}
+	o.Log = s.lines.also(o.Log)
+	s.o = o
 	s.alerts, s.tally = alert.New(alert.Options{Log: o.Log, Metrics: s.metrics}), newTally()
 	s.telemetry = telemetry.New(telemetry.Options{
 		Log: o.Log, Metrics: s.metrics, Gather: s.metrics, Version: o.Version, Instance: instance(cfg),

@@ -252,7 +252,7 @@ func TestAStoreThatIsAwayLiftsNothing(t *testing.T) {
 			t.Errorf("a try after 7 s: %v", err)
 		}
 		m.fail(nil)
-		time.Sleep(time.Second)
+		time.Sleep(1100 * time.Millisecond)
 		if _, err := handle(ctx, ask("p", "other")); code(err) != "" {
 			t.Errorf("the store is back: %v", err)
 		}
