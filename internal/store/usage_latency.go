@@ -15,13 +15,13 @@ var latencyNames = map[string]int{"project": byProject, "model": byModel, "targe
 // Latencies implements [usage.Store]. Groups are in the order of their values; those in which nothing was answered are
 // not there.
 func (s *Store) Latencies(ctx context.Context, q usage.LatencyQuery) ([]usage.Latency, error) {
-	g, err := groupingOf(q.By, latencyNames, true)
+	g, err := groupingOf(q.By, latencyNames, latencyTimes)
 	if err != nil {
 		return nil, err
 	}
 	totals := map[groupKey]*usage.Latencies{}
-	f := usage.Filter{Project: q.Project, Model: q.Model, Target: q.Target, From: q.From, To: q.To}
-	err = s.pieces(ctx, g, latencyLevels, f, func(v view, p piece, look *search) error {
+	asked := question{q.From, q.To, [dimensions]string{byProject: q.Project, byModel: q.Model, byTarget: q.Target}}
+	err = s.pieces(ctx, g, latencyLevels, asked, func(v view, p piece, look *search) error {
 		if p.level != nil {
 			return g.mergeHistograms(ctx, v, p, look, totals)
 		}

@@ -6,8 +6,6 @@ import (
 	"database/sql"
 	"slices"
 	"time"
-
-	"github.com/penstock/penstock/internal/usage"
 )
 
 // A piece is a part of what is asked for that is answered from one place: from the sums of a level, or, without a level,
@@ -69,10 +67,16 @@ func (s *Store) lookWith(ctx context.Context, db *sql.DB, f func(view) error) er
 	return f(view{t, s.d})
 }
 
-// chosen are the numbers of the names that a filter asks for, where sums tell those apart; 0 asks for none. ok is false if
-// no exchange has one of them.
-func (s *Store) chosen(ctx context.Context, f usage.Filter) (ids [dimensions]int64, ok bool, err error) {
-	for d, name := range [dimensions]string{byProject: f.Project, byModel: f.Model, byTarget: f.Target} {
+// A question is what a report is about: a time, and the names that are chosen, of which "" chooses nothing.
+type question struct {
+	from, to time.Time // zero does not bound
+	names    [dimensions]string
+}
+
+// chosen are the numbers of the names that a question chooses; 0 chooses nothing. ok is false if no exchange has one of
+// them.
+func (s *Store) chosen(ctx context.Context, q *question) (ids [dimensions]int64, ok bool, err error) {
+	for d, name := range q.names {
 		if name == "" {
 			continue
 		}
@@ -87,7 +91,10 @@ func (s *Store) chosen(ctx context.Context, f usage.Filter) (ids [dimensions]int
 func (g *grouping) levelsFor(levels []level, chosen [dimensions]int64) []level {
 	var fit []level
 	for _, l := range levels {
-		enough := g.width%l.width == 0 && slices.Contains(l.by, byTag) == g.has(byTag) && slices.Contains(l.by, byUser) == g.has(byUser)
+		enough := g.width%l.width == 0
+		for _, d := range []int{byTag, byUser} { // of which there are many, so their sums are apart
+			enough = enough && slices.Contains(l.by, d) == (g.has(d) || chosen[d] > 0)
+		}
 		for d := range dimensions {
 			enough = enough && (slices.Contains(l.by, d) || !g.has(d) && chosen[d] == 0)
 		}
@@ -99,22 +106,23 @@ func (g *grouping) levelsFor(levels []level, chosen [dimensions]int64) []level {
 	return fit
 }
 
-// bounds are the times of a filter, in microseconds. Where nothing lies beyond them they are moved outwards to whole days.
-func bounds(f usage.Filter, oldest, newest int64) (from, to int64) {
-	from, to = max(micros(f.From), 0), (newest/day+1)*day
+// bounds are the times of a question, in microseconds. Where nothing lies beyond them they are moved outwards to whole
+// days.
+func bounds(q *question, oldest, newest int64) (from, to int64) {
+	from, to = max(micros(q.from), 0), (newest/day+1)*day
 	if from <= oldest {
-		from = 0
+		from = oldest / day * day
 	}
-	if !f.To.IsZero() && f.To.UnixMicro() <= newest {
-		to = f.To.UnixMicro()
+	if !q.to.IsZero() && q.to.UnixMicro() <= newest {
+		to = q.to.UnixMicro()
 	}
 	return from, to
 }
 
-// pieces calls do for each piece of what fits a filter, all as it was at one moment. Sums hold the exchanges up to some
+// pieces calls do for each piece of what a question asks for, all as it was at one moment. Sums hold the exchanges up to some
 // number; those behind it, which are few once the sums of a database have been made, are a piece of their own.
-func (s *Store) pieces(ctx context.Context, g grouping, levels []level, f usage.Filter, do func(view, piece, *search) error) error {
-	ids, ok, err := s.chosen(ctx, f)
+func (s *Store) pieces(ctx context.Context, g grouping, levels []level, asked question, do func(view, piece, *search) error) error {
+	ids, ok, err := s.chosen(ctx, &asked)
 	if err != nil || !ok {
 		return err
 	}
@@ -124,17 +132,20 @@ func (s *Store) pieces(ctx context.Context, g grouping, levels []level, f usage.
 		if err := v.row(ctx, summedBetween).Scan(&seq, &oldest, &newest); err != nil {
 			return err
 		}
-		from, to := bounds(f, oldest.Int64, newest.Int64)
-		for _, p := range append(cut(g.levelsFor(levels, ids), from, to), piece{from: from, to: to, unsummed: true}) {
-			q := p.ofExchanges(s.d, ids, seq)
-			if p.level != nil {
-				q = p.ofSums(ids)
-			}
-			if p.from >= p.to {
-				continue
-			}
-			if err := do(v, p, q); err != nil {
-				return err
+		from, to := bounds(&asked, oldest.Int64, newest.Int64)
+		fit := g.levelsFor(levels, ids)
+		for _, at := range g.spans(from, to) {
+			for _, p := range append(cut(fit, at[0], at[1]), piece{from: at[0], to: at[1], unsummed: true}) {
+				if p.from >= p.to {
+					continue
+				}
+				q := p.ofSums(ids)
+				if p.level == nil {
+					q = p.ofExchanges(s.d, &g, ids, seq)
+				}
+				if err := do(v, p, q); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -144,8 +155,11 @@ func (s *Store) pieces(ctx context.Context, g grouping, levels []level, f usage.
 const summedBetween = "SELECT s.seq, (SELECT MIN(first_time) FROM exchange_blocks), (SELECT MAX(last_time) FROM exchange_blocks) " +
 	"FROM usage_summed s WHERE s.id = 1"
 
-// ofSums looks for a piece in a table of sums.
+// ofSums looks for a piece in a table of sums; nil if it is not in one.
 func (p *piece) ofSums(chosen [dimensions]int64) *search {
+	if p.level == nil {
+		return nil
+	}
 	q := &search{}
 	q.and("level = ? AND start >= ? AND start < ?", p.level.id, p.from/p.level.width, p.to/p.level.width)
 	for d, id := range chosen {
@@ -157,13 +171,20 @@ func (p *piece) ofSums(chosen [dimensions]int64) *search {
 }
 
 // ofExchanges looks for a piece among the exchanges, of which sums hold those up to a number.
-func (p *piece) ofExchanges(d *dialect, chosen [dimensions]int64, summed int64) *search {
+func (p *piece) ofExchanges(d *dialect, g *grouping, chosen [dimensions]int64, summed int64) *search {
 	q := &search{join: d.join, ofBlock: d.ofBlock}
-	for d, id := range chosen {
-		if id > 0 {
-			q.inBlock(id)
-			q.and(rowColumns[d]+" = ?", id)
+	for i, id := range chosen {
+		if id == 0 {
+			continue
 		}
+		if i != byOrg { // by which blocks are not told apart
+			q.inBlock(id)
+		}
+		if i == byTag && !g.has(byTag) {
+			q.and("EXISTS (SELECT 1 FROM exchange_tags t WHERE t.seq = e.seq AND t.tag = ?)", id)
+			continue
+		}
+		q.and(rowColumns[i]+" = ?", id)
 	}
 	q.span(time.UnixMicro(p.from), time.UnixMicro(p.to))
 	if p.unsummed {

@@ -15,23 +15,21 @@ import (
 	"github.com/penstock/penstock/internal/usage"
 )
 
-// byDay is the group column that is no dimension.
-const byDay = "day"
-
 // dimensionNames are the group columns that are dimensions.
 var dimensionNames = map[string]int{
 	"org": byOrg, "project": byProject, "key": byKey, "user": byUser, "model": byModel, "target": byTarget, "tag": byTag,
 }
 
 // Sums implements [usage.Store]. Without columns it is one sum of all; grouped by tag, an exchange counts once for each of
-// its tags, and as "" if it has none. Days are UTC. Groups are in the order of their values. A sum that would be too large
+// its tags, and as "" if it has none. Groups are in the order of their values. A sum that would be too large
 // for its field is the largest number that the field holds.
 func (s *Store) Sums(ctx context.Context, q usage.Query) ([]usage.Sum, error) {
-	g, err := groupingOf(q.By, dimensionNames, true)
+	g, err := groupingOf(q.By, dimensionNames, sumTimes)
 	if err != nil {
 		return nil, err
 	}
-	totals, err := s.total(ctx, g, usage.Filter{Project: q.Project, From: q.From, To: q.To})
+	g.in(q.Zone)
+	totals, err := s.total(ctx, g, question{q.From, q.To, [dimensions]string{q.Org, q.Project, q.Key, q.Model, q.Target, q.User, q.Tag}})
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +53,7 @@ func (s *Store) Series(ctx context.Context, q usage.SeriesQuery) ([]usage.Point,
 	if q.By != "" {
 		by = append(by, q.By)
 	}
-	g, err := groupingOf(by, dimensionNames, false)
+	g, err := groupingOf(by, dimensionNames, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +65,7 @@ func (s *Store) Series(ctx context.Context, q usage.SeriesQuery) ([]usage.Point,
 		f.Param, f.Hint = "step", "Send minute, hour or day."
 		return nil, f
 	}
-	totals, err := s.total(ctx, g, usage.Filter{Project: q.Project, From: q.From, To: q.To})
+	totals, err := s.total(ctx, g, question{q.From, q.To, [dimensions]string{byProject: q.Project}})
 	if err != nil {
 		return nil, err
 	}
@@ -96,24 +94,23 @@ func sumFrom(group map[string]string, s *sums) usage.Sum {
 
 // A grouping says what is told apart: some dimensions, and time in spans of a width, 0 for all time at once.
 type grouping struct {
-	names []string // as they were asked for
-	by    []int    // their dimensions; -1 for the day
-	width int64    // microseconds
+	names []string       // as they were asked for
+	by    []int          // their dimensions; -1 for the time
+	width int64          // microseconds
+	zone  *time.Location // of the days, which are put together from spans of the width; nil if spans are as they are
 }
 
-// groupingOf reads group columns: those of known, and the day where that may be one of them.
-func groupingOf(by []string, known map[string]int, days bool) (grouping, error) {
+// groupingOf reads group columns: those of known, and one of times.
+func groupingOf(by []string, known map[string]int, times map[string]int64) (grouping, error) {
 	g := grouping{names: by}
 	for i, name := range by {
 		d, ok := known[name]
-		if days && name == byDay {
-			d, ok, g.width = -1, true, day
+		if width := times[name]; width > 0 {
+			d, ok = -1, g.width == 0
+			g.width = width
 		}
 		if !ok || slices.Contains(by[:i], name) {
-			names := slices.Collect(maps.Keys(known))
-			if days {
-				names = append(names, byDay)
-			}
+			names := slices.Concat(slices.Collect(maps.Keys(known)), slices.Collect(maps.Keys(times)))
 			slices.Sort(names)
 			f := fault.New(fault.InvalidRequest, "%s is not a column to sum by, or is there twice.", quote(name))
 			f.Param, f.Hint = "group_by", "Send some of "+strings.Join(names, ", ")+"."
@@ -133,10 +130,10 @@ type groupKey struct {
 	names [dimensions]int64
 }
 
-// total sums what fits a filter, of which only times and the project count.
-func (s *Store) total(ctx context.Context, g grouping, f usage.Filter) (map[groupKey]*sums, error) {
+// total sums what a question asks for.
+func (s *Store) total(ctx context.Context, g grouping, q question) (map[groupKey]*sums, error) {
 	totals := map[groupKey]*sums{}
-	err := s.pieces(ctx, g, sumLevels, f, func(v view, p piece, look *search) error {
+	err := s.pieces(ctx, g, sumLevels, q, func(v view, p piece, look *search) error {
 		query := g.sumOfRows(look)
 		if p.level != nil {
 			query = g.sumOfSums(p, look)
@@ -144,6 +141,7 @@ func (s *Store) total(ctx context.Context, g grouping, f usage.Filter) (map[grou
 		rows, err := v.query(ctx, query, look.args...)
 		return each(rows, err, func(r scanner) error {
 			k, sum, err := g.scan(r)
+			k.span = g.place(k.span, p)
 			switch had := totals[k]; {
 			case err != nil:
 				return err
@@ -280,7 +278,7 @@ func (n *namedGroup) labels(g grouping) map[string]string {
 	labels := make(map[string]string, len(g.by))
 	for i, d := range g.by {
 		if d < 0 {
-			labels[g.names[i]] = fromSpan(n.key.span, g.width).Format(time.DateOnly)
+			labels[g.names[i]] = g.when(n.key.span)
 			continue
 		}
 		labels[g.names[i]] = n.texts[d]

@@ -87,7 +87,8 @@ func (h *Histogram) Quantiles() Quantiles {
 }
 
 // A LatencyQuery asks for the percentiles of exchanges between two times; zero times do not bound. By are group columns,
-// in order: project, model, target, day. Project, Model and Target, where they are set, choose.
+// in order: project, model, target, and one of day (UTC), hour and minute. Project, Model and Target, where they are set,
+// choose.
 type LatencyQuery struct {
 	From, To               time.Time
 	By                     []string

@@ -107,11 +107,14 @@ type Filter struct {
 	Limit                                  int
 }
 
-// A Query asks for sums over records. By are group columns, in order: org, project, key, user, model, target, tag, day.
+// A Query asks for sums over records between two times; zero times do not bound. By are group columns, in order: org,
+// project, key, user, model, target, tag, and one of day and hour. The others, where they are set, choose.
 type Query struct {
 	From, To time.Time
 	By       []string
-	Project  string
+	// Zone is where days begin and end; nil is UTC. Hours are those of UTC in any case, which are whole in nearly all zones.
+	Zone                                        *time.Location
+	Org, Project, Key, User, Model, Target, Tag string
 }
 
 // A Sum is one group of a Query.

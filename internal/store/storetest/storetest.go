@@ -77,6 +77,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"sums of absurd numbers":      testAbsurdSums,
 		"series":                      testSeries,
 		"latencies":                   testLatencies,
+		"days of zones":               testZones,
 		"sums equal records":          testSumsEqualRecords,
 		"sums at once":                testSumsAtOnce,
 		"readers while writing":       testReadersWhileWriting,

@@ -126,21 +126,32 @@ func hasStatus(r *usage.Record, want string) bool {
 }
 
 // groupsOf are the groups that a record belongs to: one, but for one with several tags.
-func groupsOf(r *usage.Record, by []string) []map[string]string {
+func groupsOf(r *usage.Record, by []string, zone *time.Location) []map[string]string {
 	tags := []string{""}
 	if slices.Contains(by, "tag") && len(r.Tags) > 0 {
 		tags = r.Tags
+	}
+	if zone == nil {
+		zone = time.UTC
 	}
 	var all []map[string]string
 	for _, tag := range tags {
 		values := map[string]string{
 			"org": r.Org, "project": r.Project, "key": r.Key, "user": r.User, "model": r.Model, "target": r.Target,
-			"tag": tag, "day": r.Time.UTC().Format(time.DateOnly),
+			"tag": tag, "day": r.Time.In(zone).Format(time.DateOnly), "hour": r.Time.UTC().Truncate(time.Hour).Format(time.RFC3339),
+			"minute": r.Time.UTC().Truncate(time.Minute).Format(time.RFC3339),
 		}
 		maps.DeleteFunc(values, func(name, _ string) bool { return !slices.Contains(by, name) })
 		all = append(all, values)
 	}
 	return all
+}
+
+// asks reports whether a query chooses a record.
+func asks(q usage.Query, r *usage.Record) bool {
+	is := func(want, have string) bool { return want == "" || want == have }
+	return is(q.Org, r.Org) && is(q.Key, r.Key) && is(q.Model, r.Model) && is(q.Target, r.Target) && is(q.User, r.User) &&
+		(q.Tag == "" || slices.Contains(r.Tags, q.Tag))
 }
 
 func summed(model []*usage.Record, q usage.Query) []usage.Sum {
@@ -156,10 +167,13 @@ func summed(model []*usage.Record, q usage.Query) []usage.Sum {
 		sums[""] = &usage.Sum{Group: map[string]string{}}
 	}
 	for _, r := range model {
-		if !within(r.Time, q.From, q.To) {
+		if !within(r.Time, q.From, q.To) || !asks(q, r) {
 			continue
 		}
-		for _, group := range groupsOf(r, q.By) {
+		for _, group := range groupsOf(r, q.By, q.Zone) {
+			if q.Tag != "" && slices.Contains(q.By, "tag") && group["tag"] != q.Tag {
+				continue
+			}
 			sum := sums[text(group)]
 			if sum == nil {
 				sum = &usage.Sum{Group: group}

@@ -54,7 +54,7 @@ func testSumsEqualRecords(t *testing.T, s Store) {
 		}
 		late := usage.LatencyQuery{
 			From: q.From, To: q.To, Project: project, Model: rapid.SampledFrom([]string{"", "", "a", "c"}).Draw(rt, "model"),
-			By: rapid.Permutation([]string{"project", "model", "target", "day"}).Draw(rt, "late by")[:rapid.IntRange(0, 3).Draw(rt, "late n")],
+			By: rapid.Permutation([]string{"project", "model", "target", rapid.SampledFrom([]string{"day", "hour", "minute"}).Draw(rt, "late time")}).Draw(rt, "late by")[:rapid.IntRange(0, 3).Draw(rt, "late n")],
 		}
 		for step := 0; ; step++ {
 			sums, err := s.Sums(ctx, q)
@@ -94,6 +94,49 @@ func drawTimed(t *rapid.T, project string, run int) *usage.Record {
 	return r
 }
 
+// zones are as far from UTC as whole hours, halves and quarters of one.
+var zones = func() []*time.Location {
+	all := []*time.Location{nil, time.UTC}
+	for _, name := range []string{"Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York"} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, zone)
+	}
+	return all
+}()
+
+// testZones sums by the days of zones: on the day on which clocks are set, too, and where midnight is not at a whole hour.
+func testZones(t *testing.T, s Store) {
+	ctx := t.Context()
+	var records []*usage.Record
+	for i := range 4 * 24 * 4 { // each quarter of an hour, of days of which one has 25 hours in Berlin
+		r := record(fmt.Sprintf("ex_zone_%d", i))
+		r.Project, r.Key, r.User = "prj_zones", "k", "u"
+		r.Time = time.Date(2026, 10, 23, 12, 7, 0, 0, time.UTC).Add(time.Duration(i) * 15 * time.Minute)
+		records = append(records, r)
+	}
+	if err := s.AddRecords(ctx, "j", 1, records); err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		for _, zone := range zones {
+			for _, by := range [][]string{{"day"}, {"day", "model"}, {"user", "day"}} {
+				q := usage.Query{Project: "prj_zones", By: by, Zone: zone, From: records[9].Time, To: records[300].Time}
+				got, err := s.Sums(ctx, q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				same(t, fmt.Sprintf("by %v in %v", by, zone), got, summed(records, q))
+			}
+		}
+	}
+	check()
+	sumUp(t, s, all)
+	check()
+}
+
 // drawQuery asks for times that are whole days, hours, minutes or nothing.
 func drawQuery(t *rapid.T, project string) usage.Query {
 	at := func(what string) time.Time {
@@ -103,10 +146,23 @@ func drawQuery(t *rapid.T, project string) usage.Query {
 		d := time.Duration(rapid.Int64Range(0, int64(80*time.Hour)).Draw(t, what))
 		return day.Add(d).Truncate(rapid.SampledFrom([]time.Duration{usage.Day, usage.Hour, usage.Minute, time.Microsecond}).Draw(t, what+" unit"))
 	}
-	return usage.Query{
-		From: at("from"), To: at("to"), Project: project,
-		By: rapid.Permutation(groups).Draw(t, "by")[:rapid.IntRange(0, 4).Draw(t, "n")],
+	maybe := func(values ...string) string {
+		return rapid.SampledFrom(append(values, "", "", "", "", "")).Draw(t, "choose")
 	}
+	q := usage.Query{
+		From: at("from"), To: at("to"), Project: project,
+		Key: maybe("k1", "k3"), Model: maybe("a", "c"), Target: maybe("x/a"), User: maybe("u1", "u3"), Tag: maybe("t1", "t3"),
+		Zone: rapid.SampledFrom(zones).Draw(t, "zone"),
+		By:   rapid.Permutation(groups).Draw(t, "by")[:rapid.IntRange(0, 4).Draw(t, "n")],
+	}
+	if rapid.Bool().Draw(t, "hours") {
+		for i, by := range q.By {
+			if by == "day" {
+				q.By[i] = "hour"
+			}
+		}
+	}
+	return q
 }
 
 // plotted is a series by a loop.
@@ -137,7 +193,7 @@ func timed(model []*usage.Record, q usage.LatencyQuery) (found []usage.Latency) 
 		if r.Error != nil || !within(r.Time, q.From, q.To) || q.Model != "" && q.Model != r.Model {
 			continue
 		}
-		group := groupsOf(r, q.By)[0]
+		group := groupsOf(r, q.By, nil)[0]
 		key := ""
 		for _, name := range q.By {
 			key += group[name] + "\x00"
