@@ -113,7 +113,9 @@ func Endpoints() []Endpoint {
 		{http.MethodGet, "/admin/v1/exchanges/{id}/bodies", auth.ReadBodies, http.StatusOK,
 			"What was asked and answered in an exchange, if its project keeps bodies; that it is read is in the audit chain.", []Param{forReason}, gives((*API).readBodies)},
 		{http.MethodGet, "/admin/v1/usage", auth.ReadUsage, http.StatusOK,
-			"Sums of tokens and money; by default of this month (UTC) by model.", with(between, ofProject, grouping), gives((*API).usage)},
+			"Sums of tokens and money; by default of this month (UTC) by model.", with(with(between, grouping, inZone), choosing...), gives((*API).usage)},
+		{http.MethodGet, "/admin/v1/latency", auth.ReadUsage, http.StatusOK,
+			"Percentiles of how long whole answers took; by default of the last 24 hours by model.", with(between, latencyGrouping, ofProject, selecting[2], selecting[3]), gives((*API).latency)},
 		{http.MethodGet, "/admin/v1/prices", auth.ReadPrices, http.StatusOK,
 			"List what the models in use cost, and every price that an operator set.", []Param{onlyMissing}, gives((*API).listPrices)},
 		{http.MethodPut, "/admin/v1/prices", auth.WritePrices, http.StatusOK,
@@ -158,8 +160,11 @@ func Endpoints() []Endpoint {
 }
 
 var (
-	grouping    = Param{"group_by", "what to sum by, with commas between: org, project, key, user, model, target, tag, day"}
-	onlyMissing = Param{"missing", "true: only targets without a price"}
+	grouping        = Param{"group_by", "what to sum by, with commas between: org, project, key, user, model, target, tag, label:NAME (of projects), and day or hour"}
+	latencyGrouping = Param{"group_by", "what to tell apart, with commas between: project, model, target, and day or hour"}
+	inZone          = Param{"zone", "where days of group_by begin: a name such as Europe/Berlin; UTC if it is left out"}
+	choosing        = with([]Param{{"org", "only of this organisation"}}, selecting[:6]...)
+	onlyMissing     = Param{"missing", "true: only targets without a price"}
 )
 
 func with(params []Param, more ...Param) []Param {

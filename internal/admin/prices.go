@@ -98,42 +98,10 @@ func overridesOf(in []PriceInput, now time.Time) ([]catalog.Override, error) {
 	return nil, f
 }
 
-func overrideOf(p PriceInput, now time.Time) (o catalog.Override, problems []fault.Problem) {
-	add := func(path, text, hint string) {
-		problems = append(problems, fault.Problem{Path: path, Text: text, Hint: hint})
-	}
-	o = catalog.Override{Source: "set", Set: now.UTC().Truncate(time.Microsecond)} // as the store keeps it
-	var ok bool
-	if o.Target, ok = llm.ParseTarget(p.Target); !ok || !plain(p.Target, 256) {
-		add("target", quote(p.Target)+" is not PROVIDER/MODEL", "")
-	}
-	if p.Source != "" {
-		o.Source = p.Source
-	}
-	if !plain(o.Source, 128) {
-		add("source", "is not up to 128 characters that can be seen", "")
-	}
-	var rates [4]*llm.Rate
-	for i, part := range [...]struct{ name, text string }{
-		{"input", p.Input}, {"output", p.Output}, {"cached_input", p.CachedInput}, {"cache_write", p.CacheWrite},
-	} {
-		must := i < 2
-		switch {
-		case part.text == "" && must:
-			add(part.name, "is missing", "write 0 if it is free")
-		case part.text != "":
-			rate, err := llm.ParseRate(part.text)
-			if err != nil {
-				add(part.name, err.Error(), "")
-			}
-			rates[i] = &rate
-		}
-	}
-	if len(problems) > 0 {
-		return o, problems
-	}
-	o.Price = catalog.NewPrice(*rates[0], *rates[1], rates[2], rates[3])
-	return o, catalog.CheckPrice(o.Price)
+func overrideOf(p PriceInput, now time.Time) (catalog.Override, []fault.Problem) {
+	return catalog.ReadOverride(catalog.OverrideText{
+		Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source,
+	}, now)
 }
 
 // plain reports whether a text can be shown in one line of a table: up to so many characters, all of which can be seen.

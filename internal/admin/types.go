@@ -169,6 +169,17 @@ func PriceInputOf(o catalog.Override) PriceInput {
 	}
 }
 
+// Latencies are the answer to a question for percentiles of durations. Exchanges that failed are not in it.
+type Latencies struct {
+	From    time.Time         `json:"from"`
+	To      time.Time         `json:"to"` // not part of the span
+	GroupBy []string          `json:"group_by"`
+	Data    []usage.Latency   `json:"data"`
+	Names   map[string]string `json:"names"` // of the projects in data, by their ids
+	// Behind says that records wait in the journal for the store, and are missing here.
+	Behind bool `json:"behind,omitzero"`
+}
+
 // A Usage is the answer to a question for sums.
 type Usage struct {
 	From    time.Time         `json:"from"`

@@ -3,11 +3,12 @@ package cli
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/term"
+
+	"github.com/penstock/penstock/internal/figure"
 )
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
@@ -54,17 +55,7 @@ func (a *app) printJSON(v any) error {
 
 // clean takes out of a text that came from elsewhere what could steer a terminal or turn the direction of what follows.
 // Tabs stay.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r < ' ' && r != '\t', r >= 0x7f && r < 0xa0: // control characters
-			return -1
-		case r == 0x061c, r == 0x200e, r == 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0xfeff:
-			return -1
-		}
-		return r
-	}, s)
-}
+func clean(s string) string { return figure.Clean(s) }
 
 // plural is "one key", "2 keys".
 func plural(n int, one, many string) string {

@@ -100,22 +100,6 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
-func TestCSV(t *testing.T) {
-	t.Parallel()
-	var b bytes.Buffer
-	rows := [][]string{
-		{"=1+1", "1"}, {"+1", "2"}, {"-1+cmd|' /C calc'!A0", "3"}, {"@SUM(A1)", "4"}, {"\t=1", "5"}, {"\r=1", "6"}, {"＝1", "7"}, {"\x1b=1", "8"},
-		{`say "hi", twice`, "9"}, {"two\nlines", "10"}, {"gpt-5=mini", "11"}, {"", "12"},
-	}
-	if err := printCSV(&b, []string{"model", "n"}, rows); err != nil {
-		t.Fatal(err)
-	}
-	want := "model,n\n'=1+1,1\n'+1,2\n'-1+cmd|' /C calc'!A0,3\n'@SUM(A1),4\n'\t=1,5\n'=1,6\n'＝1,7\n'=1,8\n\"say \"\"hi\"\", twice\",9\ntwolines,10\ngpt-5=mini,11\n,12\n"
-	if b.String() != want {
-		t.Errorf("got\n%q\nwant\n%q", b.String(), want)
-	}
-}
-
 func TestPaint(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

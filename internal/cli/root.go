@@ -148,6 +148,7 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 	in("look",
 		a.explainCommand(),
 		a.usageCommand(),
+		a.latencyCommand(),
 		a.routeCommand(),
 		a.statusCommand(),
 		a.alertCommand(),

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/csv"
 	"io"
 	"slices"
 	"strings"
@@ -149,29 +148,4 @@ func cut(s string, most int) string {
 		}
 	}
 	return s
-}
-
-// formula are the characters with which a spreadsheet begins to calculate, or skips to find one of them.
-const formula = "=+-@\t\r＝＋－＠"
-
-// printCSV writes rows for other programs. A cell that a spreadsheet would run as a formula gets a quote before it.
-func printCSV(w io.Writer, head []string, rows [][]string) error {
-	out := csv.NewWriter(w)
-	if err := out.Write(head); err != nil {
-		return err
-	}
-	for _, row := range rows {
-		safe := make([]string, len(row))
-		for i, c := range row {
-			safe[i] = clean(c)
-			if strings.IndexAny(safe[i], formula) == 0 {
-				safe[i] = "'" + safe[i]
-			}
-		}
-		if err := out.Write(safe); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
 }

@@ -20,31 +20,28 @@ import (
 
 // A usageFlags says which sums are asked for and how they are shown.
 type usageFlags struct {
-	by, from, to, project string
-	csv, plot             bool
+	by, from, to, zone string
+	only               onlyFlags
+	csv, plot          bool
 }
 
 func (a *app) usageCommand() *cobra.Command {
 	f, u := &adminFlags{}, &usageFlags{}
 	c := &cobra.Command{
 		Use:   "usage",
-		Short: "Sum tokens and money by organisation, project, key, user, model, target, tag or day",
+		Short: "Sum tokens and money by organisation, project, key, user, model, target, tag, label, day or hour",
 		Example: `  penstock usage
   penstock usage --by project,model --from 2026-11-01
   penstock usage --by day --plot
-  penstock usage --by key --csv > november.csv`,
+  penstock usage --by day,user --project checkout --zone Europe/Berlin
+  penstock usage --by label:cost_center --csv > november.csv`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client(cmd.Context(), f)
 			if err != nil {
 				return err
 			}
-			query := url.Values{"group_by": {u.by}}
-			for name, value := range map[string]string{"from": u.from, "to": u.to, "project": u.project} {
-				if value != "" {
-					query.Set(name, value)
-				}
-			}
+			query := u.only.query(url.Values{"group_by": {u.by}, "from": {u.from}, "to": {u.to}, "zone": {u.zone}})
 			var out admin.Usage
 			if err := client.call(cmd.Context(), http.MethodGet, "/usage", query, nil, &out); err != nil {
 				return err
@@ -61,14 +58,39 @@ func (a *app) usageCommand() *cobra.Command {
 		},
 	}
 	f.add(c)
-	c.Flags().StringVar(&u.by, "by", "model", "what to sum by; several with commas: org, project, key, user, model, target, tag, day")
+	c.Flags().StringVar(&u.by, "by", "model", "what to sum by; several with commas: org, project, key, user, model, target, tag, label:NAME (of projects), day or hour")
 	c.Flags().StringVar(&u.from, "from", "", "first day or instant, UTC (default: the start of this month)")
 	c.Flags().StringVar(&u.to, "to", "", "day or instant before which to stop, UTC (default: now)")
-	c.Flags().StringVar(&u.project, "project", "", "only this project")
+	c.Flags().StringVar(&u.zone, "zone", "", "zone of the days, such as Europe/Berlin (default UTC)")
+	u.only.add(c)
 	c.Flags().BoolVar(&u.csv, "csv", false, "print exact numbers as CSV")
 	c.Flags().BoolVar(&u.plot, "plot", false, "draw money over days (with --by day)")
 	c.MarkFlagsMutuallyExclusive("json", "csv", "plot")
 	return c
+}
+
+// An onlyFlags says which exchanges a report is about.
+type onlyFlags struct{ org, project, key, user, model, target, tag string }
+
+func (o *onlyFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&o.org, "org", "", "only this organisation")
+	c.Flags().StringVar(&o.project, "project", "", "only this project")
+	c.Flags().StringVar(&o.key, "key", "", "only this key, by id")
+	c.Flags().StringVar(&o.user, "user", "", "only this end user")
+	c.Flags().StringVar(&o.model, "model", "", "only this model, as it was asked for")
+	c.Flags().StringVar(&o.target, "target", "", "only answered by this PROVIDER/MODEL")
+	c.Flags().StringVar(&o.tag, "tag", "", "only with this tag")
+}
+
+// query adds what was given to a query, and leaves out what is empty.
+func (o *onlyFlags) query(q url.Values) url.Values {
+	for name, value := range map[string]string{
+		"org": o.org, "project": o.project, "key": o.key, "user": o.user, "model": o.model, "target": o.target, "tag": o.tag,
+	} {
+		q.Set(name, value)
+	}
+	maps.DeleteFunc(q, func(_ string, values []string) bool { return values[0] == "" })
+	return q
 }
 
 func (a *app) printUsage(f *adminFlags, u *usageFlags, out admin.Usage, whole usage.Sum) error {
@@ -91,30 +113,14 @@ func (a *app) printUsage(f *adminFlags, u *usageFlags, out admin.Usage, whole us
 }
 
 func (a *app) usageCSV(out admin.Usage) error {
-	head := append(slices.Clone(out.GroupBy), "requests", "errors", "input", "output", "cached_input", "cache_write", "reasoning", "cost_usd", "unpriced_requests", "unknown_requests")
-	rows := [][]string{}
-	for _, s := range out.Data {
-		row := []string{}
-		for _, g := range out.GroupBy {
-			row = append(row, s.Group[g])
-		}
-		for _, n := range []int64{s.Requests, s.Errors, s.Usage.Input, s.Usage.Output, s.Usage.CachedInput, s.Usage.CacheWrite, s.Usage.Reasoning} {
-			row = append(row, fmt.Sprint(n))
-		}
-		rows = append(rows, append(row, s.CostNano.String(), fmt.Sprint(s.Unpriced), fmt.Sprint(s.Unknown)))
-	}
-	return printCSV(a.out, head, rows)
+	head, rows := usage.Table(out.GroupBy, out.Data)
+	return figure.CSV(a.out, head, rows)
 }
 
 // total adds groups that do not overlap.
 func total(groups []usage.Sum) (t usage.Sum) {
 	for _, s := range groups {
-		t.Requests += s.Requests
-		t.Errors += s.Errors
-		t.CostNano += s.CostNano
-		t.Unpriced += s.Unpriced
-		t.Unknown += s.Unknown
-		t.Usage = t.Usage.Add(s.Usage)
+		t = t.Plus(s)
 	}
 	return t
 }
@@ -133,7 +139,7 @@ func (a *app) usageTable(out admin.Usage, total usage.Sum) error {
 	t.text = slices.Clone(t.head)
 	t.head = append(t.head, "REQUESTS", "ERRORS", "INPUT", "OUTPUT", "COST", "SHARE", "")
 	for _, s := range out.Data {
-		t.add(append(a.groupCells(out, s), a.sumCells(s, total)...)...)
+		t.add(append(a.groupCells(out.GroupBy, out.Names, s.Group), a.sumCells(s, total)...)...)
 	}
 	foot := []string{"TOTAL"}
 	for range out.GroupBy[1:] {
@@ -154,11 +160,11 @@ func (a *app) usageTable(out admin.Usage, total usage.Sum) error {
 	return nil
 }
 
-func (a *app) groupCells(out admin.Usage, s usage.Sum) []string {
+func (a *app) groupCells(by []string, names, group map[string]string) []string {
 	cells := []string{}
-	for _, g := range out.GroupBy {
-		v := s.Group[g]
-		if name := out.Names[v]; name != "" && (g == "project" || g == "key") {
+	for _, g := range by {
+		v := group[g]
+		if name := names[v]; name != "" && (g == "project" || g == "key") {
 			v = name
 		}
 		if v == "" {

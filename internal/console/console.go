@@ -20,8 +20,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -37,7 +39,11 @@ type Options struct {
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync   func(context.Context) error
 	Status func() Status
-	Log    *slog.Logger
+	Models func() []Model           // all that can be asked for by name, in its order
+	Health func() map[string]Health // of providers, as the last five minutes show it
+	// Catalog knows the prices that operators set, and takes new ones.
+	Catalog *catalog.Catalog
+	Log     *slog.Logger
 	// Register takes the console's metrics.
 	Register prometheus.Registerer
 	Now      func() time.Time // civil time
@@ -52,11 +58,21 @@ type Status struct {
 	ConfigError  string // of the last reload, "" if it succeeded
 	Models       int
 	Providers    int
-	Open         int64 // exchanges that are being served
-	Backlog      int64 // bytes of the journal that wait for the store
+	Open         int64         // exchanges that are being served
+	Backlog      int64         // bytes of the journal that wait for the store
+	Lag          time.Duration // how long the oldest of them has waited
+	Alerts       []alert.Alert // that are open, the most severe first
+	Certificates []Certificate
+	AuditProblem string // what is wrong with the audit chain or its checkpoints, "" if nothing is
 	DataURL      string
 	Stops        []string // what operators have stopped
 	Store        Store
+}
+
+// A Certificate is that of a listener.
+type Certificate struct {
+	Setting string    // where it is configured: tls, admin.tls
+	Ends    time.Time // zero if it cannot be read
 }
 
 // A Store says how the store is.

@@ -220,7 +220,7 @@ func TestPathPrefix(t *testing.T) {
 		t.Fatalf("sign in: %d to %q", got.status, got.header.Get("Location"))
 	}
 	address := regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
-	for _, path := range []string{"/", "/exchanges", "/exchanges/ex_nothing"} {
+	for _, path := range []string{"/", "/exchanges", "/exchanges/ex_nothing", "/usage", "/usage?by=key&range=today", "/latency?by=target", "/models", "/prices"} {
 		text := b.get(path).text
 		found := address.FindAllStringSubmatch(text, -1)
 		if len(found) < 5 {
@@ -253,7 +253,8 @@ func TestControl24HostileText(t *testing.T) {
 	}
 	b := newBrowser(t, e.AdminURL)
 	b.signIn(e.AdminKey)
-	for _, path := range []string{"/", "/live", "/exchanges", "/exchanges/" + id, "/exchanges?" + url.Values{"user": {script}, "model": {script}, "tag": {script}}.Encode()} {
+	for _, path := range []string{"/", "/live", "/exchanges", "/exchanges/" + id, "/exchanges?" + url.Values{"user": {script}, "model": {script}, "tag": {script}}.Encode(),
+		"/usage", "/usage?by=user", "/usage?range=24h&by=target", "/latency", "/models", "/prices?find=%3Cscript%3Ealert", "/usage?" + url.Values{"user": {script}, "by": {"label:" + script}, "project": {script}}.Encode()} {
 		got := b.get(path)
 		if got.status != http.StatusOK {
 			t.Errorf("%s: %d", path, got.status)

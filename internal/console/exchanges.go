@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/fault"
@@ -19,18 +18,7 @@ const pageSize = 50
 // maxChoices bounds the projects that a filter offers; others are reached from their own pages.
 const maxChoices = 200
 
-// spans are the ranges that pages offer, the default first.
-var spans = []struct {
-	Name, Label string
-	Length      time.Duration // 0 is all
-}{
-	{"24h", "last 24 hours", 24 * time.Hour},
-	{"15m", "last 15 minutes", 15 * time.Minute},
-	{"1h", "last hour", time.Hour},
-	{"7d", "last 7 days", 7 * 24 * time.Hour},
-	{"30d", "last 30 days", 30 * 24 * time.Hour},
-	{"all", "all there is", 0},
-}
+var exchangeRanges = []string{"24h", "15m", "1h", "today", "7d", "30d", "month", "last-month", "all", customRange}
 
 // A choice is one of the values that a filter offers.
 type choice struct {
@@ -38,30 +26,10 @@ type choice struct {
 	Chosen       bool
 }
 
-func rangeChoices(chosen string) (all []choice) {
-	for _, s := range spans {
-		all = append(all, choice{s.Name, s.Label, s.Name == chosen})
-	}
-	return all
-}
-
-// rangeOf reads the query's range. What is not known is the default.
-func rangeOf(q url.Values, now time.Time, otherwise string) (name string, from time.Time) {
-	name = q.Get("range")
-	for _, s := range spans {
-		if s.Name == name && s.Length > 0 {
-			return name, now.Add(-s.Length)
-		}
-	}
-	if name == "all" || name == otherwise {
-		return "all", time.Time{}
-	}
-	return rangeOf(url.Values{"range": {otherwise}}, now, otherwise)
-}
-
 // An exchangesView answers: what just happened, and which went wrong?
 type exchangesView struct {
 	Filters  exchangeFilters
+	Period   period
 	Rows     []exchangeRow
 	Older    string // address of the next page, "" at the end
 	Newest   string // address of the first page, "" if this is it
@@ -132,10 +100,16 @@ func (c *Console) exchanges(v *visit) error {
 	}
 	defer done()
 	q := v.r.URL.Query()
-	span, from := rangeOf(q, v.now, "24h")
+	p, err := periodOf(v, exchangeRanges, "24h")
+	if err != nil {
+		return err
+	}
 	filter := usage.Filter{
 		Key: q.Get("key"), Model: q.Get("model"), Target: q.Get("target"), User: q.Get("user"), Tag: q.Get("tag"), Status: q.Get("status"),
-		From: from, After: q.Get("after"), Limit: pageSize + 1, Project: q.Get("project"),
+		From: p.From, After: q.Get("after"), Limit: pageSize + 1, Project: q.Get("project"),
+	}
+	if !p.open {
+		filter.To = p.To
 	}
 	if trace := q.Get("trace"); trace != "" {
 		var ok bool
@@ -145,8 +119,8 @@ func (c *Console) exchanges(v *visit) error {
 			return f
 		}
 	}
-	data := exchangesView{Behind: c.catchUp(ctx)}
-	data.Filters, err = c.exchangeFilters(ctx, v, filter, span)
+	data := exchangesView{Period: p, Behind: c.catchUp(ctx)}
+	data.Filters, err = c.exchangeFilters(ctx, v, filter, &p)
 	if err != nil {
 		return err
 	}
@@ -179,8 +153,8 @@ func (d *exchangesView) turn(q url.Values, n int, records []*usage.Record) {
 	}
 }
 
-func (c *Console) exchangeFilters(ctx context.Context, v *visit, f usage.Filter, span string) (out exchangeFilters, err error) {
-	out = exchangeFilters{Key: f.Key, Model: f.Model, Target: f.Target, User: f.User, Tag: f.Tag, Trace: v.r.URL.Query().Get("trace"), Ranges: rangeChoices(span)}
+func (c *Console) exchangeFilters(ctx context.Context, v *visit, f usage.Filter, p *period) (out exchangeFilters, err error) {
+	out = exchangeFilters{Key: f.Key, Model: f.Model, Target: f.Target, User: f.User, Tag: f.Tag, Trace: v.r.URL.Query().Get("trace"), Ranges: p.choices(exchangeRanges)}
 	if f.Key != "" {
 		out.KeyName = c.o.Keys.Name(f.Key)
 	}

@@ -14,8 +14,8 @@ import (
 const (
 	// window is what "now" is: figures are of this last span.
 	window = 5 * time.Minute
-	// steps is how many minutes the page looks back.
-	steps = 60
+	// lookback is how many minutes the page looks back.
+	lookback = 60
 	// alarm is the share of failed exchanges, in percent, from which the page says so first.
 	alarm = 5
 )
@@ -89,7 +89,7 @@ func (c *Console) present(v *visit) (*nowView, error) {
 	}
 	defer done()
 	out := &nowView{Status: c.o.Status(), Behind: c.catchUp(ctx)}
-	began := v.now.Truncate(time.Minute).Add(-(steps - 1) * time.Minute)
+	began := v.now.Truncate(time.Minute).Add(-(lookback - 1) * time.Minute)
 	r, err := c.readRecent(ctx, v, began)
 	if err != nil {
 		return nil, err
@@ -163,13 +163,9 @@ func minutes(points []usage.Point, began time.Time, v *visit) plot {
 	}
 	stacks := make([]stack, 0, len(points))
 	for _, pt := range points {
-		good := pt.Requests - pt.Errors
-		stacks = append(stacks, stack{
-			pt.Start, []float64{float64(good), float64(pt.Errors)}, []string{figure.Count(good), figure.Count(pt.Errors)},
-		})
+		stacks = append(stacks, stack{int(pt.Start.Sub(began) / time.Minute), []int64{pt.Requests - pt.Errors, pt.Errors}})
 	}
-	p.draw(stacks, func(t time.Time) int { return int(t.Sub(began) / time.Minute) }, steps,
-		func(t time.Time) string { return t.In(v.zone).Format("15:04") }, func(m float64) string { return figure.Count(int64(m)) })
+	p.stack(stacks, lookback, func(i int) string { return began.Add(time.Duration(i) * time.Minute).In(v.zone).Format("15:04") }, figure.Count)
 	return p
 }
 
@@ -177,9 +173,9 @@ func minutes(points []usage.Point, began time.Time, v *visit) plot {
 func (n *nowView) tell(r recent, began time.Time, v *visit) {
 	from := v.now.Truncate(time.Minute).Add(-window + time.Minute)
 	var in usage.Sum
-	requests, failures, tokens, cost := make([]float64, steps), make([]float64, steps), make([]float64, steps), make([]float64, steps)
+	requests, failures, tokens, cost := make([]float64, lookback), make([]float64, lookback), make([]float64, lookback), make([]float64, lookback)
 	for _, p := range r.points {
-		if i := int(p.Start.Sub(began) / time.Minute); i >= 0 && i < steps {
+		if i := int(p.Start.Sub(began) / time.Minute); i >= 0 && i < lookback {
 			requests[i], failures[i] = float64(p.Requests), float64(p.Errors)
 			tokens[i], cost[i] = float64(p.Usage.Input+p.Usage.Output), float64(p.CostNano)
 		}

@@ -17,6 +17,8 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/usage"
 )
 
 //go:embed pages
@@ -28,7 +30,8 @@ type views map[string]*template.Template
 func loadViews(assets map[string]asset) (views, error) {
 	frame := template.New("frame").Funcs(template.FuncMap{
 		"money": figure.Money, "count": figure.Count, "tokens": figure.Tokens, "percent": figure.Percent, "span": span,
-		"days":         figure.Span,
+		"days":        figure.Span,
+		"perThousand": perThousand, "alarming": func(s usage.Sum) bool { return s.Errors*100 >= s.Requests*alarm && s.Errors > 0 },
 		"assetVersion": func(name string) string { return assets[name].version },
 	})
 	if _, err := frame.ParseFS(pageFiles, "pages/frame.html", "pages/parts.html"); err != nil {
@@ -62,6 +65,15 @@ func span(ns int64) string {
 		return figure.None
 	}
 	return figure.Duration(time.Duration(ns))
+}
+
+// perThousand is what a thousand requests cost.
+func perThousand(s usage.Sum) string {
+	if s.Requests == 0 || s.Unpriced > 0 || s.Unknown > 0 {
+		return figure.None // a mean of what is known only would be too low
+	}
+	n := llm.Money(s.Requests)
+	return figure.Money(s.CostNano/n*1000 + s.CostNano%n*1000/n)
 }
 
 // rate writes how many of something there are in a second.
@@ -113,6 +125,9 @@ var navigation = []struct {
 }{
 	{"Now", "", "n", auth.ReadUsage, []string{"now"}, "Are we well? What is asked, what fails, what it costs, and how the process is."},
 	{"Exchanges", "exchanges", "e", auth.ReadExchanges, []string{"exchanges", "exchange"}, "What just happened, and why did it go so? Each call with every decision and its cost."},
+	{"Usage", "usage", "u", auth.ReadUsage, []string{"usage"}, "Who spends what, and is it changing? Money, tokens and requests by anything, over time."},
+	{"Latency", "latency", "l", auth.ReadUsage, []string{"latency"}, "How long do callers wait, for whom, and since when?"},
+	{"Models", "models", "m", auth.ReadRoutes, []string{"models", "prices"}, "Which targets answer for a name, how are they, and what do they cost?"},
 	{"Projects", "projects", "o", auth.ReadTenants, []string{"projects", "project", "key", "key-made", "revoke"}, "Who uses this? Projects, what is kept of their calls, and their keys."},
 	{"Audit", "audit", "a", auth.ReadAudit, []string{"audit", "entry"}, "Who changed what, and is the record of it whole?"},
 	{"Help", "help", "", "", []string{"help"}, ""},

@@ -1,7 +1,7 @@
 // Package figure writes amounts the way people read them: money, tokens, durations, shares. Command line and console use
 // the same functions, so that one figure never looks like two.
 //
-// It is not for machines: JSON and CSV carry exact numbers.
+// JSON and CSV carry exact numbers instead; what is here for them is that a spreadsheet runs none of it ([CSV]).
 package figure
 
 import (

@@ -187,10 +187,12 @@ func (p *piece) ofExchanges(d *dialect, g *grouping, chosen [dimensions]int64, s
 		q.and(rowColumns[i]+" = ?", id)
 	}
 	q.span(time.UnixMicro(p.from), time.UnixMicro(p.to))
+	// The + keeps these from being taken, in place of the block's own numbers, for where to begin and end reading: an hour of
+	// long ago would then be looked for in all that came after it.
 	if p.unsummed {
-		q.and("b.block >= ? AND e.seq > ?", summed/blockSize, summed)
+		q.and("b.block >= ? AND +e.seq > ?", summed/blockSize, summed)
 	} else {
-		q.and("b.block <= ? AND e.seq <= ?", summed/blockSize, summed)
+		q.and("b.block <= ? AND +e.seq <= ?", summed/blockSize, summed)
 	}
 	q.args = append(q.joinArgs, q.args...)
 	return q

@@ -1,0 +1,71 @@
+package catalog
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// An OverrideText is a price as a person sets it: in US dollars per million tokens, as decimal text. CachedInput and
+// CacheWrite are as Input if they are empty, Source is "set" then.
+type OverrideText struct {
+	Target, Input, Output, CachedInput, CacheWrite, Source string
+}
+
+// ReadOverride reads a price that is set now, or lists all that is wrong with it. Paths of problems are "target", "input",
+// "output", "cached_input", "cache_write" and "source".
+func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.Problem) {
+	add := func(path, text, hint string) {
+		problems = append(problems, fault.Problem{Path: path, Text: text, Hint: hint})
+	}
+	o = Override{Source: "set", Set: now.UTC().Truncate(time.Microsecond)} // as the store keeps it
+	var ok bool
+	if o.Target, ok = llm.ParseTarget(in.Target); !ok || !shown(in.Target, 256) {
+		add("target", quote(in.Target)+" is not PROVIDER/MODEL", "")
+	}
+	if in.Source != "" {
+		o.Source = in.Source
+	}
+	if !shown(o.Source, 128) {
+		add("source", "is not up to 128 characters that can be seen", "")
+	}
+	var rates [4]*llm.Rate
+	for i, part := range [...]struct{ name, text string }{
+		{"input", in.Input}, {"output", in.Output}, {"cached_input", in.CachedInput}, {"cache_write", in.CacheWrite},
+	} {
+		must := i < 2
+		switch {
+		case part.text == "" && must:
+			add(part.name, "is missing", "write 0 if it is free")
+		case part.text != "":
+			rate, err := llm.ParseRate(part.text)
+			if err != nil {
+				add(part.name, err.Error(), "")
+			}
+			rates[i] = &rate
+		}
+	}
+	if len(problems) > 0 {
+		return o, problems
+	}
+	o.Price = NewPrice(*rates[0], *rates[1], rates[2], rates[3])
+	return o, CheckPrice(o.Price)
+}
+
+// shown reports whether a text can be shown in one line of a table: up to so many characters, all of which can be seen.
+func shown(s string, most int) bool {
+	return utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// quote writes what somebody sent so that it is seen whole and harmless, and not at any length.
+func quote(s string) string {
+	if len(s) > 128 {
+		s = s[:128] + "..."
+	}
+	return strconv.Quote(s)
+}
