@@ -58,6 +58,8 @@ type Options struct {
 	Sealed func(context.Context) (map[string]int64, error)
 	// Support tells of the inside of the process.
 	Support func() Support
+	// Backup begins a backup of the store, which is an act of whoever the context says.
+	Backup func(context.Context) (*Backup, error)
 	// Ready says why the process cannot take traffic, nil if it can.
 	Ready func() error
 	// Metrics serves the Prometheus text format; the API registers its own on Register. OpenMetrics says whether

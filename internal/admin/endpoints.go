@@ -134,6 +134,8 @@ func Endpoints() []Endpoint {
 			"How the process is.", nil, gives((*API).status)},
 		{http.MethodGet, "/admin/v1/replicas", auth.ReadRoutes, http.StatusOK,
 			"List the Penstocks on the same store, with version and configuration of each.", nil, gives((*API).replicas)},
+		{http.MethodPost, "/admin/v1/backup", auth.TakeBackup, http.StatusOK,
+			"Take a backup of the store, as it is at this moment: one encrypted file.", nil, mayTake((*API).takeBackup)},
 		{http.MethodGet, "/admin/v1/alerts", auth.ReadRoutes, http.StatusOK,
 			"List the alerts that are open, the most severe first.", nil, gives((*API).listAlerts)},
 		{http.MethodPost, "/admin/v1/alerts/test", auth.TestAlerts, http.StatusOK,

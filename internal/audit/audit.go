@@ -39,9 +39,12 @@ const (
 	KeySet          Action = "key.set"
 	TenantsExported Action = "tenants.export" // projects, keys as hashes, and prices
 	// By the process where it has found in the file what nobody asked it for.
-	DataKeyAdded Action = "keyring.rotate"
-	RingWrapped  Action = "keyring.rewrap"
-	BodiesRead   Action = "bodies.read"
+	DataKeyAdded  Action = "keyring.rotate"
+	RingWrapped   Action = "keyring.rewrap"
+	BodiesRead    Action = "bodies.read"
+	BackupTaken   Action = "backup.take"
+	StoreRestored Action = "backup.restore"  // by a command on the host, which has no key
+	AdminKeyReset Action = "admin_key.reset" // as above
 )
 
 // Actions lists all actions.
@@ -64,6 +67,9 @@ func Actions() []Action {
 		DataKeyAdded,
 		RingWrapped,
 		BodiesRead,
+		BackupTaken,
+		StoreRestored,
+		AdminKeyReset,
 	}
 }
 
@@ -80,7 +86,7 @@ type Act struct {
 
 // An Actor is who acts, and from where.
 type Actor struct {
-	Key     string `json:"key"` // id of the key; "process" for what Penstock does by itself
+	Key     string `json:"key"` // id of the key; "process" for what Penstock does by itself, "command" for one on the host
 	Name    string `json:"name,omitzero"`
 	Prefix  string `json:"prefix,omitzero"` // the first characters of the key
 	Role    string `json:"role"`
@@ -93,6 +99,11 @@ type Actor struct {
 
 // Process is who acts when nobody asked: Penstock itself.
 func Process() Actor { return Actor{Key: "process", Role: "process"} }
+
+// Command is who acts by a command that works on the store itself, on the host and without a key: user is its name there.
+func Command(user, command string) Actor {
+	return Actor{Key: "command", Role: "command", Name: user, Agent: command}
+}
 
 type actorKey struct{}
 

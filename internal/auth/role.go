@@ -41,6 +41,7 @@ const (
 	ReadKeyring   Permission = "keyring.read"
 	RotateKeyring Permission = "keyring.rotate" // add a data key
 	ReadSupport   Permission = "support.read"   // the inside of the process: stacks, log lines
+	TakeBackup    Permission = "backup.take"    // all that the store holds, encrypted for the key ring
 )
 
 var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, ReadRoutes, ReadMetrics}
@@ -51,7 +52,7 @@ var may = map[Role][]Permission{
 	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, WriteStops, TestAlerts, ReadKeyring),
 	RoleAuditor:  append(slices.Clip(reading), ReadAudit, ReadBodies, ReadKeyring),
 	RoleMetrics:  {ReadMetrics},
-	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, ReadAudit, ReadBodies, TestAlerts, ReadKeyring, RotateKeyring, ReadSupport),
+	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, ReadAudit, ReadBodies, TestAlerts, ReadKeyring, RotateKeyring, ReadSupport, TakeBackup),
 }
 
 // Can reports whether the role has the permission. An unknown role has none.

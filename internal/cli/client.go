@@ -29,6 +29,58 @@ type adminFlags struct {
 	file    string
 	data    string
 	json    bool
+	tls     tlsFlags
+}
+
+// tlsFlags say how a control plane that speaks TLS is known, and how it knows who calls.
+type tlsFlags struct{ ca, cert, key string }
+
+// of fills what no flag says from the environment.
+func (f tlsFlags) of(a *app) tlsFlags {
+	for _, s := range []struct {
+		value *string
+		name  string
+	}{{&f.ca, "PENSTOCK_ADMIN_CA"}, {&f.cert, "PENSTOCK_ADMIN_CERT"}, {&f.key, "PENSTOCK_ADMIN_CERT_KEY"}} {
+		if *s.value == "" {
+			*s.value, _ = a.env(s.name)
+		}
+	}
+	return f
+}
+
+// transport gives the way to a control plane, nil for the usual one. trusted are more certificates that are known to be its
+// own, in PEM.
+func (f tlsFlags) transport(trusted []byte) (http.RoundTripper, error) {
+	if f == (tlsFlags{}) && trusted == nil {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	roots.AppendCertsFromPEM(trusted)
+	c.RootCAs = roots
+	if f.ca != "" {
+		pem, err := os.ReadFile(f.ca)
+		if err != nil {
+			return nil, fail(exitUsage, "name a file with certificates in PEM", "--admin-ca cannot be read: %v", err)
+		}
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fail(exitUsage, "name a file with certificates in PEM", "--admin-ca %s holds no certificate", f.ca)
+		}
+	}
+	switch {
+	case (f.cert == "") != (f.key == ""):
+		return nil, fail(exitUsage, "give both, or none", "--admin-cert and --admin-cert-key belong together")
+	case f.cert != "":
+		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		if err != nil {
+			return nil, fail(exitUsage, "name the certificate and its private key, both in PEM", "--admin-cert cannot be used: %v", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: c, ForceAttemptHTTP2: true}, nil
 }
 
 func (f *adminFlags) add(c *cobra.Command) {
@@ -37,6 +89,9 @@ func (f *adminFlags) add(c *cobra.Command) {
 	p.StringVar(&f.data, "data", "", "data directory of the Penstock to talk to (default: the file's, else penstock-data)")
 	p.StringVar(&f.url, "admin-url", "", "address of the control plane (PENSTOCK_ADMIN_URL; default: that of the data directory)")
 	p.StringVar(&f.keyFile, "admin-key-file", "", "file with an admin key (or the key in PENSTOCK_ADMIN_KEY; default: <data>/admin.key)")
+	p.StringVar(&f.tls.ca, "admin-ca", "", "file with authorities in PEM that the control plane's certificate may be of, beside the system's (PENSTOCK_ADMIN_CA)")
+	p.StringVar(&f.tls.cert, "admin-cert", "", "file with a client certificate in PEM, for a control plane that asks for one (PENSTOCK_ADMIN_CERT)")
+	p.StringVar(&f.tls.key, "admin-cert-key", "", "file with its private key in PEM (PENSTOCK_ADMIN_CERT_KEY)")
 	p.BoolVar(&f.json, "json", false, "print JSON")
 }
 
@@ -57,11 +112,18 @@ func (a *app) client(ctx context.Context, f *adminFlags) (*adminClient, error) {
 	if f.keyFile == "" {
 		c.key, _ = a.env("PENSTOCK_ADMIN_KEY")
 	}
+	var trusted []byte
 	if c.base == "" || (c.key == "" && f.keyFile == "") {
-		if err := a.discover(ctx, f, c); err != nil {
+		var err error
+		if trusted, err = a.discover(ctx, f, c); err != nil {
 			return nil, err
 		}
 	}
+	way, err := f.tls.of(a).transport(trusted)
+	if err != nil {
+		return nil, err
+	}
+	c.http.Transport = way
 	if c.key == "" {
 		b, err := os.ReadFile(f.keyFile)
 		if err != nil {
@@ -74,36 +136,31 @@ func (a *app) client(ctx context.Context, f *adminFlags) (*adminClient, error) {
 	return c, nil
 }
 
-func (a *app) discover(ctx context.Context, f *adminFlags, c *adminClient) error {
+// discover reads from the configuration what flags do not say. trusted is the control plane's own certificate in PEM, nil if
+// there is none in a file.
+func (a *app) discover(ctx context.Context, f *adminFlags, c *adminClient) (trusted []byte, err error) {
 	flags := map[string]string{}
 	if f.data != "" {
 		flags["data"] = f.data
 	}
 	cfg, err := config.Load(ctx, config.Options{File: f.file, Env: a.env, Flags: flags})
 	if err != nil {
-		return fail(exitConfig, "", "%v", err)
+		return nil, fail(exitConfig, "", "%v", err)
 	}
 	if c.base == "" {
 		running, err := server.ReadPresence(cfg.Data)
 		if err != nil { // its key must not be sent to whoever has the usual address
-			return fail(exitUnreachable, "start it with: penstock serve; or name another with -c, --data or --admin-url", "No Penstock serves from %s", cfg.Data)
+			return nil, fail(exitUnreachable, "start it with: penstock serve; or name another with -c, --data or --admin-url", "No Penstock serves from %s", cfg.Data)
 		}
 		c.base = running.AdminURL
 	}
 	if cert := cfg.AdminCertificate(); cert != "" {
-		if pem, err := os.ReadFile(cert); err == nil {
-			roots, err := x509.SystemCertPool()
-			if err != nil {
-				roots = x509.NewCertPool()
-			}
-			roots.AppendCertsFromPEM(pem)
-			c.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
-		}
+		trusted, _ = os.ReadFile(cert) // who cannot read it may still know its authority
 	}
 	if c.key == "" && f.keyFile == "" {
 		f.keyFile = filepath.Join(cfg.Data, "admin.key")
 	}
-	return nil
+	return trusted, nil
 }
 
 // call sends a request and decodes the answer into out, unless that is nil.
@@ -139,14 +196,23 @@ func (c *adminClient) call(ctx context.Context, method, path string, query url.V
 
 // stream sends a GET and gives the answer as it comes, however long that takes.
 func (c *adminClient) stream(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	resp, err := c.streamOf(ctx, http.MethodGet, path, query)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// streamOf is stream with another method, and with the head of the answer.
+func (c *adminClient) streamOf(ctx context.Context, method, path string, query url.Values) (*http.Response, error) {
 	patient := *c.http
 	patient.Timeout = 0
-	resp, err := c.send(ctx, &patient, http.MethodGet, path, query, nil)
+	resp, err := c.send(ctx, &patient, method, path, query, nil)
 	if err != nil {
 		return nil, err
 	}
 	if resp.StatusCode/100 == 2 {
-		return resp.Body, nil
+		return resp, nil
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

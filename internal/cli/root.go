@@ -119,6 +119,7 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 		&cobra.Group{ID: "run", Title: "Run:"},
 		&cobra.Group{ID: "tenants", Title: "Tenants and money:"},
 		&cobra.Group{ID: "look", Title: "Look:"},
+		&cobra.Group{ID: "upkeep", Title: "Upkeep:"},
 		&cobra.Group{ID: "file", Title: "Configuration:"},
 	)
 	root.SetHelpCommandGroupID("file")
@@ -157,6 +158,11 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 		a.stopCommand(),
 		a.resumeCommand(),
 		a.upgradeCommand(),
+	)
+	in("upkeep",
+		a.backupCommand(),
+		a.restoreCommand(),
+		a.adminKeyCommand(),
 	)
 	in("file",
 		a.configCommand(),

@@ -23,10 +23,12 @@ var layers = []layer{
 	}},
 	{"4 features", []string{
 		"auth", "stop", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit", "bodies",
+		"backup",
 		"batch", "flow", "evaluate", "optimize", "recommend",
 	}},
 	{"5 edges", []string{"gateway", "admin", "console", "store", "sim", "telemetry"}},
 	{"6 assembly: config", []string{"config"}},
+	{"6 assembly: upkeep", []string{"upkeep"}},
 	{"6 assembly: server", []string{"server"}},
 	{"6 assembly: doctor", []string{"doctor"}},
 	{"6 assembly: cli", []string{"cli"}},

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +37,6 @@ import (
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/store"
 	"github.com/penstock/penstock/internal/telemetry"
-	"github.com/penstock/penstock/internal/tokens"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -87,7 +85,10 @@ type Server struct {
 	present     string // the data directory that says where, "" before
 	waiting     bool   // the store did not answer at the start; Run waits for it
 	stopping    atomic.Bool
-	taken       chan struct{} // a configuration has come into force, and the store was not told yet
+	taken       chan struct{}   // a configuration has come into force, and the store was not told yet
+	backingUp   sync.Mutex      // held while a backup is taken
+	winding     context.Context // ends when exchanges are drained: what else is under way has to end
+	wind        context.CancelFunc
 
 	mu       sync.Mutex // guards the fields below
 	runtime  *runtime
@@ -100,6 +101,7 @@ func New(ctx context.Context, cfg *config.File, o Options) (*Server, error) {
 	s := &Server{o: o, started: time.Now(), metrics: prometheus.NewRegistry(), taken: make(chan struct{}, 1), lines: &lastLines{}}
 	o.Log = s.lines.also(o.Log)
 	s.o = o
+	s.winding, s.wind = context.WithCancel(context.WithoutCancel(ctx))
 	s.alerts, s.tally = alert.New(alert.Options{Log: o.Log, Metrics: s.metrics}), newTally()
 	s.telemetry = telemetry.New(telemetry.Options{
 		Log: o.Log, Metrics: s.metrics, Gather: s.metrics, Version: o.Version, Instance: instance(cfg),
@@ -182,50 +184,6 @@ func (s *Server) ensureAdminKey(ctx context.Context, ring *seal.Ring, path strin
 		s.o.Log.Warn("the file holds another key than the store's admin key: commands that read it will be refused", "file", path)
 	}
 	return nil
-}
-
-// openRecords makes what keeps the record of every exchange. With records off, which is for benchmarks, there is neither
-// journal nor writer.
-func (s *Server) openRecords(cfg *config.File) error {
-	o := usage.Options{
-		Log: s.o.Log, Metrics: s.metrics, Off: cfg.Usage.Off(),
-		Count:         func(model string, text []byte) int64 { n, _ := tokens.Counter{}.Count(model, text); return n },
-		EstimateInput: estimateInput,
-		AnswerText:    answerText,
-		Seen:          s.tally.see,
-		Observe:       s.telemetry.Observe,
-	}
-	var err error
-	if !o.Off {
-		if s.journal, err = journal.Open(filepath.Join(cfg.Data, "journal"), journal.Options{Log: s.o.Log}); err != nil {
-			return err
-		}
-	}
-	if s.recorder, err = usage.NewRecorder(s.journal, o); err != nil || o.Off {
-		return err
-	}
-	if s.writer, err = usage.NewWriter(s.recorder, s.store); err != nil {
-		return err
-	}
-	if s.rollup, err = usage.NewRollup(s.store, o); err != nil {
-		return err
-	}
-	return s.openBodies(cfg)
-}
-
-// settled waits until the store has the records of all that was answered so far.
-func (s *Server) settled(ctx context.Context) error {
-	if s.writer == nil {
-		return nil
-	}
-	return s.writer.Sync(ctx)
-}
-
-func (s *Server) backlog() int64 {
-	if s.writer == nil {
-		return 0
-	}
-	return s.writer.LagBytes()
 }
 
 // take builds the runtime of a configuration, has it recorded and puts it in force, or changes nothing.
@@ -365,6 +323,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-listening.Done(): // a listener has failed: nobody would be served
 	}
 	s.drain(data, s.grace(), cut)
+	s.wind()
 	closing, cancel := context.WithTimeout(background, 5*time.Second)
 	defer cancel()
 	err := errors.Join(control.Shutdown(closing), listeners.Wait())
@@ -418,6 +377,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Replicas: s.replicas,
 			Alerts:   s.alerts, Ring: s.ring, Bodies: s.bodies.reader,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
+			Backup: s.backup,
 		}), s.console)),
 		ConnContext:       mark,
 		ConnState:         watch,
@@ -468,6 +428,7 @@ func (s *Server) drain(data *http.Server, grace time.Duration, cut context.Cance
 // Close frees what New opened. Run does it by itself.
 func (s *Server) Close() error {
 	var errs []error
+	s.wind()
 	s.mu.Lock()
 	if s.runtime != nil {
 		s.runtime.retire(nil)

@@ -401,7 +401,7 @@ func (s *Store) AdminKeyHash(ctx context.Context, fresh auth.Hash) (kept auth.Ha
 	if fresh != (auth.Hash{}) {
 		text = hex.EncodeToString(fresh[:])
 	}
-	text, created, err = s.setting(ctx, "admin_key_hash", text, audit.Act{
+	text, created, err = s.setting(ctx, adminKeyName, text, audit.Act{
 		Action: audit.AdminKeyMade, Object: "admin", After: keyState{Name: "admin key", Role: string(auth.RoleAdmin)},
 	})
 	if err != nil || text == "" {
@@ -414,9 +414,28 @@ func (s *Store) AdminKeyHash(ctx context.Context, fresh auth.Hash) (kept auth.Ha
 	return auth.Hash(b), created, nil
 }
 
+// ResetAdminKey puts another admin key in the place of the one that there is. The old one is dead everywhere as soon as keys
+// are read again, and so is what was signed in with it.
+func (s *Store) ResetAdminKey(ctx context.Context, hash auth.Hash) error {
+	return s.act(ctx, "reset the admin key", func(t tx) (acts, error) {
+		_, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+			adminKeyName, hex.EncodeToString(hash[:]))
+		if err != nil {
+			return nil, err
+		}
+		return acts{{Action: audit.AdminKeyReset, Object: "admin", After: keyState{Name: "admin key", Role: string(auth.RoleAdmin)}}}, t.bump(ctx, "keys")
+	})
+}
+
+// adminKeyName is the setting with the admin key's hash.
+const adminKeyName = "admin_key_hash"
+
+// ringName is the setting that names the key ring.
+const ringName = "ring_id"
+
 // RingID implements [auth.Store].
 func (s *Store) RingID(ctx context.Context, fresh string) (string, error) {
-	kept, _, err := s.setting(ctx, "ring_id", fresh)
+	kept, _, err := s.setting(ctx, ringName, fresh)
 	return kept, err
 }
 

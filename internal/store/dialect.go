@@ -24,6 +24,9 @@ type dialect struct {
 	goose      goose.Dialect
 	migrations string // folder of the numbered files
 	tables     string // the query for the names of all tables
+	// primary is the query for what to order a table by: its primary key, texts byte by byte. refers is the one for the
+	// tables that it refers to. Both take the table's name.
+	primary, refers string
 	// snapshot opens a transaction all of whose reads see one moment.
 	snapshot *sql.TxOptions
 	// join joins two tables so that the left one is read first.
@@ -81,6 +84,8 @@ var sqliteDialect = dialect{
 	goose:      goose.DialectSQLite3,
 	migrations: "migrations/sqlite",
 	tables:     "SELECT name FROM sqlite_schema WHERE type = 'table'",
+	primary:    "SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk",
+	refers:     `SELECT "table" FROM pragma_foreign_key_list(?)`,
 	snapshot:   &sql.TxOptions{ReadOnly: true},
 	join:       " CROSS JOIN ", // which keeps the order
 	among:      "IN (%s)",
@@ -107,9 +112,13 @@ var postgresDialect = dialect{
 	goose:      goose.DialectPostgres,
 	migrations: "migrations/postgres",
 	tables:     "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
-	snapshot:   &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
-	join:       " JOIN ", // join_collapse_limit keeps the order
-	among:      "= ANY (ARRAY(%s))",
+	primary: `SELECT a.attname || CASE WHEN a.atttypid = 'text'::regtype THEN ' COLLATE "C"' ELSE '' END
+		FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
+		WHERE i.indrelid = ?::text::regclass AND i.indisprimary ORDER BY array_position(i.indkey::int2[], a.attnum)`,
+	refers:   "SELECT confrelid::regclass::text FROM pg_constraint WHERE conrelid = ?::text::regclass AND contype = 'f'",
+	snapshot: &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
+	join:     " JOIN ", // join_collapse_limit keeps the order
+	among:    "= ANY (ARRAY(%s))",
 	// A planner that expects few exchanges would read all of them first, and then look for their blocks; the OFFSET, which
 	// skips nothing, is what it does not look behind.
 	ofBlock: "LATERAL (SELECT * FROM exchanges x WHERE x.seq >= b.block * " + blockText + " AND x.seq < (b.block + 1) * " + blockText +

@@ -82,6 +82,10 @@ func unusable(shown string, err error) error {
 type Options struct {
 	Log *slog.Logger     // nil: silence
 	Now func() time.Time // civil time; nil: time.Now
+	// AsItIs opens a store to read it: it is not migrated, and nothing is written. Its schema may be older or newer.
+	AsItIs bool
+	// Restoring opens a store that [Load] has made, and that is not through with [Store.Restored].
+	Restoring bool
 }
 
 // pools are the connections of a store.
@@ -108,6 +112,7 @@ func (p *pools) close() error {
 // A Store is an open store. It is safe for concurrent use.
 type Store struct {
 	d    *dialect
+	o    Options
 	path string // as people know it: the file, or the address without password
 	lock *fileLock
 	log  *slog.Logger
@@ -136,7 +141,7 @@ func New(address string, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{d: &sqliteDialect, log: o.Log, now: o.Now, atOnce: summedAtOnce}
+	s := &Store{d: &sqliteDialect, o: o, log: o.Log, now: o.Now, atOnce: summedAtOnce}
 	path, ok := strings.CutPrefix(address, "sqlite:")
 	switch {
 	case ok && path != "":
@@ -149,6 +154,14 @@ func New(address string, o Options) (*Store, error) {
 	var err error
 	s.pools, err = openPostgres(address)
 	return s, err
+}
+
+// Shown is an address for people, without its password: the file, or the URL.
+func Shown(address string) string {
+	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
+		return path
+	}
+	return shownAddress(address)
 }
 
 // Open makes a store and connects it.
@@ -178,8 +191,14 @@ func (s *Store) Connect(ctx context.Context) error {
 	if err := connect(ctx); err != nil {
 		return err
 	}
+	if s.o.AsItIs {
+		return s.takeAsItIs(ctx)
+	}
 	schema, err := s.bringUp(ctx)
 	if err != nil {
+		return err
+	}
+	if err := s.checkRestored(ctx); err != nil {
 		return err
 	}
 	if err := s.records.prepare(ctx, s.d, s.write); err != nil {
@@ -214,7 +233,7 @@ func (s *Store) Close() error {
 	var errs []error
 	if s.write != nil {
 		errs = append(errs, s.records.close())
-		if s.schema.Load() > 0 && s.d == &sqliteDialect { // it was ours
+		if s.schema.Load() > 0 && s.d == &sqliteDialect && !s.o.AsItIs { // it was ours
 			errs = append(errs, s.read.Close()) // or what it reads would keep the log
 			s.fold()
 		}

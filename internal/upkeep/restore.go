@@ -1,0 +1,317 @@
+package upkeep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/internal/audit"
+	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/backup"
+	"github.com/penstock/penstock/internal/config"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/seal"
+	"github.com/penstock/penstock/internal/store"
+)
+
+// RestoreOptions say how a backup is put back.
+type RestoreOptions struct {
+	// Replace moves a store that is there aside, and what the process has signed of its audit chain with it. Else a store
+	// that is there is [store.ErrNotEmpty].
+	Replace bool
+	Actor   audit.Actor
+	Log     *slog.Logger
+	Now     func() time.Time // nil: time.Now
+}
+
+// A Restored says what was put back, or checked.
+type Restored struct {
+	Manifest  backup.Manifest
+	Summary   backup.Summary
+	Exchanges int64
+	Epoch     int64  // 0 if it was only checked
+	Aside     string // directory with what was there before, "" if there was nothing
+	// LostEntries is how many entries of the audit chain this host had signed that the backup does not have.
+	LostEntries int64
+	// OtherAdminKey says that the admin key in the data directory is not the store's; NoAdminKey that there is none.
+	OtherAdminKey, NoAdminKey bool
+}
+
+// OpenRing opens the ring that a backup takes. It makes none: a new one opens nothing. from is read a little.
+func OpenRing(ctx context.Context, path string, wrapper seal.Wrapper, from io.ReadSeeker) (*seal.Ring, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		needs, err := backup.RingOf(from)
+		if err != nil {
+			return nil, err
+		}
+		return nil, fault.Problem{
+			Path: path, Text: "is not there, and the backup belongs to key ring " + needs,
+			Hint: "put the copy of that ring there; it is kept apart from backups, so that who has one of the two has nothing",
+		}
+	}
+	ring, _, err := seal.Load(ctx, path, seal.Options{Wrapper: wrapper})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := backup.RingOf(from); err != nil {
+		return nil, err
+	}
+	_, err = from.Seek(0, io.SeekStart)
+	return ring, err
+}
+
+// Verify checks a backup by restoring it into a directory that is removed again, with every check of [Restore].
+func Verify(ctx context.Context, from io.Reader, ring *seal.Ring) (*Restored, error) {
+	dir, err := os.MkdirTemp("", "penstock-verify-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // the system removes what is left in its own time
+	in, err := backup.NewReader(from, ring)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	address := "sqlite:" + filepath.Join(dir, "penstock.db")
+	if err := store.Load(ctx, address, in, store.Options{}); err != nil {
+		return nil, err
+	}
+	s, err := store.Open(ctx, address, store.Options{Restoring: true})
+	if err != nil {
+		return nil, err
+	}
+	out := &Restored{Manifest: in.Manifest, Summary: in.Summary()}
+	return out, errors.Join(check(ctx, s, ring, nil, out), s.Close())
+}
+
+// Restore puts a backup into the store of a configuration, and into a new epoch. The store is there as a whole, checked, or
+// not at all.
+func Restore(ctx context.Context, cfg *config.File, from io.Reader, ring *seal.Ring, o RestoreOptions) (*Restored, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	in, err := backup.NewReader(from, ring)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	r := &restoring{o: o, in: in, ring: ring, out: &Restored{Manifest: in.Manifest}}
+	r.aside = filepath.Join(cfg.Data, "replaced-"+o.Now().UTC().Format("20060102T150405Z"))
+	points := cfg.CheckpointsPath()
+	if path := cfg.StorePath(); path != "" {
+		err = r.intoFile(ctx, path, points)
+	} else {
+		if err = r.fill(ctx, cfg.Store, points); err == nil {
+			err = r.setAside(points)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.out, nil
+}
+
+type restoring struct {
+	o     RestoreOptions
+	in    *backup.Reader
+	ring  *seal.Ring
+	out   *Restored
+	aside string
+}
+
+// intoFile restores beside the file, and puts it in its place when it is whole.
+func (r *restoring) intoFile(ctx context.Context, path, points string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	free, err := store.Hold(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = free() }() // it ends with the process
+	_, err = os.Stat(path)
+	switch {
+	case err == nil && !r.o.Replace:
+		return fmt.Errorf("%w: %s is there", store.ErrNotEmpty, path)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	next := path + ".restoring"
+	removeStore(next) // of a restore that was killed
+	defer removeStore(next)
+	if err := r.fill(ctx, "sqlite:"+next, points); err != nil {
+		return err
+	}
+	if err := syncPath(next); err != nil {
+		return err
+	}
+	// What was there is moved so that at each moment there is the old store or the new one, and a copy of the old.
+	if err := r.setAside(points); err != nil {
+		return err
+	}
+	if err := r.linkAside(path, path+"-wal"); err != nil {
+		return err
+	}
+	for _, log := range []string{path + "-wal", path + "-shm"} { // they are the old file's
+		if err := os.Remove(log); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Rename(next, path); err != nil {
+		return err
+	}
+	return syncPath(dir)
+}
+
+// removeStore removes a store that nobody will open.
+func removeStore(path string) {
+	for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
+		_ = os.Remove(path + suffix) // what is left is found the next time
+	}
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// setAside moves files aside.
+func (r *restoring) setAside(paths ...string) error {
+	return r.eachAside(paths, os.Rename)
+}
+
+// linkAside gives files a second name aside.
+func (r *restoring) linkAside(paths ...string) error {
+	return r.eachAside(paths, os.Link)
+}
+
+func (r *restoring) eachAside(paths []string, do func(from, to string) error) error {
+	for _, path := range paths {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.MkdirAll(r.aside, 0o700); err != nil {
+			return err
+		}
+		r.out.Aside = r.aside
+		if err := do(path, filepath.Join(r.aside, filepath.Base(path))); err != nil {
+			return err
+		}
+	}
+	if r.out.Aside == "" {
+		return nil
+	}
+	return errors.Join(syncPath(r.aside), syncPath(filepath.Dir(r.aside)))
+}
+
+// fill loads the store, brings it up, checks it, and begins its new epoch.
+func (r *restoring) fill(ctx context.Context, address, points string) error {
+	if err := store.Load(ctx, address, r.in, store.Options{Log: r.o.Log}); err != nil {
+		return err
+	}
+	r.out.Summary = r.in.Summary()
+	s, err := store.Open(ctx, address, store.Options{Log: r.o.Log, Now: r.o.Now, Restoring: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.begin(ctx, s, points), s.Close())
+}
+
+func (r *restoring) begin(ctx context.Context, s *store.Store, points string) error {
+	known, err := audit.ReadCheckpointFile(points, 1<<16)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := check(ctx, s, r.ring, known, r.out); err != nil {
+		return err
+	}
+	if err := r.lookAtKey(ctx, s, filepath.Join(filepath.Dir(points), "admin.key")); err != nil {
+		return err
+	}
+	m := r.in.Manifest
+	r.out.Epoch, err = s.Restored(audit.As(ctx, r.o.Actor), func(epoch int64) audit.Act {
+		return audit.Act{Action: audit.StoreRestored, Object: m.ID, After: struct {
+			Taken   time.Time `json:"taken"`
+			Engine  string    `json:"engine"`
+			Version string    `json:"version"`
+			Schema  int64     `json:"schema"`
+			Entries int64     `json:"audit_entries"`
+			Epoch   int64     `json:"epoch"`
+		}{m.Taken, m.Engine, m.Version, m.Schema, m.Chain.Seq, epoch}}
+	})
+	return err
+}
+
+// lookAtKey says how the admin key's file stands to the store.
+func (r *restoring) lookAtKey(ctx context.Context, s *store.Store, path string) error {
+	kept, _, err := s.AdminKeyHash(ctx, auth.Hash{})
+	if err != nil {
+		return err
+	}
+	text, err := seal.ReadPrivate(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.out.NoAdminKey = true
+	case err != nil:
+		return err
+	default:
+		r.out.OtherAdminKey = r.ring.Hash(strings.TrimSpace(string(text))) != kept
+	}
+	return nil
+}
+
+// check holds a store that was loaded against itself, its manifest, and what was signed of its audit chain. Of points, those
+// of another chain and those behind its end are left out: they are about what is not in the backup.
+func check(ctx context.Context, s *store.Store, ring *seal.Ring, points []audit.Checkpoint, out *Restored) error {
+	m := &out.Manifest
+	kept, err := s.RingID(ctx, "")
+	switch {
+	case err != nil:
+		return err
+	case kept != ring.ID() || m.Keyring != ring.ID():
+		return fault.Problem{Text: fmt.Sprintf("the store in the backup belongs to key ring %s, and it was opened with %s", kept, ring.ID())}
+	}
+	checked, err := s.Check(ctx)
+	if err != nil {
+		return fmt.Errorf("the backup does not fit together: %w", err)
+	}
+	out.Exchanges = checked.Exchanges
+	var known []audit.Checkpoint
+	for _, p := range points {
+		switch {
+		case p.Chain != m.Chain.ID:
+		case p.Seq <= m.Chain.Seq:
+			known = append(known, p)
+		default:
+			out.LostEntries = max(out.LostEntries, p.Seq-m.Chain.Seq)
+		}
+	}
+	head, err := audit.VerifyWhole(ctx, s, known)
+	var broken *audit.Break
+	switch {
+	case errors.As(err, &broken):
+		return fmt.Errorf("the audit chain in the backup is broken: %w", broken)
+	case err != nil:
+		return err
+	case head.Chain != m.Chain.ID || head.Seq != m.Chain.Seq || head.Seq > 0 && head.Hash.String() != m.Chain.Hash:
+		return fmt.Errorf("the audit chain in the backup ends with entry %d, and %d were in it when it was made", head.Seq, m.Chain.Seq)
+	}
+	return nil
+}
