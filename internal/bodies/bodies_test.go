@@ -360,7 +360,7 @@ func TestNothingIsInClearAndNothingMoves(t *testing.T) {
 	other := newBench(t, DefaultConfig(), journal.Options{})
 	r.Ring = other.ring
 	_, err = r.Read(t.Context(), "prj_1", "ex_2", "test")
-	if f := fault.From(err); f.Code != fault.SealedAway || !strings.Contains(f.Message, b.ring.Keys()[0].ID) {
+	if f := fault.From(err); f.Code != fault.KeyRingBehind || f.HTTPStatus() != 503 || !strings.Contains(f.Message, b.ring.Keys()[0].ID) {
 		t.Errorf("with another ring: %v", err)
 	}
 }

@@ -2,7 +2,6 @@ package bodies
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/penstock/penstock/internal/fault"
@@ -21,8 +20,8 @@ type Reader struct {
 const patience = 2 * time.Second
 
 // Read gives the bodies of an exchange of a project. That they are read, by whom and why, is in the audit chain before
-// they are opened. The error is a fault: InvalidRequest without a reason, NotThere if there are none, SealedAway if the key
-// ring cannot open them.
+// they are opened. The error is a fault: InvalidRequest without a reason, NotThere if there are none, KeyRingBehind if the
+// key ring does not have the data key, SealedAway if they cannot be opened for another reason.
 func (r *Reader) Read(ctx context.Context, project, exchange, reason string) (*Content, error) {
 	reason, err := CleanReason(reason)
 	if err != nil {
@@ -48,11 +47,11 @@ func (r *Reader) Read(ctx context.Context, project, exchange, reason string) (*C
 	return c, nil
 }
 
-// sealedAway says why bodies that are there cannot be read.
+// sealedAway says why bodies that are there cannot be read. For want of a data key, nothing is wrong with them: they open
+// as soon as the ring's newest file is there.
 func sealedAway(exchange string, err error) *fault.Error {
-	f := fault.Wrap(fault.SealedAway, err, "The bodies of %s are there and cannot be opened: %v.", exchange, err)
-	if _, missing := errors.AsType[*seal.MissingKeyError](err); missing {
-		f.Hint = "Put back a key ring that has the data key: see docs/keyring.md."
+	if f := seal.Fault(err); f != nil {
+		return f
 	}
-	return f
+	return fault.Wrap(fault.SealedAway, err, "The bodies of %s are there and cannot be opened: %v.", exchange, err)
 }

@@ -92,7 +92,7 @@ var registry = map[Code]Entry{
 	DeadlinePassed:   {Kind: Timeout, Meaning: "The caller's own deadline passed."},
 	ClientGone:       {Kind: Canceled, Meaning: "The client closed the connection before the answer was whole."},
 	OutcomeUnknown:   {Kind: Internal, Meaning: "Penstock stopped before the exchange had ended. Only records have this code; no caller is sent it.", Hint: "What was billed is in the provider's own report."},
-	SealedAway:       {Kind: Internal, Meaning: "Bodies are kept and cannot be opened: the data key is missing, or they were changed.", Hint: "Look whether the key ring is the one that sealed them."},
+	SealedAway:       {Kind: Internal, Meaning: "Bodies are kept and cannot be opened: they were changed, or a newer Penstock kept them.", Hint: "The message says which. A row that was changed opens again from a backup only."},
 }
 
 // Lookup gives the registry's entry of a code.

@@ -375,7 +375,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Configured: func(provider string) bool { return s.inForce().clients[provider] != nil },
 			Sync:       s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
 			Replicas: s.replicas,
-			Alerts:   s.alerts, Ring: s.ring, Bodies: s.bodies.reader,
+			Alerts:   s.alerts, Ring: s.ring, Sealed: s.store.SealedBodies, Bodies: s.bodies.reader,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,
 			Backup: s.backup,
 		}), s.console)),

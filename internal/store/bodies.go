@@ -49,6 +49,23 @@ func (s *Store) OpenBodies(ctx context.Context, project, exchange, reason string
 	return sealed, nil
 }
 
+// SealedBodies counts the bodies in the store by the id of the data key that sealed them. It reads an index from end to end:
+// a quarter of a second for each million in SQLite.
+func (s *Store) SealedBodies(ctx context.Context) (map[string]int64, error) {
+	counts := map[string]int64{}
+	rows, err := s.query(ctx, "SELECT data_key, COUNT(*) FROM exchange_bodies GROUP BY data_key")
+	_, err = collect(rows, err, func(r scanner) (key string, err error) {
+		var n int64
+		err = r.Scan(&key, &n)
+		counts[key] = n
+		return key, err
+	})
+	if err != nil {
+		return nil, s.unread(ctx, "count sealed bodies", err)
+	}
+	return counts, nil
+}
+
 // KeptBodies implements [bodies.Store]. It steps from project to project, and reads no more than one row of each.
 func (s *Store) KeptBodies(ctx context.Context) ([]bodies.Kept, error) {
 	rows, err := s.query(ctx, `WITH RECURSIVE kept(project) AS (

@@ -57,6 +57,31 @@ func testManyBodies(t *testing.T, s Store) {
 	}
 }
 
+func testSealedBodies(t *testing.T, s Store) {
+	count := func(want map[string]int64) {
+		t.Helper()
+		got, err := s.SealedBodies(t.Context())
+		must(t, err)
+		same(t, "counts", got, want)
+	}
+	count(map[string]int64{})
+	var rows []bodies.Row
+	for i := range 10 {
+		id, _ := pipeline.NewID(day.Add(time.Duration(i) * time.Second))
+		row := body("prj_1", id, "text")
+		if i >= 7 {
+			row.Key = "ffeeddccbbaa9988"
+		}
+		rows = append(rows, row)
+	}
+	must(t, s.AddBodies(t.Context(), "bodies", 1, rows))
+	must(t, s.AddBodies(t.Context(), "bodies", 2, rows[:1])) // is there
+	count(map[string]int64{"00112233445566aa": 7, "ffeeddccbbaa9988": 3})
+	_, _, err := s.PurgeBodies(t.Context(), "a", "prj_1", day.Add(8*time.Second), 100)
+	must(t, err)
+	count(map[string]int64{"ffeeddccbbaa9988": 2})
+}
+
 // exchangeID is the id of the nth exchange.
 func exchangeID(n int) string { return fmt.Sprintf("ex_%07d", n) }
 

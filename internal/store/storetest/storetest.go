@@ -33,6 +33,8 @@ type Store interface {
 	// Declare makes changes of tenants and prices together, on the versions given: admin.Declarer.
 	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override) error
 	bodies.Store
+	// SealedBodies counts bodies by the id of their data key: admin.Options.Sealed.
+	SealedBodies(ctx context.Context) (map[string]int64, error)
 }
 
 // Run runs the suite. Each call of open makes a store that is empty, and closes it when the test that it is given ends.
@@ -63,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"audit filters":               testAuditFilters,
 		"bodies":                      testBodies,
 		"many bodies":                 testManyBodies,
+		"sealed bodies":               testSealedBodies,
 		"purge":                       testPurge,
 		"records":                     testRecords,
 		"records are walls":           testRecordsAreWalls,
