@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"path/filepath"
@@ -185,7 +186,7 @@ func TestFault64AnOlderBackupOpensAfterARotation(t *testing.T) {
 	t.Parallel()
 	ring := newRing(t)
 	file, _ := write(t, ring, backup.Manifest{}, sample)
-	if err := ring.Rotate(t.Context()); err != nil {
+	if _, err := ring.Rotate(t.Context(), time.Time{}, func(context.Context, seal.Key) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, _, err := read(bytes.NewReader(file), ring); err != nil {
