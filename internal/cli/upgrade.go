@@ -76,7 +76,7 @@ func (a *app) upgrade(ctx context.Context, f *serveFlags, asJSON bool) error {
 	if err != nil {
 		return configError(err)
 	}
-	u, err := store.CheckUpgrade(ctx, cfg.Store)
+	u, err := store.CheckUpgrade(ctx, cfg.Store, cfg.StoreOptions())
 	if e, ok := errors.AsType[*store.OpenError](err); ok {
 		code := exitStore
 		if errors.Is(err, store.ErrAbsent) {

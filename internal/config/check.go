@@ -18,6 +18,7 @@ func (d *decoder) check(f *File) {
 	d.checkTLS("tls", f.TLS)
 	d.checkTLS("admin.tls", f.Admin.TLS)
 	d.checkAddresses(f)
+	d.checkStorePassword(f)
 	d.adopt(f.Auth.Validate())
 	d.adopt(f.Audit.Validate())
 	d.adopt(f.Usage.Validate())
@@ -68,6 +69,12 @@ func (d *decoder) checkAddresses(f *File) {
 			at, value, other = other, f.Listen, at
 		}
 		d.reportSet(f, at, quote(value)+" is taken by "+other, "choose another port")
+	}
+}
+
+func (d *decoder) checkStorePassword(f *File) {
+	if f.Password != "" && f.StorePath() != "" {
+		d.reportKey("store_password", "a password, and a store that is a file", "remove it, or set store to postgres://USER@HOST/DATABASE")
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/gateway"
 	"github.com/penstock/penstock/internal/seal"
+	"github.com/penstock/penstock/internal/secret"
+	"github.com/penstock/penstock/internal/store"
 )
 
 // Gateway gives the limits to their owner.
@@ -22,6 +24,15 @@ func (f *File) StorePath() string {
 		return ""
 	}
 	return path
+}
+
+// StoreOptions are how the store is reached; log and metrics are the caller's to add.
+func (f *File) StoreOptions() store.Options {
+	o := store.Options{Connections: f.Pool}
+	if f.Password != "" {
+		o.Password = func() (secret.String, error) { return f.Resolver().Resolve(f.Password) }
+	}
+	return o
 }
 
 // KeyringPath is the file of the key ring.

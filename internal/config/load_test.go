@@ -193,7 +193,7 @@ func TestProblemsOutsideTheFile(t *testing.T) {
 	want := []string{
 		`--admin-listen: ":8081" can be reached from other machines, without TLS (set admin.tls, or listen on 127.0.0.1, or write admin.allow_plaintext: true)`,
 		`--listen: "8080" is not HOST:PORT (write HOST:PORT, such as 127.0.0.1:8080 or :8080)`,
-		`PENSTOCK_STORE: the store names no database (write postgres://USER@HOST/DATABASE; the password comes from PGPASSWORD or PGPASSFILE)`,
+		`PENSTOCK_STORE: the store names no database (write postgres://USER@HOST/DATABASE; name the password in store_password, or leave it to PGPASSWORD or PGPASSFILE)`,
 		`penstock.yaml:1:15: log.level: "loud" is not one of debug, info, warn, error`,
 		`4 problems. Nothing was changed.`,
 	}
@@ -309,4 +309,25 @@ func TestUnknownFlagIsOurMistake(t *testing.T) {
 		}
 	}()
 	_, _ = Load(t.Context(), Options{Flags: map[string]string{"colour": "blue"}, Env: env()})
+}
+
+// The password of the store is read each time that it is asked for.
+func TestStoreOptionsReadThePasswordAgain(t *testing.T) {
+	t.Parallel()
+	path := write(t, "store: postgres://u@db/penstock?sslmode=disable\nstore_password: file:db\n")
+	o := load(t, Options{File: path}).StoreOptions()
+	if _, err := o.Password(); err == nil || o.Connections != 8 {
+		t.Errorf("there is no file: %v; %d connections", err, o.Connections)
+	}
+	for _, want := range []string{"one", "two"} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(path), "db"), []byte(want+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := o.Password(); err != nil || got.Reveal() != want {
+			t.Errorf("got %v", err)
+		}
+	}
+	if load(t, Options{}).StoreOptions().Password != nil {
+		t.Error("a password without a reference")
+	}
 }

@@ -122,6 +122,8 @@ func (s setting) takes() string {
 		return "URL"
 	case s.kind != "":
 		return s.kind
+	case s.typ.Kind() == reflect.Int:
+		return fmt.Sprintf("%d to %d", s.least, s.most)
 	case s.typ.Kind() == reflect.Slice:
 		return "list"
 	case s.typ.Kind() == reflect.Bool, s.typ.Kind() == reflect.Pointer:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"net"
 	"net/url"
@@ -41,6 +42,12 @@ func (s setting) set(v reflect.Value, path, text string, node ast.NodeType) (pro
 		n, problem, hint := parseBytes(text, s.zero)
 		v.SetInt(n)
 		return problem, hint
+	case v.Kind() == reflect.Int:
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || n < s.least || n > s.most || isOctal(text) {
+			return fmt.Sprintf("%s is not a whole number from %d to %d", quote(text), s.least, s.most), "write one, such as " + s.fallback
+		}
+		v.SetInt(n)
 	case v.Kind() == reflect.Bool:
 		if text != "true" && text != "false" {
 			return quote(text) + " is not true or false", boolHint(text)
@@ -80,6 +87,8 @@ func (s setting) wants(t reflect.Type) string {
 		return "a duration"
 	case s.kind == "bytes":
 		return "a size"
+	case t.Kind() == reflect.Int:
+		return "a number"
 	case t.Kind() == reflect.Bool:
 		return "true or false"
 	}
@@ -285,10 +294,10 @@ func checkStore(text, _ string) (problem, hint string) {
 
 func checkPostgres(text string) (problem, hint string) {
 	if u, err := url.Parse(text); err == nil && u.Query().Has("password") {
-		return "a literal secret", "set PGPASSWORD or PGPASSFILE instead, and revoke this one"
+		return "a literal secret", "name it in store_password instead, and revoke this one"
 	}
 	if err := store.CheckPostgres(text); err != nil {
-		return "the store " + err.Error(), "write postgres://USER@HOST/DATABASE; the password comes from PGPASSWORD or PGPASSFILE"
+		return "the store " + err.Error(), "write postgres://USER@HOST/DATABASE; name the password in store_password, or leave it to PGPASSWORD or PGPASSFILE"
 	}
 	return "", ""
 }

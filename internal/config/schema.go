@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"reflect"
+	"strconv"
 
 	"github.com/invopop/jsonschema"
 )
@@ -74,6 +75,11 @@ func describeScalar(p *jsonschema.Schema, s setting, v reflect.Value) {
 	}
 	for _, word := range s.enum {
 		p.Enum = append(p.Enum, word)
+	}
+	if v.Kind() == reflect.Int {
+		p.Minimum, p.Maximum = json.Number(strconv.FormatInt(s.least, 10)), json.Number(strconv.FormatInt(s.most, 10))
+		p.Default = v.Int()
+		return
 	}
 	if !v.IsZero() {
 		p.Default = plainText(v, s)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -69,7 +70,7 @@ func TestSchemaKnowsEverySetting(t *testing.T) {
 		if at["description"] != s.doc {
 			t.Errorf("%s: described as %v", path, at["description"])
 		}
-		if s.fallback != "" && s.typ.Kind() != reflect.Struct && at["default"] != s.fallback {
+		if s.fallback != "" && s.typ.Kind() != reflect.Struct && fmt.Sprint(at["default"]) != s.fallback {
 			t.Errorf("%s: default %v, want %s", path, at["default"], s.fallback)
 		}
 	})
@@ -87,7 +88,7 @@ func readable(s setting) bool {
 	case reflect.Map:
 		return t.Key().Kind() == reflect.String && t.Elem().Kind() == reflect.Struct
 	}
-	return t == durationType || t.Kind() == reflect.Int64 && s.kind == "bytes"
+	return t == durationType || t.Kind() == reflect.Int64 && s.kind == "bytes" || t.Kind() == reflect.Int && s.least < s.most
 }
 
 // eachSetting visits the settings of a section type and of those in it; NAME stands for a name of the operator's choice.

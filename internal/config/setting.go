@@ -21,6 +21,8 @@ type setting struct {
 	enum     []string
 	zero     bool
 	restart  bool
+	least    int64 // of a number
+	most     int64
 	index    []int // of the field
 	typ      reflect.Type
 }
@@ -59,6 +61,10 @@ func newSetting(name string, f reflect.StructField) setting {
 	}
 	if enum := f.Tag.Get("enum"); enum != "" {
 		s.enum = strings.Split(enum, ",")
+	}
+	if least, most, ok := strings.Cut(f.Tag.Get("range"), ","); ok {
+		s.least, _ = strconv.ParseInt(least, 10, 64) // a bad one refuses its own default, which any test finds
+		s.most, _ = strconv.ParseInt(most, 10, 64)
 	}
 	return s
 }

@@ -72,7 +72,7 @@ func (e *exam) keyring(context.Context) {
 const maxOffset = time.Second
 
 func (e *exam) store(ctx context.Context) {
-	g, err := store.Glance(ctx, e.cfg.Store)
+	g, err := store.Glance(ctx, e.cfg.Store, e.cfg.StoreOptions())
 	if err != nil {
 		hint := "check the path, and that the user that runs Penstock may read it"
 		if g.Engine == "PostgreSQL" {

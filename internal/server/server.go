@@ -122,7 +122,9 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	var err error
-	if s.store, err = store.New(cfg.Store, store.Options{Log: s.o.Log}); err != nil {
+	reached := cfg.StoreOptions()
+	reached.Log, reached.Metrics = s.o.Log, s.metrics
+	if s.store, err = store.New(cfg.Store, reached); err != nil {
 		return err
 	}
 	if err := s.openRing(ctx, cfg); err != nil {

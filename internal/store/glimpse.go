@@ -27,7 +27,7 @@ type Glimpse struct {
 
 // Glance looks at a store, whoever else has it open. It makes nothing and migrates nothing. The error is a store that
 // cannot be reached or read.
-func Glance(ctx context.Context, at string) (g Glimpse, err error) {
+func Glance(ctx context.Context, at string, o Options) (g Glimpse, err error) {
 	if g.Knows, err = Schema(); err != nil {
 		return g, err
 	}
@@ -41,7 +41,7 @@ func Glance(ctx context.Context, at string) (g Glimpse, err error) {
 	if err != nil {
 		return g, err
 	}
-	db := openPool(c, nil, 1)
+	db := openPool(c, o, nil, 1)
 	defer func() { _ = db.Close() }() // nothing was written
 	return g, g.server(ctx, db)
 }

@@ -17,7 +17,7 @@ func TestGlance(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			empty, err := Glance(t.Context(), at)
+			empty, err := Glance(t.Context(), at, Options{})
 			if err != nil || empty.There || empty.Knows == 0 {
 				t.Errorf("of an empty one: %+v, %v", empty, err)
 			}
@@ -31,7 +31,7 @@ func TestGlance(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			g, err := Glance(t.Context(), at)
+			g, err := Glance(t.Context(), at, Options{})
 			if err != nil || !g.There || g.Schema != g.Knows || g.Bytes == 0 || g.Waiting != 0 || g.Offset.Abs() > time.Second {
 				t.Errorf("%+v, %v", g, err)
 			}
@@ -41,7 +41,7 @@ func TestGlance(t *testing.T) {
 		})
 	}
 	for _, at := range []string{"postgres://nobody@127.0.0.1:1/none", "sqlite:" + t.TempDir()} {
-		if _, err := Glance(t.Context(), at); err == nil {
+		if _, err := Glance(t.Context(), at, Options{}); err == nil {
 			t.Errorf("%s can be read", at)
 		}
 	}

@@ -19,14 +19,25 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// How many connections a replica has to PostgreSQL at most, by what they are for: eight together. Two are kept, the others
-// made when they are needed and given back soon, so that replicas share what a small server has.
+// A replica has a bounded number of connections to PostgreSQL, shared out by what they are for. Two are kept, the others made
+// when they are needed and given back soon, so that replicas share what a small server has.
 const (
-	writers    = 4 // records, sums and two administrators
-	reporters  = 3 // whoever reads
-	watchers   = 1 // keys and prices, which must not wait behind reports
-	schemaOnes = 2 // at the start only
+	usualConnections = 8
+	leastConnections = 4
+	watchers         = 1 // keys and prices, which must not wait behind reports
+	mostWriters      = 6 // one for each lane, and one who waits; more of them would only wait
+	schemaOnes       = 2 // at the start only, before there are others
 )
+
+// share says how many of n connections write, and how many read.
+func share(n int) (writers, reporters int) {
+	if n == 0 {
+		n = usualConnections
+	}
+	n = max(n, leastConnections)
+	writers = min(n/2, mostWriters)
+	return writers, n - writers - watchers
+}
 
 const (
 	// connectTime is for one connection to be made; several addresses of one URL share it.
@@ -118,30 +129,47 @@ func shownAddress(address string) string {
 }
 
 // openPostgres makes the pools. It asks nobody: connections are made when they are needed.
-func openPostgres(address string) (p pools, err error) {
+func openPostgres(address string, o Options) (p pools, err error) {
 	c, err := postgresConfig(address)
 	if err != nil {
 		return p, fmt.Errorf("store %s %w", shownAddress(address), err)
 	}
-	p.write, p.read = openPool(c, nil, writers), openPool(c, reading, reporters)
-	p.watch, p.schemas = openPool(c, nil, watchers), openPool(c, migrating, schemaOnes)
+	writers, reporters := share(o.Connections)
+	p.write, p.read = openPool(c, o, nil, writers), openPool(c, o, reading, reporters)
+	p.watch, p.schemas = openPool(c, o, nil, watchers), openPool(c, o, migrating, schemaOnes)
 	p.schemas.SetMaxIdleConns(0)
 	p.read.SetMaxIdleConns(0) // between reports there is nobody
 	return p, nil
 }
 
-func openPool(c *pgx.ConnConfig, more map[string]string, n int) *sql.DB {
+func openPool(c *pgx.ConnConfig, o Options, more map[string]string, n int) *sql.DB {
 	c = c.Copy()
 	for _, some := range []map[string]string{settings, more} {
 		for name, value := range some {
 			c.RuntimeParams[name] = value
 		}
 	}
-	db := sql.OpenDB(patient{stdlib.GetConnector(*c)})
+	db := sql.OpenDB(patient{stdlib.GetConnector(*c, stdlib.OptionBeforeConnect(o.setPassword))})
 	db.SetMaxOpenConns(n)
 	db.SetMaxIdleConns(1)
 	db.SetConnMaxIdleTime(idleTime)
 	return db
+}
+
+// errPassword says that a connection was not begun, because the password for it could not be read.
+var errPassword = errors.New("password of the store")
+
+// setPassword gives a new connection the password of now.
+func (o Options) setPassword(_ context.Context, c *pgx.ConnConfig) error {
+	if o.Password == nil {
+		return nil
+	}
+	p, err := o.Password()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errPassword, err)
+	}
+	c.Password = p.Reveal()
+	return nil
 }
 
 // patient asks for a connection again where the server has none left at the moment.
@@ -191,6 +219,12 @@ func postgresAway(err error) bool {
 	return false
 }
 
+// refused reports that the server did not let us in, or that we had nothing to show it.
+func refused(err error) bool {
+	code := postgresCode(err)
+	return code == "28P01" || code == "28000" || errors.Is(err, errPassword)
+}
+
 // silent reports that no server has said anything.
 func silent(err error) bool {
 	var certificate *tls.CertificateVerificationError
@@ -209,11 +243,14 @@ func silent(err error) bool {
 func postgresHint(err error) string {
 	switch code := postgresCode(err); {
 	case code == "28P01", code == "28000":
-		return "check user and password: PGPASSWORD or PGPASSFILE, and pg_hba.conf on the server"
+		return "check user and password: store_password, or PGPASSWORD or PGPASSFILE, and pg_hba.conf on the server"
 	case code == "3D000":
 		return "make it: createdb -O USER DATABASE"
 	case code == "42501":
 		return "let the user own the database, or its schema: ALTER DATABASE name OWNER TO user"
+	}
+	if errors.Is(err, errPassword) {
+		return "put it where store_password says, readable by the user that runs Penstock"
 	}
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {

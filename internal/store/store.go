@@ -23,11 +23,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/secret"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -86,6 +89,12 @@ type Options struct {
 	AsItIs bool
 	// Restoring opens a store that [Load] has made, and that is not through with [Store.Restored].
 	Restoring bool
+	// Password is asked for each new connection to PostgreSQL, so that it may change while we run; nil: the usual variables.
+	Password func() (secret.String, error)
+	// Connections is the most to PostgreSQL that there are at once, at least 4; 0: 8.
+	Connections int
+	// Metrics is told of the connections; nil: nobody.
+	Metrics prometheus.Registerer
 }
 
 // pools are the connections of a store.
@@ -118,6 +127,7 @@ type Store struct {
 	log  *slog.Logger
 	now  func() time.Time
 	pools
+	open atomic.Pointer[pools] // the same, once there are any
 
 	connecting sync.Mutex // held by Connect
 	schema     atomic.Int64
@@ -146,14 +156,25 @@ func New(address string, o Options) (*Store, error) {
 	switch {
 	case ok && path != "":
 		s.path = path
+		s.register(o.Metrics)
 		return s, nil
 	case !postgresURL(address):
 		return nil, fmt.Errorf("store %q is not known: write sqlite:PATH or postgres://USER@HOST/DATABASE", address)
 	}
 	s.d, s.path = &postgresDialect, shownAddress(address)
 	var err error
-	s.pools, err = openPostgres(address)
-	return s, err
+	if s.pools, err = openPostgres(address, o); err != nil {
+		return nil, err
+	}
+	s.open.Store(&s.pools)
+	s.register(o.Metrics)
+	return s, nil
+}
+
+func (s *Store) register(at prometheus.Registerer) {
+	if at != nil {
+		at.MustRegister(gauges{s})
+	}
 }
 
 // Shown is an address for people, without its password: the file, or the URL.
@@ -222,11 +243,15 @@ func (s *Store) connectFile(ctx context.Context) error {
 	if err := s.makeShrinkable(ctx); err != nil {
 		return s.failed(err)
 	}
+	s.open.Store(&s.pools)
 	return nil
 }
 
 // Away reports that an error is a database that could not be asked, so that it may be tried again.
-func (s *Store) Away(err error) bool { return s.d.isAway(err) }
+func (s *Store) Away(err error) bool {
+	// A password that is being changed is not the same at both ends for a moment. At the start it is a mistake.
+	return s.d.isAway(err) || s.schema.Load() > 0 && refused(err)
+}
 
 // Close ends all work, folds what was written into one file and gives the store free.
 func (s *Store) Close() error {
@@ -342,7 +367,7 @@ func (s *Store) changeIn(ctx context.Context, l lane, what string, f func(tx) er
 		said = "The store did not answer whether it took the change: look before you try again."
 	}
 	failed := fault.Wrap(fault.StoreFailed, fmt.Errorf("%s: %w", what, err), "%s", said)
-	if s.d.isAway(err) {
+	if s.Away(err) {
 		failed.RetryAfter = retryAfter
 	}
 	return failed
@@ -392,85 +417,6 @@ func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFun
 // bump raises one of the versions by which others see that something has changed.
 func (t tx) bump(ctx context.Context, name string) error {
 	_, err := t.exec(ctx, "UPDATE versions SET version = version + 1 WHERE name = ?", name)
-	return err
-}
-
-// query reads with a connection that never waits for a write.
-func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	ctx, cancel := s.bounded(ctx)
-	if s.d.patience > 0 {
-		context.AfterFunc(ctx, cancel) // rows are read after this returns; what is left of it is a timer
-	}
-	return s.read.QueryContext(ctx, s.d.rebind(query), s.d.args(args)...)
-}
-
-func (s *Store) row(ctx context.Context, query string, args ...any) scanner {
-	return s.rowOf(ctx, s.read, query, args...)
-}
-
-// watched is row for what must not wait behind reports.
-func (s *Store) watched(ctx context.Context, query string, args ...any) scanner {
-	return s.rowOf(ctx, s.watch, query, args...)
-}
-
-func (s *Store) rowOf(ctx context.Context, db *sql.DB, query string, args ...any) scanner {
-	ctx, cancel := s.bounded(ctx)
-	return boundedRow{db.QueryRowContext(ctx, s.d.rebind(query), s.d.args(args)...), cancel}
-}
-
-// A boundedRow is a row whose context ends with it.
-type boundedRow struct {
-	*sql.Row
-	cancel context.CancelFunc
-}
-
-// Scan reads the row.
-func (r boundedRow) Scan(into ...any) error {
-	defer r.cancel()
-	return r.Row.Scan(into...)
-}
-
-func (s *Store) version(ctx context.Context, name string) (v int64, err error) {
-	err = s.watched(ctx, "SELECT version FROM versions WHERE name = ?", name).Scan(&v)
-	return v, err
-}
-
-// A scanner is a row, the only one or one of many.
-type scanner interface{ Scan(into ...any) error }
-
-// unread is the error of a read that failed, for the one who asked for it.
-func (s *Store) unread(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s: %w", what, ctx.Err()) // as in change
-	}
-	f := fault.Wrap(fault.StoreFailed, fmt.Errorf("%s: %w", what, err), "The store could not be read.")
-	f.Hint = s.d.hintRead
-	if s.d.isAway(err) {
-		f.RetryAfter = retryAfter
-	}
-	return f
-}
-
-// collect reads all rows, and closes them.
-func collect[T any](rows *sql.Rows, err error, scan func(scanner) (T, error)) ([]T, error) {
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }() // rows.Err has what there is to say
-	var all []T
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, v)
-	}
-	return all, rows.Err()
-}
-
-// each calls do for each row, and closes them.
-func each(rows *sql.Rows, err error, do func(scanner) error) error {
-	_, err = collect(rows, err, func(r scanner) (struct{}, error) { return struct{}{}, do(r) })
 	return err
 }
 

@@ -61,8 +61,8 @@ func (u *Upgrade) Obstacles() []string {
 
 // CheckUpgrade finds out what a start of this version would do to the store at an address. It changes nothing, and may be
 // called while Penstock serves from it. The error is an *OpenError if the store cannot be used by this version at all.
-func CheckUpgrade(ctx context.Context, address string) (*Upgrade, error) {
-	s, err := New(address, Options{})
+func CheckUpgrade(ctx context.Context, address string, o Options) (*Upgrade, error) {
+	s, err := New(address, o)
 	if err != nil {
 		return nil, err
 	}

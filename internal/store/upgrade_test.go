@@ -70,7 +70,7 @@ func TestCheckUpgrade(t *testing.T) {
 	engines(t, func(t *testing.T, address string) {
 		check := func(schema int64, pending int) *Upgrade {
 			t.Helper()
-			u, err := CheckUpgrade(t.Context(), address)
+			u, err := CheckUpgrade(t.Context(), address, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +125,7 @@ func TestNewerSchemas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if u, err := CheckUpgrade(t.Context(), address); err != nil || u.Schema != 9000 || len(u.Migrations) != 0 || len(u.Obstacles()) != 0 {
+		if u, err := CheckUpgrade(t.Context(), address, Options{}); err != nil || u.Schema != 9000 || len(u.Migrations) != 0 || len(u.Obstacles()) != 0 {
 			t.Errorf("compatible: %+v, %v", u, err)
 		}
 		if err := again.AddRecords(t.Context(), "j", 1, workloads(0, 3)); err != nil {
@@ -137,7 +137,7 @@ func TestNewerSchemas(t *testing.T) {
 		run(t, address, "UPDATE settings SET value = '9000' WHERE name = 'compatible_from'")
 		// Whoever runs already learns it too, and must stop.
 		refused := again.Appear(t.Context(), Replica{ID: "rep_1"})
-		_, looked := CheckUpgrade(t.Context(), address)
+		_, looked := CheckUpgrade(t.Context(), address, Options{})
 		if err := again.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -155,21 +155,21 @@ func TestCheckUpgradeRefuses(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, address string) {
 		run(t, address, "CREATE TABLE theirs (a INTEGER)")
-		if _, err := CheckUpgrade(t.Context(), address); !errors.Is(err, ErrUnusable) {
+		if _, err := CheckUpgrade(t.Context(), address, Options{}); !errors.Is(err, ErrUnusable) {
 			t.Errorf("another program's: %v", err)
 		}
 	})
-	if _, err := CheckUpgrade(t.Context(), "postgres://u@127.0.0.1:1/db"); !errors.Is(err, ErrAbsent) {
+	if _, err := CheckUpgrade(t.Context(), "postgres://u@127.0.0.1:1/db", Options{}); !errors.Is(err, ErrAbsent) {
 		t.Errorf("an absent server: %v", err)
 	}
-	if _, err := CheckUpgrade(t.Context(), "sqlite:"+t.TempDir()); !errors.Is(err, ErrUnusable) {
+	if _, err := CheckUpgrade(t.Context(), "sqlite:"+t.TempDir(), Options{}); !errors.Is(err, ErrUnusable) {
 		t.Errorf("a directory: %v", err)
 	}
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CheckUpgrade(t.Context(), "sqlite:"+text); !errors.Is(err, ErrUnusable) {
+	if _, err := CheckUpgrade(t.Context(), "sqlite:"+text, Options{}); !errors.Is(err, ErrUnusable) {
 		t.Errorf("a text: %v", err)
 	}
 }

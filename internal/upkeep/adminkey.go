@@ -28,7 +28,7 @@ func ResetAdminKey(ctx context.Context, cfg *config.File, by audit.Actor) (path 
 	if err != nil {
 		return "", err
 	}
-	s, err := store.Open(ctx, cfg.Store, store.Options{})
+	s, err := store.Open(ctx, cfg.Store, cfg.StoreOptions())
 	if err != nil {
 		return "", err
 	}

@@ -108,7 +108,7 @@ func Restore(ctx context.Context, cfg *config.File, from io.Reader, ring *seal.R
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	r := &restoring{o: o, in: in, ring: ring, out: &Restored{Manifest: in.Manifest}}
+	r := &restoring{cfg: cfg, o: o, in: in, ring: ring, out: &Restored{Manifest: in.Manifest}}
 	r.aside = filepath.Join(cfg.Data, "replaced-"+o.Now().UTC().Format("20060102T150405Z"))
 	points := cfg.CheckpointsPath()
 	if path := cfg.StorePath(); path != "" {
@@ -125,6 +125,7 @@ func Restore(ctx context.Context, cfg *config.File, from io.Reader, ring *seal.R
 }
 
 type restoring struct {
+	cfg   *config.File
 	o     RestoreOptions
 	in    *backup.Reader
 	ring  *seal.Ring
@@ -223,11 +224,14 @@ func (r *restoring) eachAside(paths []string, do func(from, to string) error) er
 
 // fill loads the store, brings it up, checks it, and begins its new epoch.
 func (r *restoring) fill(ctx context.Context, address, points string) error {
-	if err := store.Load(ctx, address, r.in, store.Options{Log: r.o.Log}); err != nil {
+	reached := r.cfg.StoreOptions()
+	reached.Log, reached.Now = r.o.Log, r.o.Now
+	if err := store.Load(ctx, address, r.in, reached); err != nil {
 		return err
 	}
 	r.out.Summary = r.in.Summary()
-	s, err := store.Open(ctx, address, store.Options{Log: r.o.Log, Now: r.o.Now, Restoring: true})
+	reached.Restoring = true
+	s, err := store.Open(ctx, address, reached)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,9 @@ func TakeStopped(ctx context.Context, cfg *config.File, version string, w io.Wri
 	if err != nil {
 		return m, err
 	}
-	s, err := store.Open(ctx, cfg.Store, store.Options{AsItIs: true})
+	reached := cfg.StoreOptions()
+	reached.AsItIs = true
+	s, err := store.Open(ctx, cfg.Store, reached)
 	if err != nil {
 		return m, err
 	}

@@ -83,6 +83,16 @@ func Start(settings ...string) (*Server, func(), error) {
 	}, nil
 }
 
+// AskPassword makes the server want a password of one user, and of postgres none.
+func (s *Server) AskPassword(t testing.TB, user string) {
+	t.Helper()
+	rules := "host all " + user + " 127.0.0.1/32 scram-sha-256\nhost all postgres 127.0.0.1/32 trust\n"
+	if err := os.WriteFile(filepath.Join(s.dir, "data", "pg_hba.conf"), []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	Execute(t, s.URL("postgres"), "SELECT pg_reload_conf()")
+}
+
 // Database gives the address of a new, empty database on this server.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
