@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/fault"
@@ -27,16 +25,7 @@ type Body struct {
 }
 
 func bodyOf(p bodies.Part) Body {
-	text := p.Text
-	for i := 1; i < utf8.UTFMax && i <= len(text) && int64(len(p.Text)) < p.Size; i++ { // a rune may have been cut
-		if tail := text[len(text)-i:]; utf8.RuneStart(tail[0]) {
-			if !utf8.FullRune(tail) {
-				text = text[:len(text)-i]
-			}
-			break
-		}
-	}
-	return Body{Size: p.Size, Kept: int64(len(p.Text)), Text: strings.ToValidUTF8(string(text), "\uFFFD")}
+	return Body{Size: p.Size, Kept: int64(len(p.Text)), Text: bodies.Readable(p.Text, p.Cut())}
 }
 
 var forReason = Param{"reason", "why they are read: needed; it stays in the audit chain"}

@@ -100,6 +100,9 @@ func (m *metrics) register(reg prometheus.Registerer, more ...prometheus.Collect
 	return errors.Join(errs...)
 }
 
+// StageName is what the record of an exchange calls the stage. It has a line of it whenever the project wants bodies kept.
+const StageName = "bodies"
+
 // bound is what the sealed bodies of an exchange belong to: as those of another they do not open.
 func bound(dst []byte, project, exchange string) []byte {
 	return seal.Bind(dst, "bodies", project, exchange)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -12,6 +14,23 @@ import (
 type Part struct {
 	Size int64  // in bytes, as it was seen
 	Text []byte // all of it, or its beginning
+}
+
+// Cut reports whether only the beginning was kept.
+func (p *Part) Cut() bool { return int64(len(p.Text)) < p.Size }
+
+// Readable is a text for people: bytes that are no UTF-8 are replaced, and of a text that was cut, a last rune of which only
+// a piece is there is left out.
+func Readable(text []byte, cut bool) string {
+	for i := 1; cut && i < utf8.UTFMax && i <= len(text); i++ {
+		if tail := text[len(text)-i:]; utf8.RuneStart(tail[0]) {
+			if !utf8.FullRune(tail) {
+				text = text[:len(text)-i]
+			}
+			break
+		}
+	}
+	return strings.ToValidUTF8(string(text), "\uFFFD")
 }
 
 // Content is what was kept of an exchange.

@@ -220,7 +220,7 @@ func (c *capture) finish() {
 	if c.why != "" {
 		words = droppedWords[c.why]
 	}
-	c.x.Note("bodies", words, time.Since(begun))
+	c.x.Note(StageName, words, time.Since(begun))
 	c.free()
 }
 

@@ -69,6 +69,8 @@ func (c *Console) entryRow(e *audit.Entry) entryRow {
 		row.ObjectPage = "projects"
 	case strings.HasPrefix(e.Object, "key_"):
 		row.ObjectPage = "keys"
+	case strings.HasPrefix(e.Object, "ex_"):
+		row.ObjectPage = "exchanges"
 	}
 	return row
 }

@@ -6,7 +6,7 @@
 // works behind any path prefix that a proxy takes off. Who is signed in is a sealed cookie ([Session]) that holds no key;
 // it is checked against the snapshot of keys at every request.
 //
-// The console holds no rules about tenants, money or roles: it calls auth, usage, catalog and audit, which are what the
+// The console holds no rules about tenants, money or roles: it calls auth, usage, catalog, bodies and audit, which are what the
 // control API (admin) calls too. Every page is in one table ([Pages]) with the permission that it needs. It is not for
 // machines: they use the control API.
 package console
@@ -23,12 +23,13 @@ import (
 	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/usage"
 )
 
-// Options are what the console works with. All are needed.
+// Options are what the console works with. All are needed but Bodies.
 type Options struct {
 	Keys    *auth.Keys
 	Tenants *auth.Service
@@ -36,6 +37,8 @@ type Options struct {
 	Chain   audit.Store
 	Keeper  *audit.Keeper
 	Ring    *seal.Ring // seals the sessions
+	// Bodies gives out what was asked and answered, and has that audited. nil where records are off.
+	Bodies *bodies.Reader
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync   func(context.Context) error
 	Status func() Status

@@ -23,6 +23,7 @@ type exchangeView struct {
 	Steps                   []step
 	Axis                    [5]string // what the marks of the time line stand for
 	JSON                    string
+	Bodies                  bodiesForm
 }
 
 // A step is a line of the decision record: what a stage decided, or a try.
@@ -46,17 +47,18 @@ type tryCells struct {
 }
 
 func (c *Console) exchange(v *visit) error {
+	return c.exchangePage(v, http.StatusOK, nil)
+}
+
+// exchangePage shows an exchange; fill puts in what was filled in and refused.
+func (c *Console) exchangePage(v *visit, status int, fill func(*exchangeView)) error {
 	ctx, done, err := c.reading(v)
 	if err != nil {
 		return err
 	}
 	defer done()
-	behind := c.settle(ctx)
-	r, err := c.o.Records.Record(ctx, "", v.part)
+	r, err := c.record(ctx, v.part)
 	if err != nil {
-		if behind != nil {
-			return fault.Wrap(fault.RecordsBehind, behind, "Records cannot be read at the moment: they wait in the journal for the store.")
-		}
 		return err
 	}
 	text, err := json.Marshal(r, jsontext.WithIndent("  "), json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
@@ -66,14 +68,27 @@ func (c *Console) exchange(v *visit) error {
 	data := exchangeView{
 		exchangeRow: exchangeRow{r, c.o.Keys.Name(r.Project), c.o.Keys.Name(r.Key)},
 		Headline:    r.Headline(), Status: r.StatusWords(), Story: r.Story(), Money: r.CostWords(), Tokens: usage.TokenWords(r.Usage),
-		Steps: stepsOf(r), JSON: string(text),
+		Steps: stepsOf(r), JSON: string(text), Bodies: c.bodiesFormOf(v, r),
 	}
 	for i := range data.Axis {
 		data.Axis[i] = figure.Duration(time.Duration(r.Timings.TotalNS) * time.Duration(i) / 4)
 	}
+	if fill != nil {
+		fill(&data)
+	}
 	f := c.frame(v, "exchange", "Exchange "+short(r.ID), data)
 	f.Command = "penstock explain " + r.ID
-	return c.send(v, http.StatusOK, "frame.html", f)
+	return c.send(v, status, "frame.html", f)
+}
+
+// record finds the record of an exchange, of one that has just been answered, too.
+func (c *Console) record(ctx context.Context, id string) (*usage.Record, error) {
+	behind := c.settle(ctx)
+	r, err := c.o.Records.Record(ctx, "", id)
+	if err != nil && behind != nil {
+		return nil, fault.Wrap(fault.RecordsBehind, behind, "Records cannot be read at the moment: they wait in the journal for the store.")
+	}
+	return r, err
 }
 
 // settle waits for the records of all that has been answered, so that one who got an answer finds its record.

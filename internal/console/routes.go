@@ -27,6 +27,7 @@ func Pages() []Page {
 		{get, "/live", auth.ReadUsage, false, (*Console).live},
 		{get, "/exchanges", auth.ReadExchanges, false, (*Console).exchanges},
 		{get, "/exchanges/{id}", auth.ReadExchanges, false, (*Console).exchange},
+		{post, "/exchanges/{id}/bodies", auth.ReadBodies, false, (*Console).readBodies},
 		{get, "/projects", auth.ReadTenants, false, (*Console).projects},
 		{post, "/projects", auth.WriteTenants, false, (*Console).createProject},
 		{get, "/projects/{id}", auth.ReadTenants, false, (*Console).project},

@@ -124,7 +124,7 @@ var navigation = []struct {
 	about           string
 }{
 	{"Now", "", "n", auth.ReadUsage, []string{"now"}, "Are we well? What is asked, what fails, what it costs, and how the process is."},
-	{"Exchanges", "exchanges", "e", auth.ReadExchanges, []string{"exchanges", "exchange"}, "What just happened, and why did it go so? Each call with every decision and its cost."},
+	{"Exchanges", "exchanges", "e", auth.ReadExchanges, []string{"exchanges", "exchange", "bodies"}, "What just happened, and why did it go so? Each call with every decision and its cost."},
 	{"Usage", "usage", "u", auth.ReadUsage, []string{"usage"}, "Who spends what, and is it changing? Money, tokens and requests by anything, over time."},
 	{"Latency", "latency", "l", auth.ReadUsage, []string{"latency"}, "How long do callers wait, for whom, and since when?"},
 	{"Models", "models", "m", auth.ReadRoutes, []string{"models", "prices"}, "Which targets answer for a name, how are they, and what do they cost?"},

@@ -13,7 +13,7 @@ import (
 // newConsole makes the pages of the control plane.
 func (s *Server) newConsole() (*console.Console, error) {
 	return console.New(console.Options{
-		Keys: s.keys, Tenants: s.tenants, Records: s.store, Chain: s.store, Keeper: s.keeper, Ring: s.ring, Sync: s.settled,
+		Keys: s.keys, Tenants: s.tenants, Records: s.store, Chain: s.store, Keeper: s.keeper, Ring: s.ring, Bodies: s.bodies.reader, Sync: s.settled,
 		Status: s.consoleStatus, Models: s.consoleModels, Health: s.health, Catalog: s.catalog, Log: s.o.Log, Register: s.metrics, Now: time.Now,
 	})
 }

@@ -93,7 +93,7 @@ func (b *tab) walk(more []string, at func(sight)) (led []address) {
 // moreSights are pages in states that links do not lead to.
 func (w *world) moreSights() []string {
 	all := []string{"exchanges?project=nowhere&status=418", "exchanges?range=all&trace=" + strings.Repeat("0123", 8)}
-	for _, what := range []string{"failing", "limited", "mended", "cut", "unpriced", "unknown model"} {
+	for _, what := range []string{"answered", "failing", "limited", "mended", "cut", "unpriced", "unknown model"} {
 		if id := w.exchanges[what]; id != "" {
 			all = append(all, "exchanges/"+id)
 		}
