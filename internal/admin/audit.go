@@ -101,8 +101,9 @@ func (a *API) exportAudit(ctx context.Context, c *call) (http.Handler, error) {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/jsonl")
-		more := func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(exportWithin)) } // a test's recorder has none
-		if err := x.Write(r.Context(), w, more); err != nil {
+		patient := &patientWriter{w, http.NewResponseController(w)}
+		patient.more()
+		if err := x.Write(r.Context(), w, patient.more); err != nil {
 			a.o.Log.Warn("an export of the audit chain broke off", "error", err)
 			panic(http.ErrAbortHandler) // whoever reads it must not take it for whole
 		}

@@ -51,7 +51,12 @@ type patientWriter struct {
 
 // Write implements [io.Writer].
 func (p *patientWriter) Write(b []byte) (int, error) {
+	p.more()
+	return p.w.Write(b)
+}
+
+// more gives the client the time for another piece.
+func (p *patientWriter) more() {
 	_ = p.c.SetWriteDeadline(time.Now().Add(exportWithin)) // a test's recorder has none
 	_ = p.c.SetReadDeadline(time.Time{})                   // that of the request would end its context
-	return p.w.Write(b)
 }

@@ -271,7 +271,12 @@ func (c *Console) export(v *visit) error {
 	v.w.Header().Set("Content-Type", "application/jsonl")
 	v.w.Header().Set("Content-Disposition", `attachment; filename="penstock-audit-`+v.now.UTC().Format("20060102-150405")+`.jsonl"`)
 	v.status = http.StatusOK
-	more := func() { _ = http.NewResponseController(v.w).SetWriteDeadline(time.Now().Add(exportWithin)) } // a test's recorder has none
+	control := http.NewResponseController(v.w) // a test's recorder has no deadlines
+	more := func() {
+		_ = control.SetWriteDeadline(time.Now().Add(exportWithin))
+		_ = control.SetReadDeadline(time.Time{}) // that of the request would end its context
+	}
+	more()
 	if err := x.Write(v.ctx(), v.w, more); err != nil {
 		c.o.Log.Warn("an export of the audit chain broke off", "request", v.id, "error", err)
 		panic(http.ErrAbortHandler) // whoever reads it must not take it for whole
