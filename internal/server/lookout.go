@@ -68,7 +68,7 @@ func (l *lookout) lookAtOffset(offset, within time.Duration, err error) {
 }
 
 func (l *lookout) look(rt *runtime, now time.Time) {
-	l.lookAtStore(rt.cfg)
+	l.lookAtStore()
 	l.lookAtDisk(rt.cfg)
 	l.lookAtRecords(rt.cfg)
 	l.lookAtAudit()
@@ -85,7 +85,7 @@ func (l *lookout) look(rt *runtime, now time.Time) {
 	}
 }
 
-func (l *lookout) lookAtStore(cfg *config.File) {
+func (l *lookout) lookAtStore() {
 	switch {
 	case !l.keys.Ready():
 		l.alerts.Report(alert.StoreDown, "", "The store does not answer: keys cannot be checked, and calls are refused.")

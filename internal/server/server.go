@@ -418,7 +418,7 @@ func (s *Server) drain(data *http.Server, grace time.Duration, cut context.Cance
 	if errors.Is(patient.Err(), context.Canceled) {
 		why = "told to hurry"
 	}
-	s.o.Log.Warn(why+"; open exchanges are ended", "open", s.gateway.Open())
+	s.o.Log.Warn("open exchanges are ended", "why", why, "open", s.gateway.Open())
 	cut(fault.New(fault.ShuttingDown, "This Penstock is stopping, and your answer did not end in time."))
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
