@@ -18,12 +18,14 @@ func keeping(e *penstocktest.Env, text string) (exchange string) {
 	e.T.Helper()
 	key := e.Key("keeper")
 	e.Admin(http.MethodPatch, "/projects/keeper", map[string]any{"bodies": "keep", "retention": "720h"}, nil)
-	body, err := json.Marshal(map[string]any{"model": "sim-a/m", "messages": []map[string]string{{"role": "user", "content": text}}})
-	if err != nil {
+	var body strings.Builder
+	writing := json.NewEncoder(&body)
+	writing.SetEscapeHTML(false) // or nothing hostile would be kept
+	if err := writing.Encode(map[string]any{"model": "sim-a/m", "messages": []map[string]string{{"role": "user", "content": text}}}); err != nil {
 		e.T.Fatal(err)
 	}
 	for range 100 { // until the change has come to the gateway
-		exchange = e.Post(key, "/v1/chat/completions", string(body)).ID()
+		exchange = e.Post(key, "/v1/chat/completions", body.String()).ID()
 		for _, d := range e.Record(exchange).Stages {
 			if d.Stage == "bodies" {
 				return exchange
@@ -79,6 +81,9 @@ func TestBodiesAreReadForAReason(t *testing.T) {
 		if strings.Contains(got.text, bad) {
 			t.Errorf("the page holds %s", bad)
 		}
+	}
+	if !strings.Contains(got.text, "&lt;script&gt;alert") {
+		t.Errorf("what was asked is not there as it was: %s", got.text)
 	}
 	parts := preField.FindAllStringSubmatch(got.text, -1)
 	if len(parts) != 2 {

@@ -171,15 +171,17 @@ func (w *world) key(project, role, name string, more ...string) string {
 
 // chat asks a model and gives the id of the exchange, however it ended.
 func (w *world) chat(project, model, text string, stream bool) string {
-	body, err := json.Marshal(map[string]any{
+	var body bytes.Buffer
+	writing := json.NewEncoder(&body)
+	writing.SetEscapeHTML(false) // what is hostile in the text is so in the body as well
+	if err := writing.Encode(map[string]any{
 		"model": model, "stream": stream, "user": w.user, "messages": []map[string]string{{"role": "user", "content": text}},
-	})
-	if err != nil {
+	}); err != nil {
 		panic(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.data+"/v1/chat/completions", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.data+"/v1/chat/completions", &body)
 	if err != nil {
 		panic(err)
 	}
