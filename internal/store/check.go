@@ -31,7 +31,7 @@ func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 		return c, s.unread(ctx, "check the store", err)
 	}
 	defer func() { _ = txn.Rollback() }() // it has only read
-	t := tx{txn, s.d}
+	t := tx{txn, s.d, ctx}
 	var last, bare int64
 	err = errors.Join(
 		t.row(ctx, "SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM exchanges").Scan(&c.Exchanges, &last),

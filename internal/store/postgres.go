@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
@@ -181,11 +180,7 @@ func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
 		if code := postgresCode(err); code != "53300" {
 			return c, err
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause)) // replicas must not come all at once
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, pause) { // replicas must not come all at once
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/penstock/penstock/internal/fault"
@@ -56,8 +57,13 @@ func (s *Store) unread(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, ctx.Err()) // as in change
 	}
-	f := fault.Wrap(fault.StoreFailed, fmt.Errorf("%s: %w", what, err), "The store could not be read.")
-	f.Hint = s.d.hintRead
+	said, hint := "The store could not be read.", s.d.hintRead
+	if errors.Is(err, errPatience) {
+		said = fmt.Sprintf("The store did not answer within %v.", s.d.patience)
+		hint = "Ask for a shorter time or for less at once, or look at the load of the database server."
+	}
+	f := fault.Wrap(fault.StoreFailed, fmt.Errorf("%s: %w", what, err), "%s", said)
+	f.Hint = hint
 	if s.Away(err) {
 		f.RetryAfter = retryAfter
 	}

@@ -181,7 +181,7 @@ func (c *recording) bind(ctx context.Context, query string) statement {
 
 // run runs a prepared statement and says how many rows it changed.
 func (c *recording) run(ctx context.Context, query string, args ...any) (int64, error) {
-	result, err := c.bind(ctx, query).ExecContext(ctx, c.tx.d.args(args)...)
+	result, err := c.bind(ctx, query).ExecContext(c.tx.ctx, c.tx.d.args(args)...)
 	if err != nil {
 		return 0, err
 	}
@@ -225,7 +225,7 @@ func (c *recording) add(ctx context.Context, records []*usage.Record, texts [][]
 // number gives records their numbers, and their texts those of names.
 func (c *recording) number(ctx context.Context, records []*usage.Record, texts [][]byte) ([]row, error) {
 	var last int64
-	if err := c.bind(ctx, lastSeq).QueryRowContext(ctx).Scan(&last); err != nil {
+	if err := c.bind(ctx, lastSeq).QueryRowContext(c.tx.ctx).Scan(&last); err != nil {
 		return nil, err
 	}
 	rows := make([]row, len(records))
@@ -261,7 +261,7 @@ func (c *recording) name(ctx context.Context, text string) (int64, error) {
 	if ok {
 		return id, nil
 	}
-	if err := c.bind(ctx, addName).QueryRowContext(ctx, c.tx.d.args([]any{text})...).Scan(&id); err != nil {
+	if err := c.bind(ctx, addName).QueryRowContext(c.tx.ctx, c.tx.d.args([]any{text})...).Scan(&id); err != nil {
 		return 0, err
 	}
 	if len(c.names) >= maxNames {
@@ -308,7 +308,7 @@ func (c *recording) insertAll(ctx context.Context, one string, columns int, args
 // added keeps the rows that were inserted just now; the others' exchanges were there before.
 func (c *recording) added(ctx context.Context, rows []row) ([]row, error) {
 	first := rows[0].seq
-	found, err := c.bind(ctx, seqsFrom).QueryContext(ctx, first)
+	found, err := c.bind(ctx, seqsFrom).QueryContext(c.tx.ctx, first)
 	seqs, err := collect(found, err, func(r scanner) (seq int64, err error) { return seq, r.Scan(&seq) })
 	if err != nil {
 		return nil, err

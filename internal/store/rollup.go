@@ -258,7 +258,7 @@ func (c *recording) addLatencies(ctx context.Context, all map[latencyOf]*usage.L
 	for _, k := range keys {
 		l := all[k]
 		var had []byte
-		err := c.bind(ctx, findHistograms).QueryRowContext(ctx, k.level, k.start, k.project, k.model, k.target).Scan(&had)
+		err := c.bind(ctx, findHistograms).QueryRowContext(c.tx.ctx, k.level, k.start, k.project, k.model, k.target).Scan(&had)
 		if err == nil {
 			err = l.MergeBinary(had)
 		}

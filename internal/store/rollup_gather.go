@@ -71,7 +71,7 @@ func (c *recording) readInto(ctx context.Context, g *gathering, from, to int64) 
 	if err != nil {
 		return err
 	}
-	rows, err := c.bind(ctx, toSum).QueryContext(ctx, from, to)
+	rows, err := c.bind(ctx, toSum).QueryContext(c.tx.ctx, from, to)
 	var e counted
 	return each(rows, err, func(r scanner) error {
 		if err := e.scan(r); err != nil {
@@ -83,7 +83,7 @@ func (c *recording) readInto(ctx context.Context, g *gathering, from, to int64) 
 }
 
 func (c *recording) tagsBetween(ctx context.Context, from, to int64) (map[int64][]int64, error) {
-	rows, err := c.bind(ctx, tagsToSum).QueryContext(ctx, from, to)
+	rows, err := c.bind(ctx, tagsToSum).QueryContext(c.tx.ctx, from, to)
 	tags := map[int64][]int64{}
 	return tags, each(rows, err, func(r scanner) error {
 		var seq, tag int64

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -325,18 +326,21 @@ func (s *Store) Status() Status {
 type tx struct {
 	*sql.Tx
 	d *dialect
+	// ctx ends with the caller's and with the engine's patience. It is what statements are to be asked with: one that got the
+	// caller's would go on while database/sql has given up the transaction around it.
+	ctx context.Context //nolint:containedctx // it is of the transaction, and lives as long
 }
 
-func (t tx) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {
-	r, err := t.ExecContext(ctx, t.d.rebind(query), t.d.args(args)...)
+func (t tx) exec(_ context.Context, query string, args ...any) (changed int64, err error) {
+	r, err := t.ExecContext(t.ctx, t.d.rebind(query), t.d.args(args)...)
 	if err != nil {
 		return 0, err
 	}
 	return r.RowsAffected()
 }
 
-func (t tx) row(ctx context.Context, query string, args ...any) *sql.Row {
-	return t.QueryRowContext(ctx, t.d.rebind(query), t.d.args(args)...)
+func (t tx) row(_ context.Context, query string, args ...any) *sql.Row {
+	return t.QueryRowContext(t.ctx, t.d.rebind(query), t.d.args(args)...)
 }
 
 // change runs f in one transaction, which is on the disk when change returns nil, and undone else. All changes wait for
@@ -348,7 +352,10 @@ func (s *Store) change(ctx context.Context, what string, f func(tx) error) error
 // changeIn is change in another lane.
 func (s *Store) changeIn(ctx context.Context, l lane, what string, f func(tx) error) error {
 	err := s.attempt(ctx, l, f)
-	for again := 0; again < 3 && err != nil && s.d.isPassing(err) && ctx.Err() == nil; again++ {
+	for again := range 3 {
+		if err == nil || !s.d.isPassing(err) || !rest(ctx, passing<<again) {
+			break
+		}
 		err = s.attempt(ctx, l, f)
 	}
 	var told *fault.Error
@@ -363,7 +370,10 @@ func (s *Store) changeIn(ctx context.Context, l lane, what string, f func(tx) er
 		return nil
 	}
 	said := "The store could not be written; nothing was changed."
-	if errors.Is(err, errUnsure) {
+	switch {
+	case errors.Is(err, errPatience) && !errors.Is(err, errUnsure):
+		said = fmt.Sprintf("The store did not take the change within %v; nothing was changed.", s.d.patience)
+	case errors.Is(err, errUnsure):
 		said = "The store did not answer whether it took the change: look before you try again."
 	}
 	failed := fault.Wrap(fault.StoreFailed, fmt.Errorf("%s: %w", what, err), "%s", said)
@@ -371,6 +381,22 @@ func (s *Store) changeIn(ctx context.Context, l lane, what string, f func(tx) er
 		failed.RetryAfter = retryAfter
 	}
 	return failed
+}
+
+// passing is how long whoever was given up waits, before the first time again: those for whom it was given up must get on, or
+// all meet at once again.
+const passing = 20 * time.Millisecond
+
+// rest waits for about as long as d; false if ctx has ended.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d/2 + rand.N(d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // retryAfter is when to come again after the database was away.
@@ -382,11 +408,15 @@ var errUnsure = errors.New("commit")
 func (s *Store) attempt(ctx context.Context, l lane, f func(tx) error) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
+	return s.timed(ctx, s.transact(ctx, l, f))
+}
+
+func (s *Store) transact(ctx context.Context, l lane, f func(tx) error) error {
 	t, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	inside := tx{t, s.d}
+	inside := tx{t, s.d, ctx}
 	if s.d.lock != "" {
 		_, err = inside.exec(ctx, s.d.lock, laneClass+int64(l))
 	}
@@ -397,8 +427,12 @@ func (s *Store) attempt(ctx context.Context, l lane, f func(tx) error) error {
 		_ = t.Rollback() // err is what there is to say
 		return err
 	}
+	if ctx.Err() != nil {
+		_ = t.Rollback()
+		return ctx.Err() // it was not asked to take the change, so that is sure
+	}
 	if err := t.Commit(); err != nil {
-		if s.d.isAway(err) {
+		if s.d.isAway(err) && !s.d.isPassing(err) {
 			return fmt.Errorf("%w: %w", errUnsure, err)
 		}
 		return err
@@ -412,6 +446,19 @@ func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFun
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, s.d.patience)
+}
+
+// errPatience says that work took longer than the engine's patience.
+var errPatience = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
+
+// timed says of an error that it is for want of time, if that of ctx, which is a bounded one, has passed. What the driver says
+// depends on the moment: that rows are closed, that a transaction has ended.
+func (s *Store) timed(ctx context.Context, err error) error {
+	var told *fault.Error
+	if err == nil || s.d.patience == 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.As(err, &told) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errPatience, err)
 }
 
 // bump raises one of the versions by which others see that something has changed.

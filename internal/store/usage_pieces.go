@@ -40,15 +40,16 @@ func cut(levels []level, from, to int64) []piece {
 // A view reads from the store as it was at one moment.
 type view struct {
 	*sql.Tx
-	d *dialect
+	d   *dialect
+	ctx context.Context //nolint:containedctx // as in tx
 }
 
-func (v view) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return v.QueryContext(ctx, v.d.rebind(query), v.d.args(args)...)
+func (v view) query(_ context.Context, query string, args ...any) (*sql.Rows, error) {
+	return v.QueryContext(v.ctx, v.d.rebind(query), v.d.args(args)...)
 }
 
-func (v view) row(ctx context.Context, query string, args ...any) *sql.Row {
-	return v.QueryRowContext(ctx, v.d.rebind(query), v.d.args(args)...)
+func (v view) row(_ context.Context, query string, args ...any) *sql.Row {
+	return v.QueryRowContext(v.ctx, v.d.rebind(query), v.d.args(args)...)
 }
 
 // look calls f with a view.
@@ -61,10 +62,10 @@ func (s *Store) lookWith(ctx context.Context, db *sql.DB, f func(view) error) er
 	defer cancel()
 	t, err := db.BeginTx(ctx, s.d.snapshot)
 	if err != nil {
-		return err
+		return s.timed(ctx, err)
 	}
 	defer func() { _ = t.Rollback() }() // it has changed nothing
-	return f(view{t, s.d})
+	return s.timed(ctx, f(view{t, s.d, ctx}))
 }
 
 // A question is what a report is about: a time, and the names that are chosen, of which "" chooses nothing.
