@@ -76,7 +76,7 @@ func (e *exam) store(ctx context.Context) {
 	if err != nil {
 		hint := "check the path, and that the user that runs Penstock may read it"
 		if g.Engine == "PostgreSQL" {
-			hint = "check that the server runs, its address, PGPASSWORD and pg_hba.conf; Penstock waits for it and answers 503 until then"
+			hint = "check that the server runs, its address, store_password and pg_hba.conf; Penstock waits for it and answers 503 until then"
 		}
 		e.add(Fail, "store", hint, "%s %s cannot be read: %v", g.Engine, g.Path, err)
 		return
@@ -94,6 +94,9 @@ func (e *exam) store(ctx context.Context) {
 	}
 	if g.Waiting > 0 {
 		e.add(Warn, "store", "look at pg_locks and pg_stat_activity for who holds them", "%d sessions wait for a lock", g.Waiting)
+	}
+	if g.Losable != "" {
+		e.add(Warn, "store", "set it on; see docs/postgresql.md, Durability", "%s on the server: a crash of it may lose records, keys and audit entries that it has confirmed", g.Losable)
 	}
 	if g.Engine == "PostgreSQL" {
 		e.clock("the database's clock", g.Offset, g.Within)

@@ -21,6 +21,7 @@ type Glimpse struct {
 	Knows   int64  // number of the last migration of this version
 	Bytes   int64  // on the disk; 0 if that is not known
 	Waiting int64  // sessions of the server that wait for a lock of others
+	Losable string // by which of its settings a server may lose what it has confirmed: "fsync is off"; "" by none
 	// Offset is how far the database's clock is ahead of ours, and Within how wrong that may be; 0 for a file.
 	Offset, Within time.Duration
 }
@@ -70,10 +71,13 @@ func (g *Glimpse) server(ctx context.Context, db *sql.DB) error {
 	if err := g.clock(ctx, db); err != nil {
 		return err
 	}
-	err := db.QueryRowContext(ctx, "SELECT pg_database_size(current_database()), (SELECT COUNT(*) FROM pg_locks WHERE NOT granted)").Scan(&g.Bytes, &g.Waiting)
+	var commits, fsync string
+	err := db.QueryRowContext(ctx, "SELECT pg_database_size(current_database()), (SELECT COUNT(*) FROM pg_locks WHERE NOT granted), "+durability).
+		Scan(&g.Bytes, &g.Waiting, &commits, &fsync)
 	if err != nil {
 		return err
 	}
+	g.Losable = losable(commits, fsync)
 	return g.schema(ctx, db, "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = '"+versionTable+"'")
 }
 

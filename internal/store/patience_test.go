@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -175,5 +176,30 @@ func TestADeadlockIsSolved(t *testing.T) {
 	var sum int
 	if err2 := s.row(t.Context(), "SELECT SUM(n) FROM two").Scan(&sum); err != nil || err2 != nil || tries != 2 || sum != 4 {
 		t.Errorf("%v, %v: %d tries, %d changes instead of 4", err, err2, tries, sum)
+	}
+}
+
+// A server that may lose what it has confirmed is worked with, and warned of.
+func TestAServerThatMayLoseIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	server := pgtest.New(t, "fsync=on")
+	for _, setting := range []string{"on", "off", "local"} {
+		address := server.Database(t)
+		pgtest.Execute(t, address, `DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET synchronous_commit = "`+setting+`"'; END $$`)
+		var said strings.Builder
+		s, err := Open(t.Context(), address, Options{Log: slog.New(slog.NewTextHandler(&said, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		want := map[string]string{"off": "synchronous_commit is off"}[setting]
+		if g, err := Glance(t.Context(), address, Options{}); err != nil || g.Losable != want {
+			t.Errorf("%s: %+v, %v", setting, g, err)
+		}
+		if warned := strings.Count(said.String(), "may lose what it has confirmed"); warned != len(want)/max(len(want), 1) {
+			t.Errorf("%s: warned %d times: %s", setting, warned, said.String())
+		}
 	}
 }

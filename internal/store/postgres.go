@@ -259,10 +259,10 @@ func (s *Store) greet(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	var version int64
-	var encoding string
+	var encoding, commits, fsync string
 	var standby bool
-	err := s.watch.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::bigint, current_setting('server_encoding'), pg_is_in_recovery()").
-		Scan(&version, &encoding, &standby)
+	err := s.watch.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::bigint, current_setting('server_encoding'), pg_is_in_recovery(), "+
+		durability).Scan(&version, &encoding, &standby, &commits, &fsync)
 	switch {
 	case err != nil:
 		return s.failed(err)
@@ -273,7 +273,26 @@ func (s *Store) greet(ctx context.Context) error {
 	case standby:
 		return s.absent(errors.New("the server is a standby, which cannot be written"))
 	}
+	if lost := losable(commits, fsync); lost != "" {
+		s.log.Warn("the database server may lose what it has confirmed, when it or its machine crashes", "store", s.path, "because", lost,
+			"hint", "see docs/postgresql.md, Durability")
+	}
 	return nil
+}
+
+// durability are the settings by which a server may confirm what is not on its disk.
+const durability = "current_setting('synchronous_commit'), current_setting('fsync')"
+
+// losable names the setting by which a server may lose what it has confirmed, "" if there is none. With synchronous_commit
+// local and more it is on the disk of the one server at least, whatever its standbys have.
+func losable(synchronousCommit, fsync string) string {
+	switch {
+	case fsync == "off":
+		return "fsync is off"
+	case synchronousCommit == "off":
+		return "synchronous_commit is off"
+	}
+	return ""
 }
 
 // absent is the error of a database that is not there now.
