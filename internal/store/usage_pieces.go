@@ -48,8 +48,8 @@ func (v view) query(_ context.Context, query string, args ...any) (*sql.Rows, er
 	return v.QueryContext(v.ctx, v.d.rebind(query), v.d.args(args)...)
 }
 
-func (v view) row(_ context.Context, query string, args ...any) *sql.Row {
-	return v.QueryRowContext(v.ctx, v.d.rebind(query), v.d.args(args)...)
+func (v view) row(_ context.Context, query string) *sql.Row {
+	return v.QueryRowContext(v.ctx, v.d.rebind(query))
 }
 
 // look calls f with a view.
