@@ -69,7 +69,7 @@ func (b *tab) walk(more []string, at func(sight)) (led []address) {
 	for todo := append([]string{""}, more...); len(todo) > 0; todo = todo[1:] {
 		path := todo[0]
 		page := pageOf(http.MethodGet, path)
-		if seen[path] || page == nil || strings.HasPrefix(path, "assets/") || path == "live" {
+		if seen[path] || page == nil || strings.HasPrefix(path, "assets/") || path == "live" || strings.HasSuffix(page.Path, ".csv") {
 			continue
 		}
 		if seen[path] = true; times[page.Path] >= perPage && !slices.Contains(more, path) {
