@@ -16,7 +16,6 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/secret"
 	"github.com/penstock/penstock/internal/store/pgtest"
-	"github.com/penstock/penstock/internal/store/storetest"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -97,20 +96,6 @@ func TestConnectionsAreShared(t *testing.T) {
 	if w, r := share(0); w != 4 || r != 3 {
 		t.Errorf("by default %d write and %d read", w, r)
 	}
-}
-
-// All that the store does works with the fewest connections: nothing holds one and asks for another.
-func TestPostgreSQLWithFewConnections(t *testing.T) {
-	t.Parallel()
-	storetest.Run(t, func(t *testing.T) storetest.Store {
-		s, err := Open(t.Context(), pgtest.Database(t), Options{Connections: leastConnections})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
-		s.atOnce = 16
-		return s
-	})
 }
 
 // Whoever waits for a connection is counted, so that one sees when there are too few.

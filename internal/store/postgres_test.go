@@ -14,10 +14,11 @@ import (
 	"github.com/penstock/penstock/internal/usage"
 )
 
+// The suite runs with the fewest connections: so nothing can hold one and ask for another. Whole servers have the default.
 func TestPostgreSQL(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Store {
-		s := openAt(t, pgtest.Database(t))
+		s := openWith(t, pgtest.Database(t), Options{Connections: leastConnections})
 		s.atOnce = 16 // so that little is enough to be summed up
 		return s
 	})
@@ -26,7 +27,12 @@ func TestPostgreSQL(t *testing.T) {
 // openAt opens a store and closes it when the test ends.
 func openAt(t testing.TB, address string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), address, Options{})
+	return openWith(t, address, Options{})
+}
+
+func openWith(t testing.TB, address string, o Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), address, o)
 	if err != nil {
 		t.Fatal(err)
 	}
