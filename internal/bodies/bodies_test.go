@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -89,7 +90,32 @@ func (m *memory) ReadUpTo(_ context.Context, journal string) (int64, error) {
 	return m.upTo[journal], nil
 }
 
-func (m *memory) KeptBodies(context.Context) ([]Kept, error) { return m.kept, m.fails }
+func (m *memory) KeptBodies(context.Context) ([]Kept, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.kept, m.fails
+}
+
+// keep says how long each project keeps bodies.
+func (m *memory) keep(kept ...Kept) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = kept
+}
+
+// left is how many rows there are, and the sizes of the batches so far.
+func (m *memory) left() (int, []int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.rows), slices.Clone(m.purges)
+}
+
+// forget makes the store one that has read nothing of any journal.
+func (m *memory) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.upTo = map[string]int64{}
+}
 
 func (m *memory) GiveBack(context.Context) (bool, error) { return false, nil }
 
@@ -390,13 +416,13 @@ func TestTheJournalIsReadOnAfterARestart(t *testing.T) {
 	_ = b.o.Journal.Close()
 	b.start(t, DefaultConfig(), journal.Options{SegmentBytes: 4096})
 	b.write(t)
-	if len(b.store.rows) != 300 {
-		t.Fatalf("%d rows", len(b.store.rows))
+	if n, _ := b.store.left(); n != 300 {
+		t.Fatalf("%d rows", n)
 	}
 	if held := b.o.Journal.MaxBytes() - b.o.Journal.Room(); held > 8192 {
 		t.Errorf("%d bytes are held of what the store has", held)
 	}
-	b.store.upTo = map[string]int64{}
+	b.store.forget()
 	b.walk(t, answering(false, nil, data("two", llm.End)), exchange(ids(0), "{}"), 0)
 	b.write2(t)
 	if got := string(b.read(t, ids(0)).Answer.Text); got != "one" {
@@ -455,7 +481,7 @@ func TestPurge(t *testing.T) {
 		add("prj_day", 23*time.Hour, 10)
 		add("prj_year", 1000*time.Hour, 10)
 		add("prj_none", time.Minute, 3)
-		b.store.kept = []Kept{{"prj_day", 24 * time.Hour}, {"prj_year", 9000 * time.Hour}, {"prj_none", 0}}
+		b.store.keep(Kept{"prj_day", 24 * time.Hour}, Kept{"prj_year", 9000 * time.Hour}, Kept{"prj_none", 0})
 		p := NewPurger(b.Keeper, b.store, nil)
 		b.store.holder = "another"
 		if n, err := p.once(t.Context()); n != 0 || err != nil || len(b.store.purges) != 0 {
@@ -467,17 +493,17 @@ func TestPurge(t *testing.T) {
 		go func() { done <- p.Run(ctx) }()
 		time.Sleep(firstPurge + time.Second)
 		synctest.Wait()
-		if len(b.store.rows) != 20 {
-			t.Errorf("%d rows are left, batches %v", len(b.store.rows), b.store.purges)
+		if n, batches := b.store.left(); n != 20 {
+			t.Errorf("%d rows are left, batches %v", n, batches)
 		}
 		if n := testutil.ToFloat64(b.m.purged); n != 604 {
 			t.Errorf("%v were counted", n)
 		}
-		b.store.kept = []Kept{{"prj_day", time.Hour}} // a shorter retention holds for what is there
+		b.store.keep(Kept{"prj_day", time.Hour}) // a shorter retention holds for what is there
 		time.Sleep(purgeEvery + time.Second)
 		synctest.Wait()
-		if len(b.store.rows) != 10 {
-			t.Errorf("%d rows are left", len(b.store.rows))
+		if n, _ := b.store.left(); n != 10 {
+			t.Errorf("%d rows are left", n)
 		}
 		cancel()
 		if err := <-done; err != nil {
