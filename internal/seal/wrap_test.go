@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -311,13 +312,13 @@ func TestRewrapKeepsAllThatCanBeRead(t *testing.T) {
 // A flaky is a wrapper that can be switched off, and counts.
 type flaky struct {
 	Wrapper
-	off   bool
-	asked int
+	off   atomic.Bool
+	asked atomic.Int64
 }
 
 func (f *flaky) Unwrap(ctx context.Context, ring string, wrapped []byte) ([]byte, error) {
-	f.asked++
-	if f.off {
+	f.asked.Add(1)
+	if f.off.Load() {
 		return nil, errors.New("the service is away")
 	}
 	return f.Wrapper.Unwrap(ctx, ring, wrapped)
@@ -337,10 +338,10 @@ func TestAWrapperThatFailsWhileServing(t *testing.T) {
 		r.changing = make(chan struct{}, 1)
 		go func() { done <- r.Run(ctx) }()
 		time.Sleep(probeExec + time.Second)
-		if s := r.Status(); s.Failing != "" || s.Unread != "" || w.asked < 2 {
-			t.Errorf("asked %d times: %+v", w.asked, s)
+		if s := r.Status(); s.Failing != "" || s.Unread != "" || w.asked.Load() < 2 {
+			t.Errorf("asked %d times: %+v", w.asked.Load(), s)
 		}
-		w.off = true
+		w.off.Store(true)
 		time.Sleep(probeExec)
 		if s := r.Status(); !strings.Contains(s.Failing, "the service is away") || s.Unread != "" {
 			t.Errorf("%+v", s)
@@ -350,7 +351,7 @@ func TestAWrapperThatFailsWhileServing(t *testing.T) {
 		}
 		wantUnsealed(t, r, sealed, "p", "value")
 		mustSeal(t, r, "value", "p")
-		w.off = false
+		w.off.Store(false)
 		time.Sleep(probeFailing + time.Second)
 		if s := r.Status(); s.Failing != "" || len(s.Keys) != 2 {
 			t.Errorf("%+v", s)
@@ -371,20 +372,21 @@ func TestARewrapThatAProcessCannotOpenIsNotAskedForEachSecond(t *testing.T) {
 	if _, err := Rewrap(t.Context(), path, Rewrapping{From: w, To: w}); err != nil {
 		t.Fatal(err)
 	}
-	w.off, w.asked = true, 0
+	w.off.Store(true)
+	w.asked.Store(0)
 	synctest.Test(t, func(t *testing.T) {
 		r.changing = make(chan struct{}, 1)
 		for range 60 {
 			r.reread(t.Context(), true)
 			time.Sleep(time.Second)
 		}
-		if w.asked > 5 {
-			t.Errorf("asked %d times in a minute", w.asked)
+		if w.asked.Load() > 5 {
+			t.Errorf("asked %d times in a minute", w.asked.Load())
 		}
 		if s := r.Status(); !strings.Contains(s.Unread, "the service is away") {
 			t.Errorf("%+v", s)
 		}
-		w.off = false
+		w.off.Store(false)
 		time.Sleep(probeFailing)
 		r.reread(t.Context(), true)
 		if s := r.Status(); s.Unread != "" {
