@@ -124,7 +124,7 @@ if (live) {
   const follow = (selector) => document.querySelector(selector)?.click();
   const keys = {
     "?": () => dialog.showModal(),
-    "/": () => document.querySelector(".find, main input:not([type=hidden])")?.focus(),
+    "/": () => (document.querySelector(".find") ?? document.querySelector("main input:not([type=hidden])"))?.focus(),
     "j": () => step(1),
     "k": () => step(-1),
     "[": () => follow('[data-turn="["]'),
