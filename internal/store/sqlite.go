@@ -49,12 +49,15 @@ func openSQLite(file string) (p pools, err error) {
 	writing := url.Values{
 		"_txlock": {"immediate"},
 		"_pragma": {
-			"auto_vacuum(incremental)", // of a file that is made now: see giveback.go
 			"journal_mode(wal)",
 			"synchronous(full)",            // a commit is on the disk when it returns
 			"wal_autocheckpoint(4096)",     // pages; fewer mean writing the same page to the database more often
 			"journal_size_limit(67108864)", // a log that a long reader made large shrinks again
 		},
+	}
+	if info, err := os.Stat(file); err == nil && info.Size() == 0 {
+		// Of a file that is made now: see giveback.go. Said of another it is a write, and that may not be ours.
+		writing["_pragma"] = append([]string{"auto_vacuum(incremental)"}, writing["_pragma"]...)
 	}
 	reading := url.Values{
 		"_query_only": {"1"},

@@ -220,6 +220,11 @@ func (s *Store) Connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.d == &sqliteDialect { // not before: a file that is not ours, or newer, stays as it is
+		if err := s.makeShrinkable(ctx); err != nil {
+			return s.failed(err)
+		}
+	}
 	if err := s.checkRestored(ctx); err != nil {
 		return err
 	}
@@ -240,9 +245,6 @@ func (s *Store) connectFile(ctx context.Context) error {
 	}
 	if s.pools, err = openSQLite(file); err != nil {
 		return unusable(s.path, err)
-	}
-	if err := s.makeShrinkable(ctx); err != nil {
-		return s.failed(err)
 	}
 	s.open.Store(&s.pools)
 	return nil

@@ -1,3 +1,4 @@
+-- Upgrade: online
 -- +goose Up
 
 -- How often the store was put back from a backup, and one. Whoever has seen another number works with a store that is not

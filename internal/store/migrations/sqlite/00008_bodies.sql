@@ -1,3 +1,4 @@
+-- Upgrade: online
 -- +goose Up
 
 -- What was asked and answered in an exchange, compressed and sealed: apart from the exchanges, so that a search never reads

@@ -1,3 +1,4 @@
+-- Upgrade: online
 -- +goose Up
 
 -- Which replica does what only one may do at a time, and until when it may without saying that it lives.
