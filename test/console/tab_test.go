@@ -127,9 +127,22 @@ func (b *tab) text(selector string) (text string) {
 
 func (b *tab) run(actions ...chromedp.Action) {
 	b.t.Helper()
-	if err := chromedp.Run(b.ctx, actions...); err != nil {
+	if err := again(func() error { return chromedp.Run(b.ctx, actions...) }); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// again does once more what was asked of a page that the browser replaced meanwhile by itself: a page that was just opened may
+// be moved to another process, and whoever had asked the old one gets this error and no answer.
+func again(do func() error) error {
+	err := do()
+	for range 3 {
+		if err == nil || !strings.Contains(err.Error(), "Inspected target navigated or closed") {
+			break
+		}
+		err = do()
+	}
+	return err
 }
 
 // open goes to a page, given from the root, and gives its HTTP status.
@@ -158,7 +171,7 @@ func (b *tab) arrive(what string, actions ...chromedp.Action) int {
 func (b *tab) eval(script string, out any) {
 	b.t.Helper()
 	wait := func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
-	if err := chromedp.Run(b.ctx, chromedp.Evaluate(script, out, wait)); err != nil {
+	if err := again(func() error { return chromedp.Run(b.ctx, chromedp.Evaluate(script, out, wait)) }); err != nil {
 		b.t.Fatalf("%.200s: %v", script, err)
 	}
 }
