@@ -56,7 +56,7 @@ func (b *tab) journey(w *world) {
 	b.arrive("filter", chromedp.SetValue(`select[name="status"]`, "error"), chromedp.Click("form.filters button"))
 	var shown int
 	if b.eval(`document.querySelectorAll("a.row").length`, &shown); shown == 0 || !strings.Contains(b.at(), "status=error") {
-		b.t.Errorf("the filter leads to %q with %d rows", b.at(), shown)
+		b.t.Errorf("the filter leads to %q with %d rows: %.600s", b.at(), shown, b.text("main"))
 	}
 	b.arrive("a row", chromedp.Click("a.row"))
 	b.arrive("dark", chromedp.Click(`button[value="dark"]`))
