@@ -71,7 +71,7 @@ func (a *app) printAround(ctx context.Context, client *adminClient) error {
 	case len(alerts) == 0:
 		fmt.Fprintln(a.out, "No alert is open.")
 	default:
-		fmt.Fprintln(a.out, a.paint(a.tty, bad, plural(len(alerts), "alert is open:", "alerts are open:")))
+		fmt.Fprintln(a.out, a.paint(a.tty, bad, fmt.Sprintf("Open alerts: %d", len(alerts))))
 		for _, o := range alerts {
 			fmt.Fprintf(a.out, "  %s %s %s since %s: %s\n", clean(o.Severity), clean(o.Kind), clean(o.Object), o.Since.Local().Format("Jan 2 15:04:05"), clean(o.Text))
 		}
