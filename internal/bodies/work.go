@@ -15,11 +15,8 @@ import (
 
 // What the writer waits for.
 const (
-	linger     = 100 * time.Millisecond // for more bodies, after the first of a batch
-	firstRetry = 100 * time.Millisecond // after the store failed; doubles up to lastRetry
-	lastRetry  = 5 * time.Second
-	attempt    = time.Minute      // for the store to take a batch
-	drainTime  = 10 * time.Second // for the store to take what is left when the process stops
+	linger    = 100 * time.Millisecond // for more bodies, after the first of a batch
+	drainTime = 10 * time.Second       // for the store to take what is left when the process stops
 )
 
 // How much is written in one transaction: so many rows, or so many bytes.
@@ -40,8 +37,8 @@ type Writer struct {
 	in    *journal.Reader
 	batch []Row
 	bytes int
-	upTo  int64         // behind the last entry that was taken
-	pause time.Duration // that was made after the last failure; 0 if all is well
+	upTo  int64 // behind the last entry that was taken
+	retry journal.Retry
 
 	hurry chan struct{} // wakes the writer from lingering
 
@@ -53,6 +50,7 @@ type Writer struct {
 // NewWriter makes the writer for a keeper.
 func NewWriter(k *Keeper, store Store) (*Writer, error) {
 	w := &Writer{k: k, j: k.o.Journal, store: store, log: k.o.Log, hurry: make(chan struct{}, 1), advanced: make(chan struct{})}
+	w.retry = journal.Retry{Log: w.log, Waiting: "bodies wait in their journal", Again: "bodies are written again"}
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "penstock_bodies_journal_" + name, Help: help}, f)
 	}
@@ -72,7 +70,7 @@ func (w *Writer) LagBytes() int64 {
 // Run writes until ctx ends, and then what is left, for at most ten seconds; what remains stays in the journal. Its one
 // error is a journal that this version cannot read.
 func (w *Writer) Run(ctx context.Context) error {
-	storing, cancel := outlive(ctx, drainTime)
+	storing, cancel := journal.Outlive(ctx, drainTime)
 	defer cancel()
 	if err := w.begin(storing); err != nil {
 		return w.stopped()
@@ -92,21 +90,6 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 }
 
-// outlive gives a context that ends some time after ctx does.
-func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel()
-		case <-out.Done():
-		}
-	})
-	return out, func() { stop(); cancel() }
-}
-
 func (w *Writer) stopped() error {
 	w.log.Warn("stopped before the store had all bodies: the rest stays in their journal", "bytes", w.LagBytes())
 	return nil
@@ -115,7 +98,7 @@ func (w *Writer) stopped() error {
 // begin asks the store how far it is.
 func (w *Writer) begin(ctx context.Context) error {
 	var kept int64
-	err := w.retry(ctx, "read how far the store has the bodies", func(ctx context.Context) (err error) {
+	err := w.retry.Do(ctx, "read how far the store has the bodies", func(ctx context.Context) (err error) {
 		kept, err = w.store.ReadUpTo(ctx, w.j.ID())
 		return err
 	})
@@ -149,7 +132,7 @@ func (w *Writer) pass(ctx context.Context) error {
 			return err
 		}
 		if len(w.batch) > 0 {
-			err := w.retry(ctx, "write bodies", func(ctx context.Context) error {
+			err := w.retry.Do(ctx, "write bodies", func(ctx context.Context) error {
 				return w.store.AddBodies(ctx, w.j.ID(), w.upTo, w.batch)
 			})
 			if err != nil {
@@ -174,7 +157,7 @@ func (w *Writer) fill(ctx context.Context) (more bool, err error) {
 			continue
 		}
 		if err != nil {
-			if err := w.backOff(ctx, "read the journal of bodies", err); err != nil {
+			if err := w.retry.BackOff(ctx, "read the journal of bodies", err); err != nil {
 				return false, err
 			}
 			continue
@@ -231,43 +214,5 @@ func (w *Writer) Sync(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}
-}
-
-// retry does something until it succeeds or ctx ends.
-func (w *Writer) retry(ctx context.Context, what string, do func(context.Context) error) error {
-	for {
-		bounded, cancel := context.WithTimeout(ctx, attempt)
-		err := do(bounded)
-		cancel()
-		if err == nil {
-			if w.pause > 0 {
-				w.pause = 0
-				w.log.Info("bodies are written again")
-			}
-			return nil
-		}
-		if err := w.backOff(ctx, what, err); err != nil {
-			return err
-		}
-	}
-}
-
-// backOff waits after a failure, longer each time, until ctx ends. It tells of the first failure only.
-func (w *Writer) backOff(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if w.pause == 0 {
-		w.log.Error("bodies wait in their journal", "trouble", what, "error", err)
-	}
-	w.pause = min(max(2*w.pause, firstRetry), lastRetry)
-	timer := time.NewTimer(w.pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -16,12 +16,9 @@ import (
 
 // What the writer waits for.
 const (
-	linger     = 50 * time.Millisecond  // for more records, after the first of a batch
-	firstRetry = 100 * time.Millisecond // after the store failed; doubles up to lastRetry
-	lastRetry  = 5 * time.Second
-	attempt    = time.Minute      // for the store to take a batch
-	idle       = time.Second      // before it looks after the journal although that has nothing new
-	drainTime  = 10 * time.Second // for the store to take what is left when the process stops
+	linger    = 50 * time.Millisecond // for more records, after the first of a batch
+	idle      = time.Second           // before it looks after the journal although that has nothing new
+	drainTime = 10 * time.Second      // for the store to take what is left when the process stops
 )
 
 // maxBatch is how many records are written in one transaction.
@@ -44,10 +41,10 @@ type Writer struct {
 	settled bool  // the exchanges of dead processes are in the batch or beyond it
 	open    openSet
 	batch   []*Record
-	upTo    int64         // behind the last entry that was taken
-	pause   time.Duration // that was made after the last failure; 0 if all is well
-	stuck   bool          // the journal could not be trimmed last time
-	carry   int64         // carryAfter, smaller in tests
+	upTo    int64 // behind the last entry that was taken
+	retry   journal.Retry
+	stuck   bool  // the journal could not be trimmed last time
+	carry   int64 // carryAfter, smaller in tests
 
 	hurry   chan struct{} // wakes the writer from lingering
 	pending atomic.Int64  // when the oldest record of the batch was journalled, in Unix nanoseconds; 0 if there is none
@@ -71,6 +68,10 @@ func NewWriter(r *Recorder, store Store) (*Writer, error) {
 			Name: "penstock_records_written_total", Help: "Records that the store has taken."}),
 		damaged: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "penstock_journal_damage_total", Help: "Places where the journal could not be read and was skipped."}),
+	}
+	w.retry = journal.Retry{
+		Log: w.log, Waiting: "records wait in the journal", Again: "records are written again",
+		Paused: func() { _ = r.probe() }, // for Ready
 	}
 	lag := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "penstock_journal_" + name, Help: help}, f)
@@ -105,7 +106,7 @@ func (w *Writer) Lag() time.Duration {
 // Run writes until ctx ends, and then what is left, for at most ten seconds; what remains stays in the journal. At the
 // start it settles the exchanges of processes that are gone. Its one error is a journal that this version cannot read.
 func (w *Writer) Run(ctx context.Context) error {
-	storing, cancel := outlive(ctx, drainTime)
+	storing, cancel := journal.Outlive(ctx, drainTime)
 	defer cancel()
 	if err := w.begin(storing); err != nil {
 		return w.stopped()
@@ -126,21 +127,6 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 }
 
-// outlive gives a context that ends some time after ctx does.
-func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel()
-		case <-out.Done():
-		}
-	})
-	return out, func() { stop(); cancel() }
-}
-
 // stopped says what is left when the time for draining is over.
 func (w *Writer) stopped() error {
 	w.log.Warn("stopped before the store had all records: the rest stays in the journal", "bytes", w.LagBytes())
@@ -152,7 +138,7 @@ func (w *Writer) stopped() error {
 func (w *Writer) begin(ctx context.Context) error {
 	w.pending.Store(time.Now().UnixNano())
 	defer w.pending.Store(0)
-	err := w.retry(ctx, "read how far the store has the journal", func(ctx context.Context) (err error) {
+	err := w.retry.Do(ctx, "read how far the store has the journal", func(ctx context.Context) (err error) {
 		w.kept, err = w.store.ReadUpTo(ctx, w.j.ID())
 		return err
 	})
@@ -213,7 +199,7 @@ func (w *Writer) write(ctx context.Context) error {
 			w.r.o.Observe(rec)
 		}
 	}
-	return w.retry(ctx, "write records", func(ctx context.Context) error {
+	return w.retry.Do(ctx, "write records", func(ctx context.Context) error {
 		return w.store.AddRecords(ctx, w.j.ID(), w.upTo, w.batch)
 	})
 }
@@ -245,7 +231,7 @@ func (w *Writer) next(ctx context.Context) (journal.Entry, bool, error) {
 	for {
 		e, ok, err := w.in.Next()
 		if err == nil {
-			w.recovered()
+			w.retry.Recovered()
 			return e, ok, ctx.Err()
 		}
 		if damage, is := errors.AsType[*journal.DamageError](err); is {
@@ -254,7 +240,7 @@ func (w *Writer) next(ctx context.Context) (journal.Entry, bool, error) {
 				"segment", damage.Segment, "offset", damage.Offset, "bytes", damage.Lost)
 			continue
 		}
-		if err := w.backOff(ctx, "read the journal", err); err != nil {
+		if err := w.retry.BackOff(ctx, "read the journal", err); err != nil {
 			return e, false, err
 		}
 	}
@@ -409,49 +395,5 @@ func (w *Writer) Sync(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}
-}
-
-// retry does something until it succeeds or ctx ends.
-func (w *Writer) retry(ctx context.Context, what string, do func(context.Context) error) error {
-	for {
-		bounded, cancel := context.WithTimeout(ctx, attempt)
-		err := do(bounded)
-		cancel()
-		if err == nil {
-			w.recovered()
-			return nil
-		}
-		if err := w.backOff(ctx, what, err); err != nil {
-			return err
-		}
-	}
-}
-
-// backOff waits after a failure, longer each time, until ctx ends. It tells of the first failure only.
-func (w *Writer) backOff(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if w.pause == 0 {
-		w.log.Error("records wait in the journal", "trouble", what, "error", err)
-	}
-	w.pause = min(max(2*w.pause, firstRetry), lastRetry)
-	timer := time.NewTimer(w.pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		_ = w.r.probe() // for Ready
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// recovered tells of the end of trouble.
-func (w *Writer) recovered() {
-	if w.pause > 0 {
-		w.pause = 0
-		w.log.Info("records are written again")
 	}
 }

@@ -138,7 +138,7 @@ func TestAHangingStoreIsGivenUp(t *testing.T) {
 		}
 		run(t, b.writer(t, store))
 		exchange(t, b, "ex_1")
-		pass(attempt + time.Second)
+		pass(journal.Attempt + time.Second)
 		wantIDs(t, store, "ex_1")
 	})
 }
