@@ -1,9 +1,11 @@
 package alert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,13 +67,13 @@ func (b *Board) rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// next gives the message that has been due for the longest, or how long there is none.
+// next gives the message that has been due for the longest, of several that of the oldest alert, or how long there is none.
 func (b *Board) next(now time.Time) (*Webhook, *message, time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var first *message
 	for _, it := range b.items {
-		if m := it.waiting; m != nil && (first == nil || m.due.Before(first.due)) {
+		if m := it.waiting; m != nil && (first == nil || m.before(first)) {
 			first = m
 		}
 	}
@@ -82,6 +84,11 @@ func (b *Board) next(now time.Time) (*Webhook, *message, time.Duration) {
 		return nil, nil, first.due.Sub(now)
 	}
 	return b.webhook, first, 0
+}
+
+// before reports whether m is to be sent before other. Ids are made in the order in which alerts are raised.
+func (m *message) before(other *message) bool {
+	return cmp.Or(m.due.Compare(other.due), strings.Compare(m.alert.ID, other.alert.ID)) < 0
 }
 
 // sent notes what became of an attempt.
