@@ -33,6 +33,12 @@ asked and answered: that takes the permission bodies.read and a reason, and leav
 			return cobra.ExactArgs(1)(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case bodies != "" && reason == "":
+				return fail(exitUsage, `say why, as in --reason "ticket 4711"; it stays in the audit chain`, "Bodies are read for a reason only")
+			case bodies == "" && reason != "":
+				return fail(exitUsage, "leave --reason out, or add --bodies", "--reason is for reading bodies; a record is read without one")
+			}
 			client, err := a.client(cmd.Context(), f)
 			if err != nil {
 				return err
@@ -59,7 +65,6 @@ asked and answered: that takes the permission bodies.read and a reason, and leav
 	c.Flags().Lookup("bodies").NoOptDefVal = "both"
 	c.Flags().StringVar(&reason, "reason", "", "why the bodies are read; it stays in the audit chain")
 	c.Flags().StringVar(&trace, "trace", "", "list the exchanges of this trace, by its W3C trace id (32 hexadecimal digits)")
-	c.MarkFlagsRequiredTogether("bodies", "reason")
 	c.MarkFlagsMutuallyExclusive("bodies", "trace")
 	return c
 }
