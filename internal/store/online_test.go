@@ -233,7 +233,8 @@ func (u *underTraffic) use(ctx context.Context, t *testing.T) {
 	}
 }
 
-// watch asks the server who waits for how long, until ctx ends. Whoever migrates may wait.
+// watch asks the server who waits for how long in this database, until ctx ends: other tests have others. Whoever migrates may
+// wait.
 func (u *underTraffic) watch(ctx context.Context, t *testing.T) (longest time.Duration) {
 	db, err := sql.Open("pgx", u.address)
 	if err != nil {
@@ -244,7 +245,7 @@ func (u *underTraffic) watch(ctx context.Context, t *testing.T) (longest time.Du
 	for pause(ctx, 5*time.Millisecond) {
 		var ms float64
 		err := db.QueryRowContext(ctx, `SELECT COALESCE(max(extract(epoch FROM clock_timestamp() - l.waitstart)) * 1000, 0)::float8
-			FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.application_name <> 'penstock'`).Scan(&ms)
+			FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.datname = current_database() AND a.application_name <> 'penstock'`).Scan(&ms)
 		if err != nil && ctx.Err() == nil {
 			t.Error(err)
 			return longest
