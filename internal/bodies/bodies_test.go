@@ -118,9 +118,15 @@ func (m *memory) forget() {
 
 func (m *memory) GiveBack(context.Context) (bool, error) { return false, nil }
 
-func (m *memory) PurgeBodies(_ context.Context, holder, project string, before time.Time, limit int) (int, bool, error) {
+func (m *memory) PurgeBodies(_ context.Context, holder, project string, now time.Time, limit int) (int, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	before := now
+	for _, k := range m.kept {
+		if k.Project == project {
+			before = now.Add(-k.Retention)
+		}
+	}
 	if m.holder != "" && m.holder != holder {
 		return 0, false, nil
 	}

@@ -86,7 +86,7 @@ func (p *Purger) once(ctx context.Context) (deleted int, err error) {
 		return 0, err
 	}
 	for _, k := range kept {
-		n, mine, err := p.purge(ctx, k)
+		n, mine, err := p.purge(ctx, k.Project)
 		deleted += n
 		if err != nil || !mine {
 			return deleted, err
@@ -105,11 +105,11 @@ func (p *Purger) once(ctx context.Context) (deleted int, err error) {
 }
 
 // purge deletes what is due of one project.
-func (p *Purger) purge(ctx context.Context, k Kept) (deleted int, mine bool, err error) {
-	before, limit := p.now().Add(-k.Retention), fewRows
+func (p *Purger) purge(ctx context.Context, project string) (deleted int, mine bool, err error) {
+	now, limit := p.now(), fewRows
 	for {
 		begun := time.Now()
-		n, mine, err := p.store.PurgeBodies(ctx, p.me, k.Project, before, limit)
+		n, mine, err := p.store.PurgeBodies(ctx, p.me, project, now, limit)
 		if err != nil || !mine {
 			return deleted, mine, err
 		}

@@ -91,9 +91,13 @@ func (s *Store) KeptBodies(ctx context.Context) ([]bodies.Kept, error) {
 }
 
 // PurgeBodies implements [bodies.Store].
-func (s *Store) PurgeBodies(ctx context.Context, holder, project string, before time.Time, limit int) (n int, mine bool, err error) {
+func (s *Store) PurgeBodies(ctx context.Context, holder, project string, now time.Time, limit int) (n int, mine bool, err error) {
 	err = s.changeIn(ctx, laneBodies, "delete bodies", func(t tx) (err error) {
 		if mine, err = t.lease(ctx, "bodies", holder, s.now(), bodies.LeaseFor); err != nil || !mine {
+			return err
+		}
+		before, err := t.keptSince(ctx, project, now)
+		if err != nil {
 			return err
 		}
 		deleted, err := t.exec(ctx, `DELETE FROM exchange_bodies WHERE project = ? AND exchange IN (
@@ -103,6 +107,23 @@ func (s *Store) PurgeBodies(ctx context.Context, holder, project string, before 
 		return err
 	})
 	return n, mine, err
+}
+
+// keptSince is from when on a project keeps bodies, by what it says now: whoever asked may have waited since. A project that
+// is gone, or keeps none, keeps none before now.
+func (t tx) keptSince(ctx context.Context, project string, now time.Time) (time.Time, error) {
+	var how string
+	var retention int64
+	err := t.row(ctx, "SELECT bodies, retention FROM projects WHERE id = ?", project).Scan(&how, &retention)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return now, nil
+	case err != nil:
+		return now, err
+	case how == auth.BodiesKeep:
+		return now.Add(-time.Duration(retention) * time.Microsecond), nil
+	}
+	return now, nil
 }
 
 // lease gives one of many a task that only one may do at a time: the one that has it, or the first one after it has run

@@ -110,11 +110,12 @@ func testPurge(t *testing.T, s Store) {
 			t.Errorf("%d deleted (mine: %v), want %d (%v)", n, mine, want, wantMine)
 		}
 	}
-	purge("a", "prj_keep", day, 10, 0, true)
-	purge("b", "prj_keep", day.Add(50*time.Second), 10, 0, false) // a has the lease
-	purge("a", "prj_keep", day.Add(50*time.Second), 30, 30, true)
-	purge("a", "prj_keep", day.Add(50*time.Second), 30, 20, true)
-	purge("a", "prj_keep", day.Add(50*time.Second), 30, 0, true)
+	const kept36 = 36 * time.Hour
+	purge("a", "prj_keep", day.Add(kept36), 10, 0, true)
+	purge("b", "prj_keep", day.Add(kept36+50*time.Second), 10, 0, false) // a has the lease
+	purge("a", "prj_keep", day.Add(kept36+50*time.Second), 30, 30, true)
+	purge("a", "prj_keep", day.Add(kept36+50*time.Second), 30, 20, true)
+	purge("a", "prj_keep", day.Add(kept36+50*time.Second), 30, 0, true)
 	_, err = s.OpenBodies(ctx, "prj_keep", rows[3*49].Exchange, "test")
 	refused(t, err, fault.NotThere)
 	_, err = s.OpenBodies(ctx, "prj_keep", rows[3*50].Exchange, "test")
@@ -122,6 +123,14 @@ func testPurge(t *testing.T, s Store) {
 	_, err = s.OpenBodies(ctx, "prj_none", rows[0].Exchange, "test")
 	must(t, err)
 	purge("a", "prj_gone", day.Add(time.Hour), 1000, 100, true)
+
+	// A retention that was changed since the purge began counts: nobody's bodies go by an older one.
+	longer := func(p *auth.Project) error { p.Bodies, p.Retention = auth.BodiesKeep, 1000*time.Hour; return nil }
+	_, err = s.UpdateProject(ctx, "prj_none", longer)
+	must(t, err)
+	purge("a", "prj_none", day.Add(time.Hour), 1000, 0, true)
+	_, err = s.UpdateProject(ctx, "prj_none", func(p *auth.Project) error { p.Bodies, p.Retention = auth.BodiesNone, 0; return nil })
+	must(t, err)
 	kept, err = s.KeptBodies(ctx)
 	must(t, err)
 	same(t, "kept", kept, []bodies.Kept{{Project: "prj_keep", Retention: 36 * time.Hour}, {Project: "prj_none"}})
