@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/internal/fault"
@@ -101,7 +102,24 @@ func (r *Ring) open(ctx context.Context, f *ringFile) (*content, error) {
 	if err == nil && sha256.Sum256(c.pepper) != r.pepper {
 		err = r.other()
 	}
+	if err == nil {
+		err = r.lacks(c.keySet)
+	}
 	return c, err
+}
+
+// lacks refuses a file without a data key that is known: data keys are never taken away, so it is an older copy, and this
+// process may be the last to know what opens what was sealed since.
+func (r *Ring) lacks(set *keySet) error {
+	for _, known := range r.keys.Load().keys {
+		if !slices.ContainsFunc(set.keys, func(k *dataKey) bool { return k.id == known.id }) {
+			return fault.Problem{
+				Path: r.path, Text: fmt.Sprintf("lacks the data key %s, which is in use: it is an older copy", known.id),
+				Hint: "put the newest copy back, from another replica or a backup of the file; until then do not restart this process",
+			}
+		}
+	}
+	return nil
 }
 
 func (r *Ring) other() error {
