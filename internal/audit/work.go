@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -66,8 +67,10 @@ type Keeper struct {
 	whole   time.Duration // since born, when the last whole verification ended
 	begun   bool          // there was a whole verification
 
-	mu    sync.Mutex // guards the field below
+	mu    sync.Mutex // guards the fields below
 	state State
+	// unwritten and undelivered say why checkpoints are not written here, or not handed on; "" if they are.
+	unwritten, undelivered string
 }
 
 // NewKeeper makes a keeper. It reads what it signed before, and nothing of the store yet.
@@ -159,39 +162,40 @@ func (k *Keeper) once(ctx context.Context) error {
 	}
 	behind := k.at.Seq - last
 	if k.State().Break == nil && behind > 0 && (behind >= maxUnsigned || k.signed == 0 || since-k.signed >= k.o.Config.Every) {
-		k.sign(ctx)
+		_, _ = k.sign(ctx) // what goes wrong is the state's problem, and tried again
 	}
 	return nil
 }
 
 // Checkpoint verifies what is new and signs the end of the chain now. It refuses to sign a chain that is broken.
 func (k *Keeper) Checkpoint(ctx context.Context) (Checkpoint, error) {
-	if err := k.signNow(ctx); err != nil {
+	made, err := k.signNow(ctx)
+	if err != nil {
 		return Checkpoint{}, err
 	}
 	if k.out != nil {
 		within, cancel := context.WithTimeout(ctx, askedWithin)
 		defer cancel()
-		k.handOn(within)
+		if err := k.handOn(within); err != nil {
+			return Checkpoint{}, err
+		}
 	}
-	state := k.State()
-	if state.Problem != "" {
-		return Checkpoint{}, errors.New(state.Problem)
-	}
-	return *state.Checkpoint, nil
+	return made, nil
 }
 
-func (k *Keeper) signNow(ctx context.Context) error {
+func (k *Keeper) signNow(ctx context.Context) (Checkpoint, error) {
 	k.working.Lock()
 	defer k.working.Unlock()
 	if err := k.verify(ctx, !k.begun); err != nil {
-		return err
+		return Checkpoint{}, err
 	}
 	if broken := k.State().Break; broken != nil {
-		return broken
+		return Checkpoint{}, broken
 	}
-	k.sign(ctx)
-	return nil
+	if k.at.Seq == 0 {
+		return Checkpoint{}, errors.New("the audit chain has no entry yet, so there is nothing to sign")
+	}
+	return k.sign(ctx)
 }
 
 // verify walks the chain from its beginning, or from the last good entry. What it finds is the state; its error is the
@@ -298,20 +302,22 @@ func (k *Keeper) found(head Head, v *Verifier, b *Break) {
 	}
 }
 
-// sign makes a checkpoint of the last good entry and hands it on. What a sink does not take is offered again.
-func (k *Keeper) sign(ctx context.Context) {
-	if k.at.Seq == 0 {
-		return
-	}
+// sign makes a checkpoint of the last good entry, of which there is one, and hands it on. What a sink does not take is
+// offered again.
+func (k *Keeper) sign(ctx context.Context) (Checkpoint, error) {
 	c := Sign(k.at, k.o.Now(), k.o.Key)
 	line, err := json.Marshal(c)
 	if err != nil {
 		panic(err) // a type of ours that JSON does not have
 	}
 	line = append(line, '\n')
-	if err := k.local.Put(ctx, line); err != nil {
-		k.problem(fmt.Errorf("checkpoint: %w", err))
-		return
+	err = k.local.Put(ctx, line)
+	if err != nil {
+		err = fmt.Errorf("checkpoint: %w", err)
+	}
+	k.problem(&k.unwritten, err)
+	if err != nil {
+		return Checkpoint{}, err
 	}
 	if k.points = append(k.points, c); len(k.points) > 2*keptPoints {
 		k.points = append([]Checkpoint(nil), k.points[keptPoints:]...)
@@ -321,11 +327,10 @@ func (k *Keeper) sign(ctx context.Context) {
 	k.state.Checkpoint = &c
 	k.mu.Unlock()
 	k.m.signed.Set(float64(c.Seq))
-	if k.out == nil {
-		k.problem(nil)
-		return
+	if k.out != nil {
+		k.out.add(c)
 	}
-	k.out.add(c)
+	return c, nil
 }
 
 // deliver hands checkpoints on until ctx ends. It is apart from verifying and signing, which go on while a receiver hangs.
@@ -334,7 +339,7 @@ func (k *Keeper) deliver(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if _, n := k.out.left(); n > 0 {
-			k.handOn(ctx)
+			_ = k.handOn(ctx) // it is the state's problem, and tried again
 		}
 		_, n := k.out.left()
 		k.m.unsent.Set(float64(n))
@@ -349,16 +354,18 @@ func (k *Keeper) deliver(ctx context.Context) {
 	}
 }
 
-func (k *Keeper) handOn(ctx context.Context) {
+func (k *Keeper) handOn(ctx context.Context) error {
 	err := k.out.hand(ctx)
 	if err != nil {
 		err = fmt.Errorf("checkpoint for %s: %w", k.o.Config.Checkpoints, err)
 	}
-	k.problem(err)
+	k.problem(&k.undelivered, err)
+	return err
 }
 
-// problem notes why checkpoints do not get through, and says it where it is news.
-func (k *Keeper) problem(err error) {
+// problem notes in its place why checkpoints are not written, or not delivered, and says it where it is news. One may be well
+// while the other is not.
+func (k *Keeper) problem(place *string, err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
@@ -366,6 +373,8 @@ func (k *Keeper) problem(err error) {
 	}
 	k.mu.Lock()
 	was := k.state.Problem
+	*place = text
+	text = cmp.Or(k.unwritten, k.undelivered)
 	k.state.Problem = text
 	k.mu.Unlock()
 	switch {

@@ -53,6 +53,12 @@ func (s *Server) beginBackup(ctx context.Context) (*admin.Backup, error) {
 		_ = spool.Close()
 		return nil, noBackup(fmt.Errorf("records wait in the journal: %w", err))
 	}
+	if s.bodies.writer != nil {
+		if err := s.bodies.writer.Sync(settling); err != nil {
+			_ = spool.Close()
+			return nil, noBackup(fmt.Errorf("bodies wait in their journal: %w", err))
+		}
+	}
 	taking, err := upkeep.Take(ctx, s.store, s.ring, s.o.Version)
 	if err != nil {
 		_ = spool.Close()

@@ -38,12 +38,18 @@ func (s *Store) makeShrinkable(ctx context.Context) error {
 			"sqlite3 FILE 'PRAGMA auto_vacuum = 2; VACUUM'", "file", s.path)
 		return nil
 	}
-	for _, step := range []string{"PRAGMA auto_vacuum = 2", "VACUUM"} {
-		if _, err := s.write.ExecContext(ctx, step); err != nil {
-			return fmt.Errorf("%s: %w", step, err)
+	// Its copy of the data is on the disk, not in memory as other things that pass. A disk without room for that is no reason
+	// not to start.
+	for _, step := range []string{"PRAGMA temp_store = file", "PRAGMA auto_vacuum = 2", "VACUUM"} {
+		if _, err = s.write.ExecContext(ctx, step); err != nil {
+			s.log.Warn("the store's file could not be made to give space back; it is tried again at the next start", "file", s.path, "step", step, "error", err)
+			break
 		}
 	}
-	return nil
+	if _, err := s.write.ExecContext(ctx, "PRAGMA temp_store = memory"); err != nil {
+		return fmt.Errorf("temp_store: %w", err)
+	}
+	return ctx.Err()
 }
 
 // GiveBack implements [bodies.Store]. Some free pages stay, for what is written next.

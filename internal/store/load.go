@@ -90,7 +90,7 @@ func (s *Store) openNew() error {
 	}
 	db, err := sql.Open("sqlite", address(s.path, url.Values{
 		"_error_rc": {"1"}, "_dqs": {"0"},
-		"_pragma": {"journal_mode(off)", "synchronous(off)", "locking_mode(exclusive)", "trusted_schema(0)", "temp_store(memory)", "cache_size(-65536)"},
+		"_pragma": {"auto_vacuum(incremental)", "journal_mode(off)", "synchronous(off)", "locking_mode(exclusive)", "trusted_schema(0)", "temp_store(memory)", "cache_size(-65536)"},
 	}))
 	if err != nil {
 		return unusable(s.path, err)

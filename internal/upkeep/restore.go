@@ -109,13 +109,13 @@ func Restore(ctx context.Context, cfg *config.File, from io.Reader, ring *seal.R
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	r := &restoring{cfg: cfg, o: o, in: in, ring: ring, out: &Restored{Manifest: in.Manifest}}
-	r.aside = filepath.Join(cfg.Data, "replaced-"+o.Now().UTC().Format("20060102T150405Z"))
+	r.aside = "replaced-" + o.Now().UTC().Format("20060102T150405Z")
 	points := cfg.CheckpointsPath()
 	if path := cfg.StorePath(); path != "" {
 		err = r.intoFile(ctx, path, points)
 	} else {
 		if err = r.fill(ctx, cfg.Store, points); err == nil {
-			err = r.setAside(points)
+			err = r.setAside(points, points+sentMark)
 		}
 	}
 	if err != nil {
@@ -130,7 +130,7 @@ type restoring struct {
 	in    *backup.Reader
 	ring  *seal.Ring
 	out   *Restored
-	aside string
+	aside string // name of the directory beside a file, into which it is put: so it stays on its file system
 }
 
 // intoFile restores beside the file, and puts it in its place when it is whole.
@@ -161,10 +161,11 @@ func (r *restoring) intoFile(ctx context.Context, path, points string) error {
 		return err
 	}
 	// What was there is moved so that at each moment there is the old store or the new one, and a copy of the old.
-	if err := r.setAside(points); err != nil {
+	// The checkpoints go last: a store that stays must keep what it is held against.
+	if err := r.linkAside(path, path+"-wal"); err != nil {
 		return err
 	}
-	if err := r.linkAside(path, path+"-wal"); err != nil {
+	if err := r.setAside(points, points+sentMark); err != nil {
 		return err
 	}
 	for _, log := range []string{path + "-wal", path + "-shm"} { // they are the old file's
@@ -208,19 +209,28 @@ func (r *restoring) eachAside(paths []string, do func(from, to string) error) er
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := os.MkdirAll(r.aside, 0o700); err != nil {
+		dir := filepath.Join(filepath.Dir(path), r.aside)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-		r.out.Aside = r.aside
-		if err := do(path, filepath.Join(r.aside, filepath.Base(path))); err != nil {
+		if err := do(path, filepath.Join(dir, filepath.Base(path))); err != nil {
+			return err
+		}
+		switch {
+		case r.out.Aside == "":
+			r.out.Aside = dir
+		case !strings.Contains(r.out.Aside, dir):
+			r.out.Aside += " and " + dir
+		}
+		if err := errors.Join(syncPath(dir), syncPath(filepath.Dir(dir))); err != nil {
 			return err
 		}
 	}
-	if r.out.Aside == "" {
-		return nil
-	}
-	return errors.Join(syncPath(r.aside), syncPath(filepath.Dir(r.aside)))
+	return nil
 }
+
+// sentMark is behind the name of the file of checkpoints, for the one that says which of them were handed on.
+const sentMark = ".sent"
 
 // fill loads the store, brings it up, checks it, and begins its new epoch.
 func (r *restoring) fill(ctx context.Context, address, points string) error {

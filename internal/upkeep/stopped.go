@@ -47,9 +47,17 @@ func TakeStopped(ctx context.Context, cfg *config.File, version string, w io.Wri
 	return t.Manifest, err
 }
 
-// written makes sure that nothing lies in the journal that the store does not have, as after a process was killed.
-func written(ctx context.Context, cfg *config.File, s *store.Store) (err error) {
-	dir := filepath.Join(cfg.Data, "journal")
+// written makes sure that nothing lies in the journals that the store does not have, as after a process was killed.
+func written(ctx context.Context, cfg *config.File, s *store.Store) error {
+	for name, what := range map[string]string{"journal": "records", "bodies": "bodies"} {
+		if err := writtenOf(ctx, filepath.Join(cfg.Data, name), what, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writtenOf(ctx context.Context, dir, what string, s *store.Store) (err error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -64,7 +72,7 @@ func written(ctx context.Context, cfg *config.File, s *store.Store) (err error) 
 	}
 	if kept < j.End() && j.Behind(kept) > 0 {
 		return fault.Problem{
-			Path: dir, Text: fmt.Sprintf("holds records that the store does not have yet (%d bytes)", j.Behind(kept)),
+			Path: dir, Text: fmt.Sprintf("holds %s that the store does not have yet (%d bytes)", what, j.Behind(kept)),
 			Hint: "start Penstock, which writes them, and take the backup while it serves",
 		}
 	}
