@@ -142,17 +142,23 @@ func (b *Board) Try(x *pipeline.Exchange, t llm.Target) error {
 		f.target = t // before the look at the stops, so that one that comes now is not missed
 	}
 	b.inFlight.Unlock()
-	stops := b.known.Load().stops
-	if len(stops) == 0 {
-		return nil
-	}
-	now := b.o.Now()
+	stops, now := b.known.Load().stops, b.o.Now()
 	for i := range stops {
 		if s := &stops[i]; s.InForce(now) && (s.asks(x.Caller.Project, x.Request.Model) || s.uses(x.Caller.Project, t)) {
 			return refusal(x, s, &t)
 		}
 	}
-	return nil
+	return b.fresh() // an exchange may have begun long ago, before the store was away
+}
+
+// fresh refuses while it is not known what is stopped.
+func (b *Board) fresh() error {
+	if b.Ready() {
+		return nil
+	}
+	f := fault.New(fault.StopsUnavailable, "Whether calls are stopped cannot be known: the store does not answer.")
+	f.RetryAfter = 2 * time.Second
+	return f
 }
 
 // enter registers an exchange and says whether it may begin.
@@ -160,10 +166,8 @@ func (b *Board) enter(x *pipeline.Exchange, end context.CancelCauseFunc) error {
 	b.inFlight.Lock()
 	b.running[x] = &flight{model: x.Request.Model, end: end}
 	b.inFlight.Unlock()
-	if readAt := b.readAt.Load(); readAt == 0 || b.age(readAt) > b.o.MaxStale {
-		f := fault.New(fault.StopsUnavailable, "Whether calls are stopped cannot be known: the store does not answer.")
-		f.RetryAfter = 2 * time.Second
-		return f
+	if err := b.fresh(); err != nil {
+		return err
 	}
 	stops, now := b.known.Load().stops, b.o.Now()
 	for i := range stops {

@@ -251,6 +251,9 @@ func TestAStoreThatIsAwayLiftsNothing(t *testing.T) {
 		if err := b.Try(ask("p", "m"), llm.Target{Provider: "a", Model: "m"}); code(err) != fault.Stopped {
 			t.Errorf("a try after 7 s: %v", err)
 		}
+		if err := b.Try(ask("p", "other"), llm.Target{Provider: "a", Model: "other"}); code(err) != fault.StopsUnavailable {
+			t.Errorf("a try of others after 7 s, of an exchange that began before: %v", err)
+		}
 		m.fail(nil)
 		time.Sleep(1100 * time.Millisecond)
 		if _, err := handle(ctx, ask("p", "other")); code(err) != "" {
