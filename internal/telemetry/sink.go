@@ -250,10 +250,11 @@ func (k *sink) callGRPC(ctx context.Context, header http.Header, body []byte) (i
 			retry: resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusBadGateway,
 		}
 	}
-	status := resp.Trailer.Get("Grpc-Status")
-	if status == "" {
-		status = resp.Header.Get("Grpc-Status") // an answer without a message has it there
+	end := resp.Trailer
+	if end.Get("Grpc-Status") == "" {
+		end = resp.Header // an answer without a message has all of its end there
 	}
+	status := end.Get("Grpc-Status")
 	switch {
 	case status == "0":
 		if len(answer) < 5 || answer[0] != 0 {
@@ -262,7 +263,7 @@ func (k *sink) callGRPC(ctx context.Context, header http.Header, body []byte) (i
 		a, _ := otlp.ParseAnswer(answer[5:])
 		return a.Rejected, nil
 	case status != "":
-		later := retried[status] || status == exhausted && resp.Trailer.Get("Grpc-Status-Details-Bin") != ""
+		later := retried[status] || status == exhausted && end.Get("Grpc-Status-Details-Bin") != ""
 		return 0, &failure{text: "the collector answered " + grpcName(status), retry: later}
 	case err != nil:
 		return 0, err

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"crypto/x509"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -130,8 +131,9 @@ func TestWhatTheCollectorMayTakeLaterIsOfferedAgain(t *testing.T) {
 	}{
 		{HTTP, collectortest.Answer{Status: 429, Header: http.Header{"Retry-After": {"1"}}}}, {HTTP, collectortest.Answer{Status: 503}},
 		{GRPC, collectortest.Answer{Code: codes.Unavailable}},
+		{GRPC, collectortest.Answer{Code: codes.ResourceExhausted, RetryAfter: time.Second}},
 	} {
-		t.Run(tt.protocol, func(t *testing.T) {
+		t.Run(fmt.Sprint(tt.protocol, tt.answer.Status, tt.answer.Code), func(t *testing.T) {
 			t.Parallel()
 			c := collectortest.HTTP(t, "")
 			if tt.protocol == GRPC {
@@ -152,6 +154,27 @@ func TestWhatTheCollectorMayTakeLaterIsOfferedAgain(t *testing.T) {
 			waitFor(t, "the counts", func() bool { return b.spans("sent") == 2 && b.spans("refused") == 1 })
 		})
 	}
+}
+
+// A reload must not wait for an interval of an hour, nor for the pause after a failure.
+func TestNewSettingsAreFelt(t *testing.T) {
+	t.Parallel()
+	one, two := collectortest.HTTP(t, ""), collectortest.HTTP(t, "")
+	one.Answer(func(collectortest.Request) collectortest.Answer {
+		return collectortest.Answer{Status: 503, Header: http.Header{"Retry-After": {"3600"}}}
+	})
+	rare := config(one.URL, HTTP)
+	rare.Metrics.Sink, rare.Metrics.Every = rare.Traces.Sink, time.Hour
+	b := newBench()
+	b.Use(settings(t, rare, ways(nil)))
+	b.run(t)
+	b.Observe(record())
+	waitFor(t, "a try that failed", func() bool { text, _ := b.Trouble("traces"); return text != "" })
+	often := config(two.URL, HTTP)
+	often.Metrics.Sink, often.Metrics.Every = often.Traces.Sink, time.Second
+	b.Use(settings(t, often, ways(nil)))
+	two.Wait(t, "spans", func() bool { return len(two.Spans()) == 3 })
+	two.Wait(t, "metrics", func() bool { return len(two.Requests()) > 1 })
 }
 
 func TestAHangingCollectorCostsABoundedQueueAndNothingElse(t *testing.T) {

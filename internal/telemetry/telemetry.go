@@ -96,7 +96,8 @@ type Exporter struct {
 	counts  *counts
 	inForce atomic.Pointer[Settings]
 
-	changed chan struct{} // the settings have
+	// One for each worker, with room for one token: the settings have changed.
+	spansWake, metricsWake chan struct{}
 
 	mu       sync.Mutex // guards the fields below
 	spanner  spanner
@@ -112,8 +113,8 @@ type trouble struct {
 // New makes an exporter that sends nothing until [Exporter.Use].
 func New(o Options) *Exporter {
 	e := &Exporter{
-		o: o, started: time.Now().UnixNano(), queue: newQueue(), meter: newMeter(), changed: make(chan struct{}, 1),
-		troubles: map[string]trouble{},
+		o: o, started: time.Now().UnixNano(), queue: newQueue(), meter: newMeter(),
+		spansWake: make(chan struct{}, 1), metricsWake: make(chan struct{}, 1), troubles: map[string]trouble{},
 	}
 	e.counts = newCounts(o.Metrics, e.queue)
 	return e
@@ -133,9 +134,11 @@ func (e *Exporter) Use(s *Settings) {
 		e.well(meters)
 	}
 	old.Close()
-	select {
-	case e.changed <- struct{}{}:
-	default:
+	for _, wake := range []chan struct{}{e.spansWake, e.metricsWake} {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
 	}
 }
 

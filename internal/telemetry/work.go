@@ -55,6 +55,10 @@ func (e *Exporter) sendSpans(ctx, flushing context.Context) {
 
 // deliver sends a batch, again and again if the collector may take it later.
 func (e *Exporter) deliver(ctx, flushing context.Context, b batch) {
+	select {
+	case <-e.spansWake: // what the first try takes anyway
+	default:
+	}
 	pause := firstRetry
 	for until := time.Now().Add(giveUp); ; {
 		s := e.inForce.Load()
@@ -91,7 +95,7 @@ func (e *Exporter) pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-	case <-e.changed:
+	case <-e.spansWake:
 	}
 }
 
@@ -101,6 +105,9 @@ func (e *Exporter) sendMetrics(ctx, flushing context.Context) {
 		timer := time.NewTimer(e.interval())
 		select {
 		case <-timer.C:
+		case <-e.metricsWake:
+			timer.Stop()
+			continue // with the interval of these settings
 		case <-ctx.Done():
 			last = true
 		}

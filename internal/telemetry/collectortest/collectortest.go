@@ -22,12 +22,14 @@ import (
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	metric "go.opentelemetry.io/proto/otlp/metrics/v1"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/gzip" // as collectors have it
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // A Collector keeps what it was sent.
@@ -55,6 +57,8 @@ type Answer struct {
 	Hang   bool       // no answer at all, until the caller leaves
 	Reject int64      // of what is taken, so many items are not
 	Header http.Header
+	// RetryAfter is, of gRPC, when the caller may come again, in the status's details.
+	RetryAfter time.Duration
 }
 
 // New makes a collector that is not reached yet; see Handler.
@@ -195,7 +199,13 @@ func (c *Collector) call(ctx context.Context, r Request) (rejected int64, err er
 		return 0, status.FromContextError(ctx.Err()).Err()
 	}
 	if a.Code != codes.OK {
-		return 0, status.Error(a.Code, "not now")
+		s := status.New(a.Code, "not now")
+		if a.RetryAfter > 0 {
+			if s, err = s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(a.RetryAfter)}); err != nil {
+				return 0, err
+			}
+		}
+		return 0, s.Err()
 	}
 	return a.Reject, nil
 }
