@@ -43,7 +43,7 @@ type DeclaredProject struct {
 type DeclaredKey struct {
 	SHA256  string   `json:"sha256,omitzero" yaml:"sha256,omitempty"`   // of the key itself, in hex
 	Hash    string   `json:"hash,omitzero" yaml:"hash,omitempty"`       // as the store has it, in hex; means nothing without its key ring
-	Prefix  string   `json:"prefix,omitzero" yaml:"prefix,omitempty"`   // the first characters of the key, for people; used when it is made
+	Prefix  string   `json:"prefix,omitzero" yaml:"prefix,omitempty"`   // what people see of the key; only beside a hash, as exports have it
 	Role    string   `json:"role,omitzero" yaml:"role,omitempty"`       // caller if it is left out
 	Models  []string `json:"models,omitzero" yaml:"models,omitempty"`   // globs on the models that it may ask for; all if it is left out
 	Expires string   `json:"expires,omitzero" yaml:"expires,omitempty"` // an instant: RFC 3339, or a day (its start in UTC); never if it is left out
@@ -197,8 +197,8 @@ func (a *API) plan(ctx context.Context, c *call, in DeclareInput) (*Plan, error)
 		return nil, err
 	}
 	pl := &planner{
-		tenants: a.o.Tenants, now: a.o.Now().UTC().Truncate(time.Microsecond), prune: in.Prune, here: map[[2]string]auth.Project{}, keys: map[string]map[string]auth.Key{},
-		prices: map[string]catalog.Override{},
+		tenants: a.o.Tenants, now: a.o.Now().UTC().Truncate(time.Microsecond), prune: in.Prune, here: map[[2]string]auth.Project{},
+		keys: map[string]map[string]auth.Key{}, old: map[string][]auth.Key{}, prices: map[string]catalog.Override{},
 		plan: &Plan{
 			Base: fmt.Sprintf("%d.%d", version, priceVersion), Changes: []PlanChange{}, Left: []string{}, Problems: []PlanProblem{},
 			versions: [2]int64{version, priceVersion},
@@ -210,8 +210,11 @@ func (a *API) plan(ctx context.Context, c *call, in DeclareInput) (*Plan, error)
 		pl.keys[p.ID] = map[string]auth.Key{}
 	}
 	for _, k := range keys {
-		if k.Revoked.IsZero() && pl.keys[k.Project] != nil {
+		switch {
+		case k.Revoked.IsZero() && pl.keys[k.Project] != nil:
 			pl.keys[k.Project][k.Name] = k
+		case k.Revoked.After(pl.now):
+			pl.old[k.Project] = append(pl.old[k.Project], k)
 		}
 		pl.hashes = append(pl.hashes, k.Hash)
 	}

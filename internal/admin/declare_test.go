@@ -127,6 +127,60 @@ end key acme/checkout/web prefix:sha256:WEB>
 	}
 }
 
+// A rotated key that still works is ended with the key that replaced it: a leaked one must not live on unseen.
+func TestDeclarationEndsKeysInTheirOverlap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	first := map[string]admin.NewKey{}
+	for _, name := range []string{"web", "job", "stays"} {
+		first[name] = w.makeKey(admin.KeyInput{Project: "home", Name: name})
+		if status := w.Admin(http.MethodPost, "/keys/"+first[name].ID+"/rotate", admin.RotateInput{Overlap: "1h"}, nil); status != http.StatusCreated {
+			t.Fatal(status)
+		}
+	}
+	in := admin.DeclareInput{Declaration: admin.Declaration{Organisations: map[string]admin.DeclaredOrganisation{"default": {
+		Projects: map[string]admin.DeclaredProject{"home": {Keys: map[string]admin.DeclaredKey{"web": {SHA256: sum("web-key-of-another")}, "stays": {}}}},
+	}}}}
+	left := strings.Join(w.declare("plan", in).Left, "\n")
+	if !strings.Contains(left, "key default/home/job\n") || !strings.Contains(left, "key default/home/job, replaced, works until ") {
+		t.Errorf("left: %s", left)
+	}
+	in.Prune = true
+	if n := strings.Count(lines(w.declare("apply", in)), "end key default/home/"); n < 4 {
+		t.Errorf("%d keys end", n)
+	}
+	for name, status := range map[string]int{"web": 401, "job": 401, "stays": 200} {
+		if a := w.Post(first[name].Key, "/v1/chat/completions", penstocktest.Chat("sim-a/m", "say:3 hello", false)); a.Status != status {
+			t.Errorf("%s in its overlap: %d, want %d", name, a.Status, status)
+		}
+	}
+}
+
+// The prefix is what people know a key by, so a file cannot give a key that of another.
+func TestDeclarationForgesNoPrefix(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	var d admin.Declaration
+	w.Admin(http.MethodGet, "/declaration", nil, &d)
+	one := func(k admin.DeclaredKey) string {
+		d.Organisations = organisation(map[string]admin.DeclaredProject{"checkout": {Keys: map[string]admin.DeclaredKey{"web": k}}})
+		return lines(w.declare("plan", admin.DeclareInput{Declaration: d}))
+	}
+	hash := strings.Repeat("a1", 32)
+	for _, k := range []admin.DeclaredKey{
+		{SHA256: sum("a"), Prefix: "psk_7f3abc"}, {Hash: hash, Prefix: "web"}, {Hash: hash, Prefix: "psk_"}, {Hash: hash, Prefix: "psk_7f3abc "},
+	} {
+		if got := one(k); !strings.Contains(got, "! organisations.acme.projects.checkout.keys.web.prefix: is not one that an export has") {
+			t.Errorf("%+v:\n%s", k, got)
+		}
+	}
+	for _, k := range []admin.DeclaredKey{{Hash: hash}, {Hash: hash, Prefix: "psk_7f3abc"}, {Hash: hash, Prefix: "sha256:0a1b2c3d"}, {Hash: hash, Prefix: "key a1a1a1a1"}} {
+		if got := one(k); strings.Contains(got, "!") {
+			t.Errorf("%+v:\n%s", k, got)
+		}
+	}
+}
+
 func TestDeclarationMistakesAreToldAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, penstocktest.Options{})

@@ -25,6 +25,7 @@ type planner struct {
 
 	here   map[[2]string]auth.Project     // by organisation and name
 	keys   map[string]map[string]auth.Key // those that are not revoked, by id of the project and name
+	old    map[string][]auth.Key          // those that were replaced and work on for their overlap, by id of the project
 	hashes []auth.Hash                    // of all keys that there ever were
 	prices map[string]catalog.Override
 
@@ -116,6 +117,16 @@ func (p *planner) project(path, org, name string, d DeclaredProject) (id string)
 		}
 		p.end(org+"/"+name+"/"+k.Name, k)
 	}
+	for _, k := range p.old[want.ID] {
+		if _, ok := d.Keys[k.Name]; ok {
+			continue
+		}
+		if !p.prune {
+			p.plan.Left = append(p.plan.Left, "key "+org+"/"+name+"/"+k.Name+", replaced, works until "+k.Revoked.UTC().Format(time.RFC3339))
+			continue
+		}
+		p.end(org+"/"+name+"/"+k.Name, k)
+	}
 	return have.ID
 }
 
@@ -156,12 +167,17 @@ func (p *planner) key(path string, project auth.Project, name string, d Declared
 		return
 	}
 	p.hashes = append(p.hashes, hash)
-	if want.Prefix == "" || !plain(want.Prefix, maxPrefix) {
-		p.problem(path+".prefix", "is not the first characters of a key", "leave it out")
+	if d.Prefix != "" && (d.Hash == "" || !auth.IsPrefix(d.Prefix)) {
+		p.problem(path+".prefix", "is not one that an export has", "leave it out")
 	}
 	p.problems(path, want.Mistakes())
 	if there {
 		p.end(full, have)
+	}
+	for _, k := range p.old[project.ID] { // a file that says which key there is leaves no other of that name
+		if k.Name == name {
+			p.end(full, k)
+		}
 	}
 	want.Hash = hash
 	p.tenants.Stamp(nil, &want)
@@ -169,9 +185,6 @@ func (p *planner) key(path string, project auth.Project, name string, d Declared
 	p.plan.roles = append(p.plan.roles, want.Role)
 	p.change("make", "key", full, append([]PlanField{{"prefix", "", want.Prefix}}, keyFields(auth.Key{}, want)...))
 }
-
-// maxPrefix is how many characters of a key may be shown.
-const maxPrefix = 32
 
 func (p *planner) expiry(path, text string) time.Time {
 	if text == "" {
@@ -209,7 +222,7 @@ func (p *planner) hash(path string, d DeclaredKey) (h auth.Hash, prefix string, 
 			"apply it where that key ring is, or give the key's sha256")
 		return h, "", false
 	}
-	return auth.Hash(b), "key " + d.Hash[:8], true
+	return auth.Hash(b), auth.HashPrefix(auth.Hash(b)), true
 }
 
 // price plans one price. Without a source, where the one that is there came from stays.

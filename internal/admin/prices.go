@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
@@ -102,9 +100,4 @@ func overrideOf(p PriceInput, now time.Time) (catalog.Override, []fault.Problem)
 	return catalog.ReadOverride(catalog.OverrideText{
 		Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source,
 	}, now)
-}
-
-// plain reports whether a text can be shown in one line of a table: up to so many characters, all of which can be seen.
-func plain(s string, most int) bool {
-	return utf8.RuneCountInString(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }

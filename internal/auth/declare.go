@@ -79,7 +79,7 @@ func (s *Service) ParseSHA256(text string) (h Hash, prefix string, problems []fa
 	if len(m) > 0 {
 		return h, "", m
 	}
-	return s.Ring.HashSHA256(sum), "sha256:" + text[:8], nil
+	return s.Ring.HashSHA256(sum), sumPrefix(sum), nil
 }
 
 // Refresh lets this process know at once of a change that was made past the Service.

@@ -2,7 +2,10 @@ package auth
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"math/big"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -34,6 +37,18 @@ func NewKey() (secret, prefix string) {
 	secret = keyStart + string(text[:])
 	return secret, secret[:len(keyStart)+shownChars]
 }
+
+// sumPrefix is the prefix of a key of which only the SHA-256 is known.
+func sumPrefix(sum [32]byte) string { return "sha256:" + hex.EncodeToString(sum[:4]) }
+
+// HashPrefix is the prefix of a key of which only the hash is known that the store has.
+func HashPrefix(h Hash) string { return "key " + hex.EncodeToString(h[:4]) }
+
+// prefixes is what the prefix of a key may look like: of one of ours, of one taken over, of one from an export without it.
+var prefixes = regexp.MustCompile("^(?:" + keyStart + "[" + alphabet + "]{" + strconv.Itoa(shownChars) + "}|(?:sha256:|key )[0-9a-f]{8})$")
+
+// IsPrefix tells whether a text has the form of a key's prefix.
+func IsPrefix(text string) bool { return prefixes.MatchString(text) }
 
 // inToken are the characters that a bearer token may have (RFC 6750).
 var inToken = func() (in [256]bool) {

@@ -166,7 +166,7 @@ func (s *Service) CreateKey(ctx context.Context, by Role, spec KeySpec) (Issued,
 	now := s.now()
 	out := s.issue(Key{Project: p.ID, Name: spec.Name, Role: spec.Role, Models: spec.Models, Created: now})
 	if spec.SHA256 != "" {
-		out.Key.Hash, out.Key.Prefix, out.Secret = s.Ring.HashSHA256(sum), "sha256:"+spec.SHA256[:8], secret.String{}
+		out.Key.Hash, out.Key.Prefix, out.Secret = s.Ring.HashSHA256(sum), sumPrefix(sum), secret.String{}
 	}
 	if spec.Name == "" {
 		out.Key.Name = out.Key.Prefix
