@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -149,12 +150,20 @@ func findStop(ctx context.Context, client *adminClient, what *stopFlags) (string
 	if err != nil {
 		return "", err
 	}
+	var found []string
 	for _, s := range stops {
 		if s.All == what.all && s.Model == what.model && (s.Project == what.project || s.ProjectName == what.project) {
-			return s.ID, nil
+			found = append(found, s.ID)
 		}
 	}
-	return "", fail(exitFailure, "see: penstock stop list", "There is no such stop")
+	switch len(found) {
+	case 0:
+		return "", fail(exitFailure, "see: penstock stop list", "There is no such stop")
+	case 1:
+		return found[0], nil
+	default: // projects of two organisations may have one name
+		return "", fail(exitFailure, "say which by its id: penstock resume "+found[0], "There are %d such stops: %s", len(found), strings.Join(found, ", "))
+	}
 }
 
 func (a *app) resume(ctx context.Context, client *adminClient, f *adminFlags, ids []string) error {
