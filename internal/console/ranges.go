@@ -59,7 +59,7 @@ func periodOf(v *visit, offered []string, otherwise string) (period, error) {
 	}
 	for _, r := range ranges {
 		if r.name == p.Name && r.length > 0 {
-			p.From = now.Add(-r.length)
+			p.From = now.Truncate(time.Second).Add(-r.length) // whole, as the page and its commands write it
 		}
 	}
 	return p, nil

@@ -83,6 +83,7 @@ type usageAsk struct {
 	measure string
 	step    string // day or hour
 	months  bool   // days are shown as months
+	list    bool   // the viewer may see exchanges
 }
 
 func (c *Console) usageAsk(v *visit) (*usageAsk, error) {
@@ -91,7 +92,7 @@ func (c *Console) usageAsk(v *visit) (*usageAsk, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &usageAsk{period: p, by: dimensionsOfUsage[0], measure: "money", step: "day"}
+	a := &usageAsk{period: p, by: dimensionsOfUsage[0], measure: "money", step: "day", list: v.may(auth.ReadExchanges)}
 	for _, d := range dimensionsOfUsage {
 		if d.Name == q.Get("by") {
 			a.by = d
@@ -376,10 +377,19 @@ func (a *usageAsk) row(c *Console, s *steps, g group, i int, total usage.Sum) us
 		r.Down = "usage?" + a.query("by", a.by.next, a.by.Name, g.value).Encode()
 	}
 	if a.by.filter != "" {
-		q := a.query("by", "", "show", "", a.by.filter, g.value)
-		r.Exchanges = "exchanges?" + q.Encode()
+		r.Exchanges = a.exchanges(a.by.filter, g.value)
 	}
 	return r
+}
+
+// exchanges is the address of the exchanges that a number is of, the page's own with some pairs set anew. It is "" if the
+// viewer may not see them, or the list cannot be narrowed down to them: it knows no organisations.
+func (a *usageAsk) exchanges(pairs ...string) string {
+	q := a.query(append([]string{"by", "", "show", "", "org", ""}, pairs...)...)
+	if !a.list || a.q.Org != "" && q.Get("project") == "" && q.Get("key") == "" {
+		return ""
+	}
+	return "exchanges?" + q.Encode()
 }
 
 // query is the page's own, with some pairs set anew; "" leaves one out.
@@ -448,8 +458,6 @@ func (c *Console) usageChoices(ctx context.Context, v *visit, a *usageAsk, d *us
 	}
 	d.CSV = "usage.csv?" + a.query("show", "").Encode()
 	d.StepsCSV = "usage.csv?" + a.query("show", "", "steps", a.step).Encode()
-	if v.may(auth.ReadExchanges) && a.q.Org == "" {
-		d.Exchanges = "exchanges?" + a.query("by", "", "show", "").Encode()
-	}
+	d.Exchanges = a.exchanges()
 	return nil
 }

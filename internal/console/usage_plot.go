@@ -109,14 +109,20 @@ func (s *steps) values(a *usageAsk, value string) []float64 {
 	return all
 }
 
-// exchanges is the address of the exchanges of a step.
+// exchanges is the address of the exchanges of a step, as far as it is in the page's period; "" as with usageAsk.exchanges.
 func (s *steps) exchanges(a *usageAsk, key string) string {
 	from := startOf(key, a.q.Zone)
 	to := from.Add(s.width)
 	if s.width == 0 {
 		to = from.AddDate(0, 0, 1)
 	}
-	return "exchanges?" + a.query("by", "", "show", "", "range", customRange, "from", from.Format(time.RFC3339), "to", to.Format(time.RFC3339)).Encode()
+	if from.Before(a.period.From) {
+		from = a.period.From
+	}
+	if to.After(a.period.To) {
+		to = a.period.To
+	}
+	return a.exchanges("range", customRange, "from", from.Format(time.RFC3339), "to", to.Format(time.RFC3339))
 }
 
 // draw plots what the groups amount to, step by step: the largest apart, the rest together.

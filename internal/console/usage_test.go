@@ -2,8 +2,10 @@ package console_test
 
 import (
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +107,31 @@ func TestRanges(t *testing.T) {
 			got := b.get("/usage?" + query)
 			if got.status != want {
 				t.Errorf("%s in %s: status %d, want %d", query, zone, got.status, want)
+			}
+		}
+	}
+}
+
+// An address of exchanges leads to those that its number counts, and to no others.
+func TestNumbersLeadToTheirExchanges(t *testing.T) {
+	t.Parallel()
+	e, b := spend(t)
+	e.AtRest()
+	from := time.Now().UTC().Truncate(time.Second).Add(-20 * time.Minute)
+	span := "range=custom&from=" + from.Format(time.RFC3339)
+	for query, wanted := range map[string]bool{"by=model": true, "by=hour": true, "by=model&org=default": false, "by=hour&org=default": false, "by=project&org=default": true} {
+		page := b.get("/usage?" + span + "&" + query)
+		found := regexp.MustCompile(`href="[^"]*exchanges\?([^"]*)"`).FindAllStringSubmatch(page.text, -1)
+		if page.status != http.StatusOK || len(found) > 0 != wanted {
+			t.Errorf("%s: status %d, %d addresses", query, page.status, len(found))
+		}
+		for _, link := range found {
+			q, err := url.ParseQuery(html.UnescapeString(link[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if q.Get("org") != "" || q.Get("from") < from.Format(time.RFC3339) {
+				t.Errorf("%s: %s", query, link[1])
 			}
 		}
 	}
