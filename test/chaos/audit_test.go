@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ func TestControl45KilledAdministrators(t *testing.T) {
 			w.up()
 		}
 		var all sync.WaitGroup
+		var answers atomic.Int32
+		last := int32(15 + rng.IntN(50))
+		enough := make(chan struct{}, 1) // a token when the round has had its answers
 		for client := range 8 {
 			all.Go(func() {
 				for turn := 0; ; turn++ {
@@ -40,10 +44,17 @@ func TestControl45KilledAdministrators(t *testing.T) {
 					mu.Lock()
 					answered[made.ID] = true
 					mu.Unlock()
+					if answers.Add(1) == last {
+						enough <- struct{}{}
+					}
 				}
 			})
 		}
-		<-time.After(time.Duration(200+rng.IntN(500)) * time.Millisecond)
+		select {
+		case <-enough:
+		case <-time.After(patience):
+			t.Fatalf("round %d has had %d answers in %v", round, answers.Load(), patience)
+		}
 		w.serve.end(t, syscall.SIGKILL, patience)
 		all.Wait()
 	}
@@ -74,9 +85,6 @@ func TestControl45KilledAdministrators(t *testing.T) {
 		if found[id] != 1 {
 			t.Errorf("project %s was made, and is in the chain %d times", id, found[id])
 		}
-	}
-	if len(answered) < 50 {
-		t.Fatalf("only %d answers: this test tests nothing", len(answered))
 	}
 	t.Logf("%d acts answered, %d in the chain", len(answered), len(found))
 }
