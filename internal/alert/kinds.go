@@ -194,7 +194,7 @@ var table = []Meaning{
 		Kind: BodiesDropped, Severity: Warning,
 		Means: "Bodies of a project that keeps them could not be kept within the last minute. Calls and their records are not affected.",
 		Do: "The line `bodies` of a record (`penstock explain`) and `penstock_bodies_dropped_total` say why: memory (raise `bodies.in_flight`), " +
-			"journal (the store is away, or the disk is full), seal (the key ring has no data key). See docs/bodies.md.",
+			"journal (the store is away, or the disk is full), seal (the key ring has no data key), busy (too few processors). See docs/bodies.md.",
 		Calm: 5 * time.Minute, Lasts: looked,
 	},
 	{

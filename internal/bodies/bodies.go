@@ -58,19 +58,21 @@ const (
 	droppedMemory  = "memory"  // bodies.in_flight was used up
 	droppedJournal = "journal" // the journal of bodies is full, or cannot be written
 	droppedSeal    = "seal"    // the key ring cannot seal
+	droppedBusy    = "busy"    // the exchange was over, and nothing came free to seal it with
 )
 
 // What a record says of bodies that were dropped.
 var droppedWords = map[string]string{
-	droppedMemory:  "dropped: bodies of other exchanges took all of bodies.in_flight",
+	droppedMemory:  "dropped: bodies would have held more than bodies.in_flight at once",
 	droppedJournal: "dropped: the journal of bodies is full or cannot be written",
 	droppedSeal:    "dropped: the key ring cannot seal",
+	droppedBusy:    "dropped: the exchange was over, and all processors were still sealing others",
 }
 
 type metrics struct {
-	kept, keptBytes, sealedBytes, cut prometheus.Counter
-	dropped                           *prometheus.CounterVec
-	written, purged, damaged          prometheus.Counter
+	kept, keptBytes, sealedBytes, cut     prometheus.Counter
+	dropped                               *prometheus.CounterVec
+	unconfirmed, written, purged, damaged prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -84,9 +86,10 @@ func newMetrics() *metrics {
 		cut:         counter("cut_total", "Requests and answers of which only the first bodies.max bytes were kept."),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "penstock_bodies_dropped_total", Help: "Exchanges whose bodies could not be kept, by reason."}, []string{"reason"}),
-		written: counter("written_total", "Exchanges whose bodies the store has taken."),
-		purged:  counter("purged_total", "Exchanges whose bodies were deleted when their retention was over."),
-		damaged: counter("journal_damage_total", "Places where the journal of bodies could not be read and was skipped."),
+		unconfirmed: counter("unconfirmed_total", "Exchanges of strict projects whose bodies were journalled, and the disk did not confirm it."),
+		written:     counter("written_total", "Exchanges whose bodies the store has taken."),
+		purged:      counter("purged_total", "Exchanges whose bodies were deleted when their retention was over."),
+		damaged:     counter("journal_damage_total", "Places where the journal of bodies could not be read and was skipped."),
 	}
 	for reason := range droppedWords {
 		m.dropped.WithLabelValues(reason)
@@ -96,7 +99,7 @@ func newMetrics() *metrics {
 
 func (m *metrics) register(reg prometheus.Registerer, more ...prometheus.Collector) error {
 	var errs []error
-	for _, c := range append(more, m.kept, m.keptBytes, m.sealedBytes, m.cut, m.dropped, m.written, m.purged, m.damaged) {
+	for _, c := range append(more, m.kept, m.keptBytes, m.sealedBytes, m.cut, m.dropped, m.unconfirmed, m.written, m.purged, m.damaged) {
 		errs = append(errs, reg.Register(c))
 	}
 	return errors.Join(errs...)

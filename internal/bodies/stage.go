@@ -41,8 +41,9 @@ type Keeper struct {
 	failing atomic.Bool  // the journal took nothing last time, and that was told
 }
 
-// A slot is the right to seal, and the space for it: so many exchanges seal at once as there are processors.
-type slot struct{ zipped, entry, bound []byte }
+// A slot is the right to compress and seal, and the space for it: so many exchanges do at once as there are processors.
+// Nobody waits for a disk with a slot in hand.
+type slot struct{ zipped, bound []byte }
 
 // NewKeeper makes a keeper, one for the life of the process.
 func NewKeeper(o Options) (*Keeper, error) {
@@ -82,12 +83,12 @@ func (k *Keeper) Stage() pipeline.Stage {
 			c := &capture{k: k, x: x}
 			resp, err := next(ctx, x)
 			if err != nil || resp == nil {
-				c.finish()
+				c.finish(ctx)
 				return resp, err
 			}
 			c.stream = resp.Stream
 			events := resp.Events
-			resp.Events = func(yield func(llm.Event, error) bool) { c.walk(events, yield) }
+			resp.Events = func(yield func(llm.Event, error) bool) { c.walk(ctx, events, yield) }
 			return resp, nil
 		}
 	}
@@ -109,12 +110,12 @@ type capture struct {
 
 // walk passes the answer on and takes it down. At its end the bodies are journalled first, so that whoever has the end of
 // an answer can rely on its bodies being kept.
-func (c *capture) walk(events iter.Seq2[llm.Event, error], yield func(llm.Event, error) bool) {
+func (c *capture) walk(ctx context.Context, events iter.Seq2[llm.Event, error], yield func(llm.Event, error) bool) {
 	defer c.free()
 	returned := false
 	defer func() {
 		if returned {
-			c.finish() // unless it is done: the reader has left
+			c.finish(ctx) // unless it is done: the reader has left
 		}
 	}()
 	for ev, err := range events {
@@ -123,7 +124,7 @@ func (c *capture) walk(events iter.Seq2[llm.Event, error], yield func(llm.Event,
 		}
 		if ended := err == nil && ev.Is(llm.End); ended || err != nil {
 			c.whole = ended
-			c.finish()
+			c.finish(ctx)
 		}
 		if !yield(ev, err) {
 			break
@@ -151,21 +152,45 @@ func (c *capture) add(text []byte, more string) {
 	if c.done || c.why != "" {
 		return
 	}
+	room := int(c.k.o.Config.Max) - c.answerKept()
+	text = text[:min(len(text), room)]
+	more = more[:min(len(more), room-len(text))]
+	if c.grow(len(text) + len(more)) {
+		*c.packed = append(append(*c.packed, text...), more...)
+	}
+}
+
+// answerKept is how many bytes of the answer are packed, until those of the request are.
+func (c *capture) answerKept() int {
+	if c.packed == nil {
+		return 0
+	}
+	return len(*c.packed) - headSize
+}
+
+// grow makes room for n more bytes. If they may not be held, the bodies are dropped.
+func (c *capture) grow(n int) bool {
 	if c.packed == nil {
 		c.packed = buffers.Get().(*[]byte)
 		*c.packed = append((*c.packed)[:0], make([]byte, headSize)...)
 	}
-	room := int(c.k.o.Config.Max) + headSize - len(*c.packed)
-	text = text[:min(len(text), room)]
-	more = more[:min(len(more), room-len(text))]
-	if need := len(*c.packed) + len(text) + len(more); need > cap(*c.packed) && !c.hold(int64(2*need)) {
-		c.drop(droppedMemory)
-		return
+	need, has := len(*c.packed)+n, cap(*c.packed)
+	if need <= has {
+		return true
 	}
-	*c.packed = append(append(*c.packed, text...), more...)
+	most := headSize + int(c.k.o.Config.Max) // of all that comes before the request
+	to := max(need, min(2*has, most))
+	if !c.hold(int64(has + to - pooled)) { // both are there while it is copied
+		c.drop(droppedMemory)
+		return false
+	}
+	larger := append(make([]byte, 0, to), *c.packed...)
+	c.giveBack()
+	c.packed = &larger
+	return true
 }
 
-// hold counts that this exchange is about to hold n bytes. Buffers of the pool's own size are not counted.
+// hold counts that this exchange holds n bytes, without those that each begins with, a buffer of the pool.
 func (c *capture) hold(n int64) bool {
 	more := n - c.held
 	if more <= 0 {
@@ -179,10 +204,17 @@ func (c *capture) hold(n int64) bool {
 	return true
 }
 
-// buffers holds what bodies are packed in. Larger ones are left to the collector.
+// buffers holds what bodies are packed in at first. Larger ones are left to the collector.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, pooled); return &b }}
 
 const pooled = 16 << 10
+
+func (c *capture) giveBack() {
+	if c.packed != nil && cap(*c.packed) == pooled {
+		buffers.Put(c.packed)
+	}
+	c.packed = nil
+}
 
 // free ends the capture.
 func (c *capture) free() {
@@ -192,10 +224,7 @@ func (c *capture) free() {
 
 // release gives back what the capture holds.
 func (c *capture) release() {
-	if c.packed != nil && cap(*c.packed) <= 4*pooled {
-		buffers.Put(c.packed)
-	}
-	c.packed = nil
+	c.giveBack()
 	c.k.held.Add(-c.held)
 	c.held = 0
 }
@@ -208,14 +237,14 @@ func (c *capture) drop(why string) {
 }
 
 // finish journals what there is, and notes in the record what became of it.
-func (c *capture) finish() {
+func (c *capture) finish(ctx context.Context) {
 	if c.done {
 		return
 	}
 	begun := time.Now()
 	words := ""
 	if c.why == "" {
-		words = c.keep()
+		words = c.keep(ctx)
 	}
 	if c.why != "" {
 		words = droppedWords[c.why]
@@ -224,38 +253,62 @@ func (c *capture) finish() {
 	c.free()
 }
 
-// keep packs, seals and journals, and says what was kept.
-func (c *capture) keep() (words string) {
-	c.add(nil, "") // there is a head at least
+// keep packs, seals and journals, and says what was kept; "" if it was dropped.
+func (c *capture) keep(ctx context.Context) (words string) {
+	c.grow(0) // there is a head at least
+	answerKept := int64(c.answerKept())
+	size, kept := c.addRequest()
 	if c.why != "" {
 		return ""
 	}
-	answerKept := len(*c.packed) - headSize
-	request := c.x.Request
-	if need := int64(len(*c.packed) + len(request.Raw)); need > int64(cap(*c.packed)) && !c.hold(2*need) {
-		c.drop(droppedMemory)
+	putHead(*c.packed, c.stream, c.whole, size, c.size, int(answerKept))
+	packed := len(*c.packed) - headSize
+	if !c.seal(ctx) {
 		return ""
 	}
-	all := request.AppendBody(*c.packed)
-	requestSize := int64(len(all) - len(*c.packed))
-	requestKept := min(requestSize, c.k.o.Config.Max)
-	*c.packed = all[:len(*c.packed)+int(requestKept)]
-	putHead(*c.packed, c.stream, c.whole, requestSize, c.size, answerKept)
-	if why := c.k.seal(c.x, *c.packed); why != "" {
-		c.drop(why)
+	confirmed, err := c.k.append(*c.packed, c.x.Caller.Strict)
+	if err != nil {
+		c.drop(droppedJournal)
 		return ""
 	}
-	for _, cut := range []bool{requestKept < requestSize, int64(answerKept) < c.size} {
+	c.k.m.keptBytes.Add(float64(packed))
+	for _, cut := range []bool{kept < size, answerKept < c.size} {
 		if cut {
 			c.k.m.cut.Inc()
 		}
 	}
-	words = "kept: request " + keptOf(requestKept, requestSize)
+	words = "kept"
+	if !confirmed {
+		words = "kept, not confirmed by the disk"
+	}
+	words += ": request " + keptOf(kept, size)
 	if c.size > 0 {
-		words += ", answer " + keptOf(int64(answerKept), c.size)
+		words += ", answer " + keptOf(answerKept, c.size)
 	}
 	return words
 }
+
+// addRequest packs the request behind the answer, and says how long it is, and how much of it was packed.
+func (c *capture) addRequest() (size, kept int64) {
+	r, before := c.x.Request, len(*c.packed)
+	size = int64(len(r.Raw))
+	kept = min(size, c.k.o.Config.Max)
+	switch {
+	case r.Edited(): // it is made whole, and then cut
+		if c.grow(int(size) + sealing) {
+			*c.packed = r.AppendBody(*c.packed)
+			size = int64(len(*c.packed) - before)
+			kept = min(size, c.k.o.Config.Max)
+			*c.packed = (*c.packed)[:before+int(kept)]
+		}
+	case c.grow(int(kept) + sealing):
+		*c.packed = append(*c.packed, r.Raw[:kept]...)
+	}
+	return size, kept
+}
+
+// sealing is how many bytes compressing and sealing may add to what cannot be compressed, so that it need not be copied.
+const sealing = 1 << 10
 
 func keptOf(kept, size int64) string {
 	if kept == size {
@@ -264,47 +317,78 @@ func keptOf(kept, size int64) string {
 	return "the first " + figure.Bytes(kept) + " of " + figure.Bytes(size)
 }
 
-// seal compresses and seals what was packed, and journals it. It says why it could not.
-func (k *Keeper) seal(x *pipeline.Exchange, packed []byte) (why string) {
-	s := <-k.slots
-	defer func() {
-		s.trim()
-		k.slots <- s
-	}()
-	project := x.Caller.Project
-	s.zipped = k.zip.EncodeAll(packed, append(s.zipped[:0], format))
-	s.entry = appendHead(s.entry[:0], project, x.ID)
-	s.bound = bound(s.bound[:0], project, x.ID)
-	before := len(s.entry)
-	var err error
-	if s.entry, err = k.o.Ring.Seal(s.entry, s.zipped, s.bound); err != nil {
-		return droppedSeal
+// seal makes an entry of the journal of what was packed, in its place.
+func (c *capture) seal(ctx context.Context) bool {
+	s := c.k.slot(ctx)
+	if s == nil {
+		c.drop(droppedBusy)
+		return false
 	}
-	if x.Caller.Strict {
-		_, err = k.o.Journal.AppendSync(context.Background(), kindBodies, s.entry)
-	} else {
-		_, err = k.o.Journal.Append(kindBodies, s.entry)
-	}
-	if errors.Is(err, journal.ErrNotSynced) {
-		err = nil // it is in the journal; whether the answer may end without the disk is decided with the record
-	}
-	k.told(err)
+	project := c.x.Caller.Project
+	s.zipped = c.k.zip.EncodeAll(*c.packed, append(s.zipped[:0], format))
+	s.bound = bound(s.bound[:0], project, c.x.ID)
+	entry := appendHead((*c.packed)[:0], project, c.x.ID)
+	before := len(entry)
+	entry, err := c.k.o.Ring.Seal(entry, s.zipped, s.bound)
+	c.k.free(s)
 	if err != nil {
-		return droppedJournal
+		c.drop(droppedSeal)
+		return false
 	}
-	k.m.kept.Inc()
-	k.m.keptBytes.Add(float64(len(packed) - headSize))
-	k.m.sealedBytes.Add(float64(len(s.entry) - before))
-	return ""
+	*c.packed = entry
+	c.k.m.sealedBytes.Add(float64(len(entry) - before))
+	return true
 }
 
-// keepSlot is how much space for sealing is kept from one exchange to the next, in bytes.
+// leftWait is how long the bodies of an exchange that has ended, because the caller left or the process stops, wait for a
+// slot. A slot comes free within milliseconds, and leaving must be no way of not being kept.
+const leftWait = 2 * time.Second
+
+// slot waits for one; nil if the exchange was over before there was any.
+func (k *Keeper) slot(ctx context.Context) *slot {
+	select {
+	case s := <-k.slots:
+		return s
+	default:
+	}
+	ctx, cancel := journal.Outlive(ctx, leftWait)
+	defer cancel()
+	select {
+	case s := <-k.slots:
+		return s
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// keepSlot is how much space for compressing is kept from one exchange to the next, in bytes.
 const keepSlot = 256 << 10
 
-func (s *slot) trim() {
-	if cap(s.zipped)+cap(s.entry) > keepSlot {
-		s.zipped, s.entry = nil, nil
+func (k *Keeper) free(s *slot) {
+	if cap(s.zipped) > keepSlot {
+		s.zipped = nil
 	}
+	k.slots <- s
+}
+
+// append journals an entry. A strict one waits for the disk; whether the answer may end if that does not confirm it is
+// decided with the record, which waits for it too.
+func (k *Keeper) append(entry []byte, strict bool) (confirmed bool, err error) {
+	if strict {
+		_, err = k.o.Journal.AppendSync(context.Background(), kindBodies, entry)
+	} else {
+		_, err = k.o.Journal.Append(kindBodies, entry)
+	}
+	confirmed = !errors.Is(err, journal.ErrNotSynced)
+	if !confirmed { // it is in the journal
+		k.m.unconfirmed.Inc()
+		err = nil
+	}
+	k.told(err)
+	if err == nil {
+		k.m.kept.Inc()
+	}
+	return confirmed, err
 }
 
 // told logs once that the journal takes nothing, and once that it does again.

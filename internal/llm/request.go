@@ -90,13 +90,16 @@ func (r *Request) Field(name string) []byte {
 	return nil
 }
 
+// Edited reports whether the body is another one than Raw.
+func (r *Request) Edited() bool { return len(r.edits) > 0 }
+
 // Chat is the canonical form with all recorded edits, decoded at the first call. The caller must not change it.
 func (r *Request) Chat() (*Chat, error) {
 	if r.chat != nil {
 		return r.chat, nil
 	}
 	body := r.Raw
-	if len(r.edits) > 0 {
+	if r.Edited() {
 		body = r.AppendBody(nil)
 	}
 	c, err := r.DecodeChat(body)
