@@ -38,6 +38,8 @@ type dialect struct {
 	// lock waits until no other transaction holds a lane, and holds it until the end of its own; "" where there is one
 	// writer anyway.
 	lock string
+	// alone says that one process at a time has the store, so that whoever is there has nobody beside it.
+	alone bool
 	// now is the database's clock in microseconds since 1970.
 	now string
 	// chunk is how many rows one statement inserts: more cost less a row only where a statement is a way to a server.
@@ -90,6 +92,7 @@ var sqliteDialect = dialect{
 	join:       " CROSS JOIN ", // which keeps the order
 	among:      "IN (%s)",
 	ofBlock:    "exchanges e ON e.seq >= b.block * " + blockText + " AND e.seq < (b.block + 1) * " + blockText,
+	alone:      true,
 	now:        "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
 	chunk:      32,
 	hintRead:   "Look at its disk and retry.",

@@ -26,7 +26,7 @@ const (
 	AppearEvery = 5 * time.Second
 	// Gone is how long after it last did a replica no longer counts as running.
 	Gone = 6 * AppearEvery
-	// forgotten is when the row of one that was killed goes.
+	// forgotten is when the row of one that was killed goes. In a file, which has one at a time, it goes when the next comes.
 	forgotten = 24 * time.Hour
 )
 
@@ -48,7 +48,7 @@ func (s *Store) Appear(ctx context.Context, r Replica) error {
 			return err
 		}
 		off := micros(s.now()) - now
-		if _, err := t.exec(ctx, "DELETE FROM replicas WHERE seen < ?", now-forgotten.Microseconds()); err != nil {
+		if _, err := t.exec(ctx, "DELETE FROM replicas WHERE seen < ? OR ? AND id <> ?", now-forgotten.Microseconds(), s.d.alone, r.ID); err != nil {
 			return err
 		}
 		_, err := t.exec(ctx, `INSERT INTO replicas (id, name, version, knows, config, started, seen, clock_off) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -74,7 +74,8 @@ func (s *Store) Leave(ctx context.Context, id string) error {
 	})
 }
 
-// Replicas are those that use the store, and those that were killed within a day, by name; Ago tells one from the other.
+// Replicas are those that use the store, and those that were killed within a day, by name; Ago tells one from the other. Of
+// a file it is one, as soon as that has appeared.
 func (s *Store) Replicas(ctx context.Context) ([]Replica, error) {
 	rows, err := s.query(ctx, "SELECT id, name, version, knows, config, started, "+s.d.now+" - seen, clock_off FROM replicas ORDER BY name, started, id")
 	all, err := collect(rows, err, func(row scanner) (r Replica, err error) {
