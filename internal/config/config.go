@@ -42,7 +42,7 @@ type File struct {
 	Data      string                     `yaml:"data" kind:"path" default:"penstock-data" restart:"true" doc:"directory of the admin key, the key ring, the journal and the default store"`
 	Store     string                     `yaml:"store" kind:"store" restart:"true" doc:"where tenants, records and prices are kept: sqlite:PATH, by default penstock.db in the data directory, or postgres://USER@HOST/DATABASE for several replicas, with the password in PGPASSWORD or PGPASSFILE"`
 	Password  string                     `yaml:"store_password" kind:"reference" restart:"true" doc:"the password of a PostgreSQL store as env:NAME or file:PATH, read again for each new connection; without, PGPASSWORD or PGPASSFILE"`
-	Pool      int                        `yaml:"store_connections" range:"4,500" default:"8" restart:"true" doc:"most connections of this process to a PostgreSQL store"`
+	Pool      int                        `yaml:"store_connections" range:"4,500" default:"8" restart:"true" doc:"most connections of this process to a PostgreSQL store; while a backup is read, one more"`
 	Keyring   string                     `yaml:"keyring" kind:"keyring" restart:"true" doc:"where the key ring is kept: file:PATH; by default keyring.json in the data directory"`
 	Wrap      string                     `yaml:"keyring_wrap" kind:"wrapper" restart:"true" doc:"what the key ring's file is encrypted by: file:PATH, a file with a key of 32 bytes, or exec:COMMAND, which asks a key service; without it the file has its secrets in clear"`
 	Timeouts  provider.Timeouts          `yaml:"timeouts" default:"{connect: 3s, first_token: 120s, gap: 30s, total: 10m}" doc:"the four timers of a try; a provider may have its own"`

@@ -25,7 +25,7 @@ const (
 	leastConnections = 4
 	watchers         = 1 // keys and prices, which must not wait behind reports
 	mostWriters      = 6 // one for each lane, and one who waits; more of them would only wait
-	schemaOnes       = 2 // at the start only, before there are others
+	schemaOnes       = 2 // beyond what was asked for: at the start, before there are others, and one while a backup is read
 )
 
 // share says how many of n connections write, and how many read.
