@@ -74,7 +74,6 @@ func (a *app) projectCreate(f *adminFlags) *cobra.Command {
 			if err := client.call(cmd.Context(), http.MethodPost, "/projects", nil, in, &out); err != nil {
 				return err
 			}
-			a.warnBodies(out)
 			if f.json {
 				return a.printJSON(out)
 			}
@@ -86,13 +85,6 @@ func (a *app) projectCreate(f *adminFlags) *cobra.Command {
 	p.add(c)
 	c.Flags().StringVar(&org, "org", "", "organisation that the project belongs to; made if it is new (default: default)")
 	return c
-}
-
-// warnBodies says what a setting does not do yet.
-func (a *app) warnBodies(p admin.Project) {
-	if p.Bodies == "keep" {
-		fmt.Fprintln(a.err, "This version keeps no bodies yet: the setting waits for one that does.")
-	}
 }
 
 func (a *app) projectSet(f *adminFlags) *cobra.Command {
@@ -116,7 +108,6 @@ func (a *app) projectSet(f *adminFlags) *cobra.Command {
 			if err := client.call(cmd.Context(), http.MethodPatch, "/projects/"+url.PathEscape(args[0]), nil, in, &out); err != nil {
 				return err
 			}
-			a.warnBodies(out)
 			if f.json {
 				return a.printJSON(out)
 			}
