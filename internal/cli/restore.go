@@ -24,6 +24,7 @@ import (
 type restoreFlags struct {
 	file, data, store, keyring string
 	verify, replace, json      bool
+	otherChain                 bool
 }
 
 // A restoredBackup says what was restored, or checked.
@@ -37,8 +38,10 @@ type restoredBackup struct {
 	Rows      int64     `json:"rows"`
 	Exchanges int64     `json:"exchanges"`
 	Entries   int64     `json:"audit_entries"`
-	Lost      int64     `json:"audit_entries_lost"` // that were signed on this host, and are not in the backup
-	Store     string    `json:"store,omitzero"`     // where it was restored to; left out if it was only checked
+	Signed    int       `json:"audit_checkpoints"`    // signed on this host, that the audit chain was held against
+	Lost      int64     `json:"audit_entries_lost"`   // that were signed on this host, and are not in the backup
+	Other     string    `json:"other_chain,omitzero"` // how the audit chain is another one than what was there has
+	Store     string    `json:"store,omitzero"`       // where it was restored to; left out if it was only checked
 	Epoch     int64     `json:"epoch,omitzero"`
 	Aside     string    `json:"aside,omitzero"` // directory with what was there before
 	Seconds   float64   `json:"seconds"`        // that it took
@@ -65,6 +68,7 @@ chain from its first entry. With --verify, all that is done in a temporary direc
 	fl.StringVar(&f.keyring, "keyring", "", "file of the key ring (default: the file's, else keyring.json in the data directory)")
 	fl.BoolVar(&f.verify, "verify", false, "check the backup, and keep nothing")
 	fl.BoolVar(&f.replace, "replace", false, "put a store that is there aside, into a directory beside it")
+	fl.BoolVar(&f.otherChain, "other-chain", false, "take a backup whose audit chain is not that of what is there")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
 	return c
 }
@@ -102,10 +106,11 @@ func (a *app) restore(ctx context.Context, f *restoreFlags, path string) error {
 	stop := a.progress(begun, 0, func() string { return restoreState(read.Load(), size) })
 	from := io.TeeReader(in, counter{&read})
 	var out *upkeep.Restored
+	o := upkeep.RestoreOptions{Replace: f.replace, OtherChain: f.otherChain, Actor: audit.Command(hostUser(), "penstock restore")}
 	if f.verify {
-		out, err = upkeep.Verify(ctx, from, ring)
+		out, err = upkeep.Verify(ctx, from, ring, cfg.CheckpointsPath(), o)
 	} else {
-		out, err = upkeep.Restore(ctx, cfg, from, ring, upkeep.RestoreOptions{Replace: f.replace, Actor: audit.Command(hostUser(), "penstock restore")})
+		out, err = upkeep.Restore(ctx, cfg, from, ring, o)
 	}
 	stop()
 	if err != nil {
@@ -156,7 +161,7 @@ func (a *app) sayRestored(f *restoreFlags, cfg *config.File, r *upkeep.Restored,
 	if f.json {
 		out := restoredBackup{
 			ID: m.ID, Taken: m.Taken, Version: m.Version, Engine: m.Engine, Schema: m.Schema, Keyring: m.Keyring, Rows: r.Summary.Rows(),
-			Exchanges: r.Exchanges, Entries: m.Chain.Seq, Lost: r.LostEntries, Epoch: r.Epoch, Aside: r.Aside, Seconds: took.Round(time.Millisecond).Seconds(),
+			Exchanges: r.Exchanges, Entries: m.Chain.Seq, Signed: r.Signed, Lost: r.LostEntries, Other: r.Other, Epoch: r.Epoch, Aside: r.Aside, Seconds: took.Round(time.Millisecond).Seconds(),
 		}
 		if !f.verify {
 			out.Store = store.Shown(cfg.Store)
@@ -169,9 +174,13 @@ func (a *app) sayRestored(f *restoreFlags, cfg *config.File, r *upkeep.Restored,
 		if !f.verify {
 			done = "Restored into " + store.Shown(cfg.Store)
 		}
-		_, err := fmt.Fprintf(a.out, "%s: the store as it was at %s, %s rows, %s.\nChecked in %s: every row, the sums, %s of the audit chain.\n", done,
+		signed := ""
+		if r.Signed > 0 {
+			signed = ", held against " + many(int64(r.Signed), "checkpoint", "checkpoints") + " of this host"
+		}
+		_, err := fmt.Fprintf(a.out, "%s: the store as it was at %s, %s rows, %s.\nChecked in %s: every row, the sums, %s of the audit chain%s.\n", done,
 			m.Taken.Local().Format("2006-01-02 15:04:05"), figure.Count(r.Summary.Rows()), many(r.Exchanges, "exchange", "exchanges"),
-			figure.Duration(took), many(m.Chain.Seq, "entry", "entries"))
+			figure.Duration(took), many(m.Chain.Seq, "entry", "entries"), signed)
 		if err != nil {
 			return err
 		}
@@ -186,6 +195,12 @@ func (a *app) sayRestored(f *restoreFlags, cfg *config.File, r *upkeep.Restored,
 func (a *app) sayLeft(cfg *config.File, r *upkeep.Restored) {
 	if r.Aside != "" {
 		fmt.Fprintf(a.err, "What was there before is in %s.\n", r.Aside)
+	}
+	if r.Other != "" {
+		fmt.Fprintf(a.err, "It was taken all the same: %s.\n", r.Other)
+	}
+	if r.Unread {
+		fmt.Fprintln(a.err, "The audit chain of the store that was there could not be read: the backup was not held against it.")
 	}
 	if r.LostEntries > 0 {
 		fmt.Fprintf(a.err, "The audit chain ends %s before the last that was signed here; the checkpoints that show it were put aside with the rest.\n",

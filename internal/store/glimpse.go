@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/penstock/penstock/internal/audit"
 )
 
 // A Glimpse is what can be seen of a store without changing anything in it.
@@ -59,12 +61,45 @@ func (g *Glimpse) file(ctx context.Context, path string) error {
 			return err
 		}
 	}
-	db, err := sql.Open("sqlite", address(path, url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(2000)", "query_only(1)"}}))
+	db, err := openToGlance(path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
 	return g.schema(ctx, db, "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = '"+versionTable+"'")
+}
+
+func openToGlance(path string) (*sql.DB, error) {
+	return sql.Open("sqlite", address(path, url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(2000)", "query_only(1)"}}))
+}
+
+// GlanceAtChain gives the last entry of the audit chain in a file, or the one of the number if there are more. The zero Head is
+// a file that is not there, or has no table of them.
+func GlanceAtChain(ctx context.Context, path string, number int64) (head audit.Head, err error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return head, nil
+	}
+	db, err := openToGlance(path)
+	if err != nil {
+		return head, err
+	}
+	defer func() { _ = db.Close() }()
+	var n int
+	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'audit_head'").Scan(&n); err != nil || n == 0 {
+		return head, err
+	}
+	var hash []byte
+	if err := db.QueryRowContext(ctx, "SELECT chain, seq, hash FROM audit_head WHERE id = 1").Scan(&head.Chain, &head.Seq, &hash); err != nil {
+		return audit.Head{}, err
+	}
+	if head.Seq > number && number > 0 {
+		head.Seq = number
+		if err := db.QueryRowContext(ctx, "SELECT hash FROM audit_entries WHERE seq = ?", number).Scan(&hash); err != nil {
+			return audit.Head{}, err
+		}
+	}
+	head.Hash, err = hashOf(hash, head.Chain)
+	return head, err
 }
 
 func (g *Glimpse) server(ctx context.Context, db *sql.DB) error {

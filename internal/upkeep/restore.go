@@ -26,9 +26,11 @@ type RestoreOptions struct {
 	// Replace moves a store that is there aside, and what the process has signed of its audit chain with it. Else a store
 	// that is there is [store.ErrNotEmpty].
 	Replace bool
-	Actor   audit.Actor
-	Log     *slog.Logger
-	Now     func() time.Time // nil: time.Now
+	// OtherChain allows that the audit chain of what is there, or what this host has signed of one, is not that of the backup.
+	OtherChain bool
+	Actor      audit.Actor
+	Log        *slog.Logger
+	Now        func() time.Time // nil: time.Now
 }
 
 // A Restored says what was put back, or checked.
@@ -40,6 +42,12 @@ type Restored struct {
 	Aside     string // directory with what was there before, "" if there was nothing
 	// LostEntries is how many entries of the audit chain this host had signed that the backup does not have.
 	LostEntries int64
+	// Signed is against how many checkpoints that this host has signed the audit chain was held.
+	Signed int
+	// Other says how the audit chain in the backup is another one than what was there has; "" if it is not, or nothing was there.
+	Other string
+	// Unread says that the audit chain of the store that was there could not be read, so that nothing was held against it.
+	Unread bool
 	// OtherAdminKey says that the admin key in the data directory is not the store's; NoAdminKey that there is none.
 	OtherAdminKey, NoAdminKey bool
 }
@@ -67,8 +75,14 @@ func OpenRing(ctx context.Context, path string, wrapper seal.Wrapper, from io.Re
 	return ring, err
 }
 
-// Verify checks a backup by restoring it into a directory that is removed again, with every check of [Restore].
-func Verify(ctx context.Context, from io.Reader, ring *seal.Ring) (*Restored, error) {
+// Verify checks a backup by restoring it into a directory that is removed again, with every check of [Restore] that does not
+// need the store in place. points is the file of checkpoints that this host has signed; there may be none. Of the options only
+// OtherChain counts.
+func Verify(ctx context.Context, from io.Reader, ring *seal.Ring, points string, o RestoreOptions) (*Restored, error) {
+	signed, err := signedIn(points)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "penstock-verify-")
 	if err != nil {
 		return nil, err
@@ -87,8 +101,8 @@ func Verify(ctx context.Context, from io.Reader, ring *seal.Ring) (*Restored, er
 	if err != nil {
 		return nil, err
 	}
-	out := &Restored{Manifest: in.Manifest, Summary: in.Summary()}
-	return out, errors.Join(check(ctx, s, ring, nil, out), s.Close())
+	r := &restoring{o: o, ring: ring, out: &Restored{Manifest: in.Manifest, Summary: in.Summary()}}
+	return r.out, errors.Join(r.check(ctx, s, signed), s.Close())
 }
 
 // Restore puts a backup into the store of a configuration, and into a new epoch. The store is there as a whole, checked, or
@@ -125,6 +139,7 @@ func Restore(ctx context.Context, cfg *config.File, from io.Reader, ring *seal.R
 }
 
 type restoring struct {
+	there audit.Head // of the store that is there, up to the backup's last entry; zero if there is none
 	cfg   *config.File
 	o     RestoreOptions
 	in    *backup.Reader
@@ -149,6 +164,9 @@ func (r *restoring) intoFile(ctx context.Context, path, points string) error {
 	case err == nil && !r.o.Replace:
 		return fmt.Errorf("%w: %s is there", store.ErrNotEmpty, path)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := r.lookAtChain(ctx, path); err != nil {
 		return err
 	}
 	next := path + ".restoring"
@@ -249,11 +267,11 @@ func (r *restoring) fill(ctx context.Context, address, points string) error {
 }
 
 func (r *restoring) begin(ctx context.Context, s *store.Store, points string) error {
-	known, err := audit.ReadCheckpointFile(points, 1<<16)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	signed, err := signedIn(points)
+	if err != nil {
 		return err
 	}
-	if err := check(ctx, s, r.ring, known, r.out); err != nil {
+	if err := r.check(ctx, s, signed); err != nil {
 		return err
 	}
 	if err := r.lookAtKey(ctx, s, filepath.Join(filepath.Dir(points), "admin.key")); err != nil {
@@ -268,7 +286,8 @@ func (r *restoring) begin(ctx context.Context, s *store.Store, points string) er
 			Schema  int64     `json:"schema"`
 			Entries int64     `json:"audit_entries"`
 			Epoch   int64     `json:"epoch"`
-		}{m.Taken, m.Engine, m.Version, m.Schema, m.Chain.Seq, epoch}}
+			Other   string    `json:"other_chain,omitzero"`
+		}{m.Taken, m.Engine, m.Version, m.Schema, m.Chain.Seq, epoch, r.out.Other}}
 	})
 	return err
 }
@@ -291,41 +310,28 @@ func (r *restoring) lookAtKey(ctx context.Context, s *store.Store, path string) 
 	return nil
 }
 
-// check holds a store that was loaded against itself, its manifest, and what was signed of its audit chain. Of points, those
-// of another chain and those behind its end are left out: they are about what is not in the backup.
-func check(ctx context.Context, s *store.Store, ring *seal.Ring, points []audit.Checkpoint, out *Restored) error {
-	m := &out.Manifest
+// check holds a store that was loaded against itself, its manifest, what was signed of its audit chain, and the chain that is
+// there. Checkpoints behind the chain's end are only counted: they are about what is not in the backup.
+func (r *restoring) check(ctx context.Context, s *store.Store, signed []audit.Checkpoint) error {
+	m := &r.out.Manifest
 	kept, err := s.RingID(ctx, "")
 	switch {
 	case err != nil:
 		return err
-	case kept != ring.ID() || m.Keyring != ring.ID():
-		return fault.Problem{Text: fmt.Sprintf("the store in the backup belongs to key ring %s, and it was opened with %s", kept, ring.ID())}
+	case kept != r.ring.ID() || m.Keyring != r.ring.ID():
+		return fault.Problem{Text: fmt.Sprintf("the store in the backup belongs to key ring %s, and it was opened with %s", kept, r.ring.ID())}
 	}
 	checked, err := s.Check(ctx)
 	if err != nil {
 		return fmt.Errorf("the backup does not fit together: %w", err)
 	}
-	out.Exchanges = checked.Exchanges
-	var known []audit.Checkpoint
-	for _, p := range points {
-		switch {
-		case p.Chain != m.Chain.ID:
-		case p.Seq <= m.Chain.Seq:
-			known = append(known, p)
-		default:
-			out.LostEntries = max(out.LostEntries, p.Seq-m.Chain.Seq)
-		}
-	}
-	head, err := audit.VerifyWhole(ctx, s, known)
-	var broken *audit.Break
+	r.out.Exchanges = checked.Exchanges
+	head, err := r.verifyChain(ctx, s, signed)
 	switch {
-	case errors.As(err, &broken):
-		return fmt.Errorf("the audit chain in the backup is broken: %w", broken)
 	case err != nil:
 		return err
 	case head.Chain != m.Chain.ID || head.Seq != m.Chain.Seq || head.Seq > 0 && head.Hash.String() != m.Chain.Hash:
 		return fmt.Errorf("the audit chain in the backup ends with entry %d, and %d were in it when it was made", head.Seq, m.Chain.Seq)
 	}
-	return nil
+	return r.holdAgainstThere(ctx, s)
 }
