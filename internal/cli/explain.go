@@ -86,6 +86,9 @@ func (a *app) explain(w io.Writer, r *usage.Record) {
 	if !r.Trace.IsZero() {
 		p("  trace   %s%s", r.Trace, parentWords(r))
 	}
+	if clock := r.ClockWords(); clock != "" {
+		p("  clock   %s", clock)
+	}
 	if len(r.Tags) > 0 {
 		p("  tags    %s", clean(strings.Join(r.Tags, ", ")))
 	}
@@ -124,9 +127,15 @@ func (a *app) explainTry(w io.Writer, r *usage.Record, i int) {
 	result := usage.TryWords(t)
 	if t.Reason == "ok" {
 		result = fmt.Sprint(t.Status)
+		if finish := usage.FinishWords(t); finish != "" {
+			result += ", " + finish
+		}
 	}
 	fmt.Fprintf(w, "  try %-3d %-32s %-20s %8s  %-*s  %s\n", i+1, clean(t.Target), clean(result),
 		figure.Duration(time.Duration(t.TookNS)), cells+1, line, usage.SettledWords(t))
+	if model := usage.OtherModel(t); model != "" {
+		fmt.Fprintf(w, "          %s\n", a.paint(a.tty, dim, clean("answered as "+model)))
+	}
 	if t.Detail != "" && t.Reason != "ok" {
 		fmt.Fprintf(w, "          %s\n", a.paint(a.tty, dim, clean(t.Detail)))
 	}

@@ -45,6 +45,9 @@ func lines(r collectortest.Request) string {
 				for _, k := range slices.Sorted(maps.Keys(attrs)) {
 					fmt.Fprintf(&b, " %s=%v", k, attrs[k])
 				}
+				for i, e := range s.GetEvents() {
+					b.WriteString([]string{" events=", ","}[min(i, 1)] + e.GetName())
+				}
 				b.WriteByte('\n')
 			}
 		}

@@ -33,7 +33,7 @@ type step struct {
 	Start      string
 	Took       string
 	Bars       []span2
-	Mark       string // where the first token came, "" if none did
+	Mark       string // where a stage decided, or the first token came; "" if that is not known
 	Class      string
 	Try        *tryCells
 }
@@ -43,7 +43,9 @@ type span2 struct{ X, Width, Class string }
 
 // tryCells are the figures of a try.
 type tryCells struct {
-	Outcome, Input, Output, Cost, First, Upstream string
+	Outcome, Input, Output, Cost, First string
+	Finish, Model                       string // as the provider said; no model if it is the target's
+	Upstream, Answer                    string // the provider's ids of the call and of the answer
 }
 
 func (c *Console) exchange(v *visit) error {
@@ -118,6 +120,10 @@ func stepsOf(r *usage.Record) []step {
 		if d.TookNS > 0 {
 			s.Took = figure.Duration(time.Duration(d.TookNS))
 		}
+		if d.AtNS > 0 {
+			s.Start = figure.Duration(time.Duration(d.AtNS - d.TookNS))
+			s.Mark = share(float64(d.AtNS)/float64(max(r.Timings.TotalNS, d.AtNS)), 1)
+		}
 		all = append(all, s)
 	}
 	for i := range r.Tries {
@@ -133,7 +139,8 @@ func tryStep(r *usage.Record, i int) step {
 		Took: figure.Duration(time.Duration(t.TookNS)), Class: "ok",
 		Try: &tryCells{
 			Outcome: usage.TryWords(t), Input: figure.Count(t.Usage.Input), Output: figure.Count(t.Usage.Output),
-			Cost: usage.SettledWords(t), First: figure.None, Upstream: t.Upstream,
+			Cost: usage.SettledWords(t), First: figure.None,
+			Finish: usage.FinishWords(t), Model: usage.OtherModel(t), Upstream: t.Upstream, Answer: t.AnswerID,
 		},
 	}
 	if t.Usage.Estimated {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/wire/openai"
@@ -28,6 +29,9 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 		b, err := g.readBody(w, r, c)
 		if err == nil {
 			defer b.free()
+			if took := time.Since(x.Received); took >= slowBody {
+				x.Note("read", "a request of "+figure.Bytes(int64(len(b.b))), took)
+			}
 			x.Request, err = decode(op, b.b)
 		}
 		if err == nil {
@@ -46,6 +50,10 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 		g.answer(ctx, w, x, c)
 	}
 }
+
+// slowBody is from when on the arrival of a body is worth a line in the record: it is the caller's network, and counts as
+// Penstock's time.
+const slowBody = time.Millisecond
 
 // traceContext is the client's, else that of a trace which begins here.
 func (c *call) traceContext(h http.Header) w3c.Context {

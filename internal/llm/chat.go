@@ -194,7 +194,40 @@ const (
 	FinishFilter   FinishReason = "content_filter"
 	FinishPause    FinishReason = "pause"
 	FinishError    FinishReason = "error"
+	// FinishFunction is OpenAI's oldest form of FinishTools.
+	FinishFunction FinishReason = "function_call"
+	// FinishOther stands for a provider's own word that is too long to be one, or is none.
+	FinishOther FinishReason = "other"
 )
+
+// maxReason is how long a reason may be, in bytes.
+const maxReason = 32
+
+// FinishReasonOf is the reason that a provider gave: in its own word, known or not, if that is one. Known words cost no
+// allocation.
+func FinishReasonOf(word []byte) FinishReason {
+	switch string(word) {
+	case "stop":
+		return FinishStop
+	case "length":
+		return FinishLength
+	case "tool_calls":
+		return FinishTools
+	case "content_filter":
+		return FinishFilter
+	case "function_call":
+		return FinishFunction
+	}
+	if len(word) == 0 || len(word) > maxReason {
+		return FinishOther
+	}
+	for _, c := range word {
+		if c != '_' && c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return FinishOther
+		}
+	}
+	return FinishReason(word)
+}
 
 // A Delta is one canonical step of an answer. Parts open, grow and close in order; parts of one choice never overlap.
 type Delta struct {

@@ -8,10 +8,37 @@ type Response struct {
 	Stream bool
 	// UpstreamID is the provider's own id of the call, from its headers, "" if it gave none.
 	UpstreamID string
+	// Meta is what the provider says of the answer, filled in as that comes; nil if nobody asks it. It is read by whoever
+	// walks Events, or after them.
+	Meta *Meta
 	// Events yields the answer in order. It can be walked once. Breaking off or an error ends the upstream call. An error
 	// is the last thing that it yields. A sequence that ends without an error and without an event that is [End] never
 	// happens: a broken stream is an error.
 	Events iter.Seq2[Event, error]
+}
+
+// maxFinished bounds how many reasons to finish are kept of one answer.
+const maxFinished = 16
+
+// A Meta is what a provider says of an answer besides the answer. The texts are the provider's, and harmless: short, and of
+// printable ASCII.
+type Meta struct {
+	ID    string // of the answer, "" if it has none
+	Model string // that answered, "" if it is not named
+	// Finish is why each choice ended, by the choice's index; "" for one that has not, or whose reason came too late.
+	Finish []FinishReason
+}
+
+// Finished notes why a choice ended. The last reason that a choice is given counts; choices beyond the sixteenth are left
+// out.
+func (m *Meta) Finished(choice int, why FinishReason) {
+	if choice < 0 || choice >= maxFinished {
+		return
+	}
+	for len(m.Finish) <= choice {
+		m.Finish = append(m.Finish, "")
+	}
+	m.Finish[choice] = why
 }
 
 // Has says what an event carries; one event may carry several things.

@@ -43,7 +43,11 @@ type Caller struct {
 type Exchange struct {
 	ID       string    // gateway: time-ordered
 	Received time.Time // gateway: when its head had been read, with the monotonic clock
-	Caller   *Caller   // gateway, from auth
+	// Time is when that was by the clock that records go by, and Corrected by how much that is not this machine's. The zero
+	// Time is Received.
+	Time      time.Time     // gateway
+	Corrected time.Duration // gateway
+	Caller    *Caller       // gateway, from auth
 	// Request is nil if the body could not be understood; Refused says why.
 	Request *llm.Request // gateway
 	// Refused is why the exchange ends before any stage has its say; it is recorded like every other.
@@ -62,14 +66,15 @@ type Exchange struct {
 // Note adds a stage's decision to the record: what it decided and why, in words for a person. Took is the stage's own
 // time, 0 if it was not measured.
 func (x *Exchange) Note(stage, decision string, took time.Duration) {
-	x.Decisions = append(x.Decisions, Decision{Stage: stage, Decision: decision, TookNS: int64(took)})
+	x.Decisions = append(x.Decisions, Decision{Stage: stage, Decision: decision, AtNS: int64(time.Since(x.Received)), TookNS: int64(took)})
 }
 
 // A Decision is what one stage decided.
 type Decision struct {
 	Stage    string `json:"stage"`
 	Decision string `json:"decision"`
-	TookNS   int64  `json:"took_ns,omitzero"`
+	AtNS     int64  `json:"at_ns,omitzero"`   // when it was decided, in nanoseconds from Exchange.Received; 0 is not known
+	TookNS   int64  `json:"took_ns,omitzero"` // the stage's own time until then, 0 if it was not measured
 }
 
 // An Outcome says how a try ended. Every try ends in exactly one.
@@ -97,7 +102,12 @@ type Try struct {
 	Status   int    `json:"status,omitzero"`         // the provider's, 0 if there was none
 	Reason   string `json:"reason"`                  // why it ended: "ok", or what went wrong
 	Detail   string `json:"detail,omitzero"`         // for the operator, redacted
-	Upstream string `json:"upstream_id,omitzero"`
+	Upstream string `json:"upstream_id,omitzero"`    // of the call, from the provider's headers
+	// AnswerID, Model and Finish are what the provider said of its answer: its id, the model that gave it, and why each
+	// choice ended, in the provider's words; other for a word that is none.
+	AnswerID string             `json:"response_id,omitzero"`
+	Model    string             `json:"response_model,omitzero"`
+	Finish   []llm.FinishReason `json:"finish_reasons,omitempty"`
 
 	Outcome  Outcome   `json:"outcome"`
 	Usage    llm.Usage `json:"usage"`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
@@ -50,9 +51,12 @@ func TestAStageMayAnswerByItself(t *testing.T) {
 
 func TestNote(t *testing.T) {
 	t.Parallel()
-	x := &Exchange{}
-	x.Note("route", "failover", time.Microsecond)
-	if want := (Decision{"route", "failover", 1000}); len(x.Decisions) != 1 || x.Decisions[0] != want {
-		t.Errorf("got %+v", x.Decisions)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		x := &Exchange{Received: time.Now()}
+		time.Sleep(time.Millisecond)
+		x.Note("route", "failover", time.Microsecond)
+		if want := (Decision{"route", "failover", 1e6, 1000}); len(x.Decisions) != 1 || x.Decisions[0] != want {
+			t.Errorf("got %+v", x.Decisions)
+		}
+	})
 }

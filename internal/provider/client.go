@@ -141,7 +141,7 @@ func (c *Client) Do(ctx context.Context, t llm.Target, r *llm.Request) (*llm.Res
 		x.end()
 		return nil, failure
 	}
-	return &llm.Response{Target: t, Stream: r.Stream, UpstreamID: id, Events: x.events}, nil
+	return &llm.Response{Target: t, Stream: r.Stream, UpstreamID: id, Meta: x.answer.Meta(), Events: x.events}, nil
 }
 
 // readCredential gives the credential as it is now, the zero String if the provider needs none.

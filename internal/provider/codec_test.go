@@ -66,6 +66,7 @@ type words struct {
 	plain  []byte
 	events *sse.Scanner
 	ended  bool
+	meta   llm.Meta
 }
 
 func (w *words) Next() (llm.Event, error) {
@@ -94,6 +95,8 @@ func (w *words) Next() (llm.Event, error) {
 	}
 	return out, nil
 }
+
+func (w *words) Meta() *llm.Meta { return &w.meta }
 
 func (w *words) Close() error {
 	if w.events != nil {

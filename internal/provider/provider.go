@@ -37,6 +37,8 @@ type Answer interface {
 	// Next gives the next event; its slices are valid until the next call. The event with llm.End is the last: after it,
 	// io.EOF. Any other end is an error.
 	Next() (llm.Event, error)
+	// Meta is what the provider says of the answer, as far as that has been read.
+	Meta() *llm.Meta
 	// Close ends the answer; the upstream is cancelled if it has not ended.
 	Close() error
 }

@@ -32,6 +32,9 @@ const (
 	genProvider   = "gen_ai.provider.name"
 	genModel      = "gen_ai.request.model"
 	genStream     = "gen_ai.request.stream"
+	genAnswerID   = "gen_ai.response.id"
+	genAnswered   = "gen_ai.response.model"
+	genFinish     = "gen_ai.response.finish_reasons"
 	genFirstChunk = "gen_ai.response.time_to_first_chunk"
 	genInput      = "gen_ai.usage.input_tokens"
 	genOutput     = "gen_ai.usage.output_tokens"
@@ -63,7 +66,12 @@ const (
 	ourOutcome   = "penstock.try.outcome"
 	ourEstimated = "penstock.usage.estimated"
 	ourUpstream  = "penstock.upstream_request.id"
+	ourCorrected = "penstock.clock.corrected"
+	ourTook      = "penstock.stage.took"
 )
+
+// ourStages begins the names of what stages leave in a trace.
+const ourStages = "penstock."
 
 // firstToken is the event of the first content of an answer.
 const firstToken = "gen_ai.first_token"

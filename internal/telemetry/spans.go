@@ -1,7 +1,10 @@
 package telemetry
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,13 +29,17 @@ const maxText = 256
 
 // A spanner makes spans of records. It reuses its memory and is for one goroutine at a time.
 type spanner struct {
-	attrs []otlp.Attr
-	event [1]otlp.Event
-	root  w3c.SpanID // of the exchange
+	attrs  []otlp.Attr
+	finish []string
+	events []otlp.Event
+	took   []otlp.Attr // of events, one each
+	root   w3c.SpanID  // of the exchange
+	names  map[string]string
 }
 
-// append appends the spans of an exchange to b: one for the exchange, and one for each try. They say nothing of what was
-// asked or answered; messages of errors are left out because they may repeat it.
+// append appends the spans of an exchange to b: one for the exchange, one for each try, and one for each stage that took its
+// time; of other stages there are events. They say nothing of what was asked or answered; messages of errors are left out
+// because they may repeat it, and what stages decided because it may name tenants.
 func (s *spanner) append(b []byte, rec *usage.Record, peers map[string]Peer) (_ []byte, spans int) {
 	start := rec.Time.UnixNano()
 	op := operationOf(rec.Op)
@@ -46,13 +53,74 @@ func (s *spanner) append(b []byte, rec *usage.Record, peers map[string]Peer) (_ 
 	}
 	root.Failed = rec.Error != nil && (rec.Status < http.StatusBadRequest || rec.Status >= http.StatusInternalServerError)
 	root.Attrs = s.exchange(rec, op)
-	root.Events = s.first(start, rec.Timings.FirstNS)
+	root.Events = s.moments(start, rec)
 	b = root.Append(b)
+	spans = 1 + len(rec.Tries)
+	for i := range rec.Stages {
+		if d := &rec.Stages[i]; slow(d) {
+			b = s.stage(b, rec, d, i)
+			spans++
+		}
+	}
 	for i := range rec.Tries {
 		t := &rec.Tries[i]
 		b = s.try(b, rec, t, peers)
 	}
-	return b, 1 + len(rec.Tries)
+	return b, spans
+}
+
+// slowStage is from when on a stage has a span of its own. Below, a span would be thinner than a hair in every viewer.
+const slowStage = time.Millisecond
+
+func slow(d *pipeline.Decision) bool { return d.TookNS >= int64(slowStage) }
+
+// stage appends the span of a stage, the i-th of the record.
+func (s *spanner) stage(b []byte, rec *usage.Record, d *pipeline.Decision, i int) []byte {
+	end := rec.Time.UnixNano() + d.AtNS
+	span := otlp.Span{
+		Trace: rec.Trace, ID: w3c.SpanOf(rec.ID + "-" + d.Stage + strconv.Itoa(i)), Parent: s.root, State: rec.TraceState, Flags: uint8(rec.TraceFlags),
+		Name: s.name(d.Stage), Kind: otlp.Internal, Start: end - d.TookNS, End: end,
+	}
+	return span.Append(b)
+}
+
+// maxNames bounds how many stages' names are remembered. There are few.
+const maxNames = 100
+
+// name is what a trace calls a stage.
+func (s *spanner) name(stage string) string {
+	name, ok := s.names[stage]
+	if ok {
+		return name
+	}
+	name = ourStages + clip(stage)
+	if s.names == nil {
+		s.names = map[string]string{}
+	}
+	if len(s.names) < maxNames {
+		s.names[strings.Clone(stage)] = name // it is a piece of a larger text
+	}
+	return name
+}
+
+// moments are the events of an exchange in their order: what its stages decided when, and the first content.
+func (s *spanner) moments(start int64, rec *usage.Record) []otlp.Event {
+	s.events = s.first(start, rec.Timings.FirstNS)
+	s.took = s.took[:0]
+	for i := range rec.Stages {
+		d := &rec.Stages[i]
+		if d.AtNS <= 0 || slow(d) { // a version before did not know when
+			continue
+		}
+		e := otlp.Event{Time: start + d.AtNS, Name: s.name(d.Stage)}
+		if d.TookNS > 0 {
+			s.took = append(s.took, otlp.Double(ourTook, seconds(d.TookNS)))
+			e.Attrs = s.took[len(s.took)-1:]
+		}
+		s.events = append(s.events, e)
+	}
+	slices.SortStableFunc(s.events, func(a, b otlp.Event) int { return cmp.Compare(a.Time, b.Time) })
+	return s.events
 }
 
 func (s *spanner) exchange(rec *usage.Record, op operation) []otlp.Attr {
@@ -80,6 +148,9 @@ func (s *spanner) exchange(rec *usage.Record, op operation) []otlp.Attr {
 	}
 	if rec.Unpriced {
 		a = append(a, otlp.Bool(ourUnpriced, true))
+	}
+	if rec.ClockMS != 0 {
+		a = append(a, otlp.Double(ourCorrected, float64(rec.ClockMS)/1e3))
 	}
 	if rec.Replayed {
 		a = append(a, otlp.Bool(ourReplayed, true))
@@ -120,7 +191,14 @@ func (s *spanner) try(b []byte, rec *usage.Record, t *pipeline.Try, peers map[st
 	} else if t.Outcome == pipeline.SettledActual || t.Outcome == pipeline.SettledEstimated {
 		a = append(a, otlp.Double(genCost, float64(t.CostNano)/1e9))
 	}
-	a = optional(a, ourUpstream, t.Upstream)
+	a = optional(optional(optional(a, ourUpstream, t.Upstream), genAnswerID, t.AnswerID), genAnswered, t.Model)
+	if len(t.Finish) > 0 {
+		s.finish = s.finish[:0]
+		for _, reason := range t.Finish {
+			s.finish = append(s.finish, string(reason))
+		}
+		a = append(a, otlp.Strings(genFinish, s.finish))
+	}
 	s.attrs = a
 	span := otlp.Span{
 		Trace: rec.Trace, ID: w3c.SpanOf(t.ID), Parent: s.root, State: rec.TraceState, Flags: uint8(rec.TraceFlags),
@@ -170,10 +248,10 @@ func peerOf(peers map[string]Peer, provider string) Peer {
 // first is the event of the first content; ns is from start, 0 if there was none.
 func (s *spanner) first(start, ns int64) []otlp.Event {
 	if ns <= 0 {
-		return nil
+		return s.events[:0]
 	}
-	s.event[0] = otlp.Event{Time: start + ns, Name: firstToken}
-	return s.event[:]
+	s.events = append(s.events[:0], otlp.Event{Time: start + ns, Name: firstToken})
+	return s.events
 }
 
 func optional(a []otlp.Attr, key, value string) []otlp.Attr {

@@ -53,11 +53,16 @@ func record() *usage.Record {
 			},
 			{
 				ID: "ex_01-2", Target: "claude/haiku", StartNS: 300e6, TookNS: 2700e6, FirstNS: 1e9, Status: 200, Reason: "ok", Upstream: "req_9",
+				AnswerID: "msg_7", Model: "haiku-2026-01", Finish: []llm.FinishReason{llm.FinishStop, llm.FinishLength},
 				Outcome: pipeline.SettledActual, CostNano: 1_234_567,
 				Usage: llm.Usage{Input: 1000, Output: 50, CachedInput: 400, Reasoning: 20},
 			},
 		},
-		Stages: []pipeline.Decision{{Stage: "auth", Decision: "key ci (psk_abc), project TENANT"}},
+		Stages: []pipeline.Decision{
+			{Stage: "auth", Decision: "key ci (psk_abc), project TENANT", AtNS: 21e6},
+			{Stage: "old", Decision: "of a version that knew no times"},
+			{Stage: "bodies", Decision: "kept", AtNS: 2999e6, TookNS: 300e3},
+		},
 	}
 }
 
@@ -219,6 +224,7 @@ func checkSpans(t *testing.T, c *collectortest.Collector) {
 		"server.address": "api.anthropic.com", "server.port": int64(443), "http.response.status_code": int64(200),
 		"penstock.target": "claude/haiku", "penstock.try.outcome": "settled_actual", "penstock.cost_nano": int64(1_234_567),
 		"penstock.upstream_request.id": "req_9",
+		"gen_ai.response.id":           "msg_7", "gen_ai.response.model": "haiku-2026-01", "gen_ai.response.finish_reasons": []any{"stop", "length"},
 	}, attrs(second)); diff != "" {
 		t.Error(diff)
 	}
@@ -229,6 +235,45 @@ func checkSpans(t *testing.T, c *collectortest.Collector) {
 	if all := rs.String(); strings.Contains(all, "SECRET") || strings.Contains(all, "TENANT") || strings.Contains(all, "the-user") {
 		t.Errorf("content, a tenant's name or a user is told: %s", all)
 	}
+}
+
+// TestStagesInATrace: what stages decided are moments of the exchange, in their order; one that took its time is a span.
+func TestStagesInATrace(t *testing.T) {
+	t.Parallel()
+	c := collectortest.HTTP(t, "")
+	b := newBench()
+	b.Use(settings(t, config(c.URL, HTTP), ways(nil)))
+	b.run(t)
+	rec := record()
+	rec.ClockMS = -90_000
+	rec.Stages = append([]pipeline.Decision{{Stage: "read", Decision: "SECRET", AtNS: 20e6, TookNS: 19e6}}, rec.Stages...)
+	b.Observe(rec)
+	c.Wait(t, "four spans", func() bool { return len(c.Spans()) == 4 })
+	root, read := c.Spans()[0], c.Spans()[1]
+	if read.Name != "penstock.read" || read.Kind != trace.Span_SPAN_KIND_INTERNAL || hex(read.ParentSpanId) != hex(root.SpanId) ||
+		read.StartTimeUnixNano != uint64(at.UnixNano())+1e6 || read.EndTimeUnixNano != uint64(at.UnixNano())+20e6 || len(read.Events) > 0 {
+		t.Errorf("the stage that took its time: %v", read)
+	}
+	if got := attrs(root)["penstock.clock.corrected"]; got != -90.0 {
+		t.Errorf("the clock was corrected by %v", got)
+	}
+	type moment struct {
+		Name  string
+		At    uint64
+		Attrs map[string]any
+	}
+	var got []moment
+	for _, e := range root.Events {
+		got = append(got, moment{e.Name, e.TimeUnixNano - uint64(at.UnixNano()), attrs(e)})
+	}
+	want := []moment{
+		{"penstock.auth", 21e6, map[string]any{}}, {"gen_ai.first_token", 1e9, map[string]any{}},
+		{"penstock.bodies", 2999e6, map[string]any{"penstock.stage.took": 0.0003}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	waitFor(t, "the count", func() bool { return b.spans("sent") == 4 })
 }
 
 func hex(b []byte) string {

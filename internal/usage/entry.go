@@ -26,7 +26,9 @@ const (
 // and lists behind their length. This costs a tenth of JSON, on the request's path and in the worker. Whoever changes the
 // fields makes another version and keeps reading the older ones.
 const (
-	entryVersion = 2
+	entryVersion = 3
+	// tracesVersion knew neither what providers say of their answers, nor when stages decided, nor of clocks that are wrong.
+	tracesVersion = 2
 	// firstVersion knew no traces.
 	firstVersion = 1
 )
@@ -79,8 +81,9 @@ func appendRecord(b []byte, r *Record) []byte {
 		b = appendText(b, r.Stages[i].Stage)
 		b = appendText(b, r.Stages[i].Decision)
 		b = appendInt(b, r.Stages[i].TookNS)
+		b = appendInt(b, r.Stages[i].AtNS)
 	}
-	return b
+	return appendInt(b, r.ClockMS)
 }
 
 // appendTrace appends what is known of the trace, behind a byte that says what that is.
@@ -111,7 +114,14 @@ func appendTry(b []byte, t *pipeline.Try) []byte {
 	b = appendText(b, string(t.Outcome))
 	b = appendUsage(b, t.Usage)
 	b = appendInt(b, int64(t.CostNano))
-	return append(b, flags(t.Unpriced))
+	b = append(b, flags(t.Unpriced))
+	b = appendText(b, t.AnswerID)
+	b = appendText(b, t.Model)
+	b = appendInt(b, int64(len(t.Finish)))
+	for _, reason := range t.Finish {
+		b = appendText(b, string(reason))
+	}
+	return b
 }
 
 func appendUsage(b []byte, u llm.Usage) []byte {
@@ -181,9 +191,10 @@ func decodeRecord(payload string) (*Record, error) {
 	d.trace(r)
 	r.Tags = list(&d, (*decoder).text)
 	r.Tries = list(&d, (*decoder).try)
-	r.Stages = list(&d, func(d *decoder) pipeline.Decision {
-		return pipeline.Decision{Stage: d.text(), Decision: d.text(), TookNS: d.int()}
-	})
+	r.Stages = list(&d, (*decoder).stage)
+	if d.made > tracesVersion {
+		r.ClockMS = d.int()
+	}
 	if d.err == nil && d.rest != "" {
 		d.err = errGarbled
 	}
@@ -292,11 +303,24 @@ func (d *decoder) usage() llm.Usage {
 }
 
 func (d *decoder) try() pipeline.Try {
-	return pipeline.Try{
+	t := pipeline.Try{
 		ID: d.text(), Target: d.text(), StartNS: d.int(), TookNS: d.int(), FirstNS: d.int(), Status: int(d.int()),
 		Reason: d.text(), Detail: d.text(), Upstream: d.text(), Outcome: pipeline.Outcome(d.text()),
 		Usage: d.usage(), CostNano: llm.Money(d.int()), Unpriced: d.byte()&1 != 0,
 	}
+	if d.made > tracesVersion {
+		t.AnswerID, t.Model = d.text(), d.text()
+		t.Finish = list(d, func(d *decoder) llm.FinishReason { return llm.FinishReason(d.text()) })
+	}
+	return t
+}
+
+func (d *decoder) stage() pipeline.Decision {
+	s := pipeline.Decision{Stage: d.text(), Decision: d.text(), TookNS: d.int()}
+	if d.made > tracesVersion {
+		s.AtNS = d.int()
+	}
+	return s
 }
 
 // list reads a list. It grows as elements are read, so that a garbled length does not take memory.

@@ -24,14 +24,15 @@ func fullRecord() *Record {
 		Stream: true, Status: 200, Error: &Error{Code: "timeout", Message: "Too late.", Detail: "of 10.0.0.7"},
 		Usage: u, CostNano: 2_012_000, Unpriced: true, Timings: Timings{TotalNS: 1_553_000_000, FirstNS: 551_000_000, OverheadNS: 900_000},
 		Tags: []string{"blue", "green"}, ClientID: "client-1", Replayed: true,
-		Trace: w3c.TraceID{1, 15: 16}, ParentSpan: w3c.SpanID{1, 7: 8}, TraceFlags: w3c.Sampled, TraceState: "vendor=1",
+		ClockMS: -90_000, Trace: w3c.TraceID{1, 15: 16}, ParentSpan: w3c.SpanID{1, 7: 8}, TraceFlags: w3c.Sampled, TraceState: "vendor=1",
 		Tries: []pipeline.Try{
 			{ID: "ex_01K97K2QJ4Z0-1", Target: "openai/gpt-5-mini", StartNS: 600_000, TookNS: 312_000_000, Status: 429,
 				Reason: "status", Detail: "status: too many", Outcome: pipeline.Released, Unpriced: true},
 			{ID: "ex_01K97K2QJ4Z0-2", Target: "claude/claude-haiku-4-5", StartNS: 313_000_000, TookNS: 1_240_000_000, FirstNS: 551_000_000,
-				Status: 200, Reason: "ok", Upstream: "msg_1", Outcome: pipeline.SettledActual, Usage: u, CostNano: 2_012_000},
+				Status: 200, Reason: "ok", Upstream: "msg_1", AnswerID: "chatcmpl-1", Model: "claude-haiku-4-5-20251001",
+				Finish: []llm.FinishReason{llm.FinishStop, llm.FinishLength}, Outcome: pipeline.SettledActual, Usage: u, CostNano: 2_012_000},
 		},
-		Stages: []pipeline.Decision{{Stage: "auth", Decision: "key trial (psk_7f3a), project support", TookNS: 40_000}, {Stage: "route", Decision: "2 targets"}},
+		Stages: []pipeline.Decision{{Stage: "auth", Decision: "key trial (psk_7f3a), project support", AtNS: 90_000, TookNS: 40_000}, {Stage: "route", Decision: "2 targets"}},
 	}
 }
 
@@ -58,6 +59,8 @@ func TestEveryRecordSurvivesTheJournal(t *testing.T) {
 			FirstNS: rapid.Int64().Draw(t, "first"), Status: rapid.IntRange(0, 599).Draw(t, "status"), Reason: text.Draw(t, "reason"),
 			Detail: text.Draw(t, "detail"), Upstream: text.Draw(t, "upstream"), Outcome: pipeline.Outcome(text.Draw(t, "outcome")),
 			Usage: usage.Draw(t, "usage"), CostNano: llm.Money(rapid.Int64().Draw(t, "cost")), Unpriced: rapid.Bool().Draw(t, "unpriced"),
+			AnswerID: text.Draw(t, "answer"), Model: text.Draw(t, "model"),
+			Finish: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) llm.FinishReason { return llm.FinishReason(text.Draw(t, "reason")) }), 0, 3).Draw(t, "finish"),
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
@@ -122,6 +125,32 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 	}
 }
 
+// recordOfVersion2 is the full record, as far as that version knew it.
+func recordOfVersion2() *Record {
+	r := fullRecord()
+	r.ClockMS, r.Stages[0].AtNS = 0, 0
+	for i := range r.Tries {
+		r.Tries[i].AnswerID, r.Tries[i].Model, r.Tries[i].Finish = "", "", nil
+	}
+	return r
+}
+
+// TestEntriesOfTheSecondVersionAreRead reads what a Penstock wrote that did not keep what providers say of their answers.
+func TestEntriesOfTheSecondVersionAreRead(t *testing.T) {
+	t.Parallel()
+	payload, err := os.ReadFile("testdata/version2.entry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRecord(string(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(recordOfVersion2(), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestEntriesOfTheFirstVersionAreRead reads what a Penstock wrote that knew no traces: its journal may hold records that
 // the store does not have yet.
 func TestEntriesOfTheFirstVersionAreRead(t *testing.T) {
@@ -134,7 +163,7 @@ func TestEntriesOfTheFirstVersionAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fullRecord()
+	want := recordOfVersion2()
 	want.Trace, want.ParentSpan, want.TraceFlags, want.TraceState = w3c.TraceID{}, w3c.SpanID{}, 0, ""
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

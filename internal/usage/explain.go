@@ -2,6 +2,7 @@ package usage
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +73,41 @@ func (r *Record) Story() string {
 	default:
 		s = "Answered at the first try."
 	}
-	return s + " Penstock's own time: " + figure.Duration(time.Duration(r.Timings.OverheadNS)) + "."
+	return s + r.endWords() + " Penstock's own time: " + figure.Duration(time.Duration(r.Timings.OverheadNS)) + "."
+}
+
+// endWords say that an answer which came whole may not be all that the model had to say.
+func (r *Record) endWords() string {
+	if r.Error != nil || len(r.Tries) == 0 {
+		return ""
+	}
+	switch finish := r.Tries[len(r.Tries)-1].Finish; {
+	case slices.Contains(finish, llm.FinishFilter):
+		return " The provider's content filter ended the answer."
+	case slices.Contains(finish, llm.FinishLength):
+		return " The answer ended at its limit of tokens."
+	}
+	return ""
+}
+
+// FinishWords are why the choices of a try's answer ended, as the provider said: "stop", "stop, length"; "" if it did not.
+func FinishWords(t *pipeline.Try) string {
+	if len(t.Finish) == 1 {
+		return string(t.Finish[0])
+	}
+	all := make([]string, len(t.Finish))
+	for i, reason := range t.Finish {
+		all[i] = string(reason)
+	}
+	return strings.Join(all, ", ")
+}
+
+// OtherModel is the model that a provider says has answered, if that is not the one that was asked for; else "".
+func OtherModel(t *pipeline.Try) string {
+	if asked, _ := llm.ParseTarget(t.Target); t.Model == asked.Model {
+		return ""
+	}
+	return t.Model
 }
 
 // TryWords are how a try ended: the provider's status, or the reason.
@@ -107,6 +142,18 @@ func (r *Record) CostWords() string {
 		return "at least " + figure.Money(r.CostNano)
 	}
 	return figure.Money(r.CostNano)
+}
+
+// ClockWords say that the clock of the process was wrong, and by how much; "" if it was not.
+func (r *Record) ClockWords() string {
+	off := time.Duration(r.ClockMS) * time.Millisecond
+	switch {
+	case off < 0:
+		return "this Penstock's clock was " + figure.Duration(-off) + " ahead of the store's; times are the store's"
+	case off > 0:
+		return "this Penstock's clock was " + figure.Duration(off) + " behind the store's; times are the store's"
+	}
+	return ""
 }
 
 // TokenWords are how many tokens went in and out, and who counted them.

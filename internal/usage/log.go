@@ -16,12 +16,12 @@ func (r *Recorder) log(rec *Record) {
 	if !r.o.Log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	code, model := "", ""
+	code, model, finish := "", "", ""
 	if rec.Error != nil {
 		code = rec.Error.Code
 	}
 	if len(rec.Tries) > 0 {
-		model = clip(rec.Model, maxLogged)
+		model, finish = clip(rec.Model, maxLogged), FinishWords(&rec.Tries[len(rec.Tries)-1])
 	}
 	r.o.Log.LogAttrs(ctx, slog.LevelInfo, "exchange",
 		slog.String("exchange", rec.ID),
@@ -34,6 +34,7 @@ func (r *Recorder) log(rec *Record) {
 		slog.Bool("stream", rec.Stream),
 		slog.Int("status", rec.Status),
 		slog.String("code", code),
+		slog.String("finish", finish),
 		slog.Int64("input", rec.Usage.Input),
 		slog.Int64("output", rec.Usage.Output),
 		slog.Bool("estimated", rec.Usage.Estimated),

@@ -373,7 +373,7 @@ func TestTheLogLine(t *testing.T) {
 	}
 	want := map[string]any{
 		"level": "INFO", "msg": "exchange", "exchange": "ex_1", "project": "prj_1", "key": "key_1", "op": "chat", "model": "support",
-		"target": "openai/gpt-5-mini", "stream": true, "status": 200.0, "code": "", "trace": "", "input": 1000.0, "output": 100.0, "estimated": false,
+		"target": "openai/gpt-5-mini", "stream": true, "status": 200.0, "code": "", "finish": "stop", "trace": "", "input": 1000.0, "output": 100.0, "estimated": false,
 		"cost": "0.00018", "unpriced": false, "tries": 1.0,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

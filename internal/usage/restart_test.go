@@ -239,8 +239,8 @@ func TestACarriedExchangeIsSettledAfterARestart(t *testing.T) {
 		}
 		pass(time.Second)
 		stop()
-		if kinds, _ := b.entries(t); !slices.Contains(kinds, kindCarried) || slices.Index(kinds, kindIntent) < 0 {
-			t.Fatal("nothing was carried: the test tests nothing")
+		if kinds, _ := b.entries(t); !slices.Contains(kinds, kindCarried) { // where segments end decides what else there is
+			t.Fatalf("nothing was carried: the test tests nothing: %v", kinds)
 		}
 		b = reopen(t, dir, j, small)
 		run(t, b.writer(t, store))

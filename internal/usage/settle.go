@@ -2,6 +2,7 @@ package usage
 
 import (
 	"runtime/debug"
+	"slices"
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
@@ -41,6 +42,12 @@ func (a *answer) settleAnswering(try *pipeline.Try, now int64, f *fault.Error) {
 		try.Reason = string(f.Code)
 	}
 	try.Usage, try.Outcome = a.used(try, f == nil)
+	if m := a.meta; m != nil {
+		try.AnswerID, try.Model, try.Finish = m.ID, m.Model, m.Finish
+		if slices.Contains(m.Finish, "") {
+			try.Finish = slices.DeleteFunc(slices.Clone(m.Finish), func(r llm.FinishReason) bool { return r == "" })
+		}
+	}
 }
 
 // used is what the answering try used, and how sure that is. What the provider reported at the end counts, zeros too.

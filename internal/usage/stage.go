@@ -49,6 +49,7 @@ type answer struct {
 	finished bool // a finish reason was seen
 	final    bool // usage came after it, and nothing generated since
 	target   llm.Target
+	meta     *llm.Meta
 
 	text *[]byte // what was generated, for counting
 	over int64   // bytes of it beyond maxCounted
@@ -78,7 +79,7 @@ func panicked() *fault.Error {
 
 // watch looks at the answer as it passes.
 func (a *answer) watch(ctx context.Context, resp *llm.Response) {
-	a.answered, a.stream, a.target = true, resp.Stream, resp.Target
+	a.answered, a.stream, a.target, a.meta = true, resp.Stream, resp.Target, resp.Meta
 	a.begun = resp.Stream // its status goes out before the first event
 	events := resp.Events
 	// Until somebody walks the answer, the end of ctx ends the exchange. stop says who has it.

@@ -25,6 +25,7 @@ func TestAWholeStream(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			x.Note("route", "1 target", 0)
 			resp, err := answering(b.Recorder, nil)(ctx, x)
+			*resp.Meta = llm.Meta{ID: "chatcmpl-1", Model: "gpt-5-mini-2026", Finish: []llm.FinishReason{"", llm.FinishStop}}
 			resp.Events = func(yield func(llm.Event, error) bool) {
 				time.Sleep(300 * time.Millisecond)
 				for _, ev := range stream() {
@@ -50,8 +51,9 @@ func TestAWholeStream(t *testing.T) {
 			Usage: used, CostNano: 180_000, Tags: []string{"blue"}, ClientID: "client-1",
 			Timings: Timings{TotalNS: 701e6, FirstNS: 301e6, OverheadNS: 1e6},
 			Tries: []pipeline.Try{{ID: "ex_1-1", Target: "openai/gpt-5-mini", StartNS: 1e6, TookNS: 700e6, FirstNS: 301e6, Reason: "ok",
-				Outcome: pipeline.SettledActual, Usage: used, CostNano: 180_000}},
-			Stages: []pipeline.Decision{{Stage: "route", Decision: "1 target"}},
+				Outcome: pipeline.SettledActual, Usage: used, CostNano: 180_000,
+				AnswerID: "chatcmpl-1", Model: "gpt-5-mini-2026", Finish: []llm.FinishReason{llm.FinishStop}}},
+			Stages: []pipeline.Decision{{Stage: "route", Decision: "1 target", AtNS: 1e6}},
 		}
 		if diff := cmp.Diff(want, b.record(t, "ex_1")); diff != "" {
 			t.Errorf("record (-want +got):\n%s", diff)

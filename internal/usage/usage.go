@@ -47,6 +47,9 @@ type Record struct {
 	ParentSpan w3c.SpanID          `json:"parent_span,omitzero"`
 	Tries      []pipeline.Try      `json:"tries"`
 	Stages     []pipeline.Decision `json:"stages"`
+	// ClockMS is by how much Time is not what the clock of the process said, in milliseconds: that clock was wrong, and the
+	// store's counts. 0 if they agreed.
+	ClockMS int64 `json:"clock_corrected_ms,omitzero"`
 	// Replayed says that the record was settled after a restart, from the journal.
 	Replayed bool `json:"replayed,omitempty"`
 

@@ -180,8 +180,12 @@ func answering(r *Recorder, err error, events ...llm.Event) pipeline.Handler {
 			return nil, err
 		}
 		target := llm.Target{Provider: "openai", Model: "gpt-5-mini"}
-		return &llm.Response{Target: target, Stream: x.Request.Stream, Events: func(yield func(llm.Event, error) bool) {
+		meta := &llm.Meta{}
+		return &llm.Response{Target: target, Stream: x.Request.Stream, Meta: meta, Events: func(yield func(llm.Event, error) bool) {
 			for _, ev := range events {
+				if ev.Is(llm.Finish) {
+					*meta = llm.Meta{ID: "chatcmpl-1", Model: "gpt-5-mini-2026", Finish: []llm.FinishReason{"", llm.FinishStop}}
+				}
 				if !yield(ev, nil) {
 					return
 				}

@@ -138,6 +138,9 @@ func (c *testCase) client(t *testing.T) {
 				break
 			}
 			writeEvent(&out, &e)
+			if e.Is(llm.End) {
+				writeMeta(&out, resp.Meta)
+			}
 		}
 	}
 	<-left
@@ -232,6 +235,11 @@ func wrongBill(f *provider.Failure, status int) bool {
 		return false
 	}
 	return f.NothingBilled != (status >= 400 && status < 500)
+}
+
+// writeMeta writes down what the provider says of its answer.
+func writeMeta(out *strings.Builder, m *llm.Meta) {
+	fmt.Fprintf(out, "meta: id %q, model %q, finish %q\n", m.ID, m.Model, m.Finish)
 }
 
 // writeEvent writes an event down, but for what depends on how the bytes came.

@@ -179,6 +179,7 @@ func (c *testCase) events(t *testing.T, body io.Reader) string {
 			if _, err := a.Next(); !errors.Is(err, io.EOF) {
 				t.Errorf("behind the end: %v, want io.EOF", err)
 			}
+			writeMeta(&out, a.Meta())
 			return out.String()
 		}
 	}

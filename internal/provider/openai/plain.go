@@ -16,6 +16,8 @@ type plainAnswer struct {
 	body  io.Closer
 	event llm.Event
 	given bool
+	meta  llm.Meta
+	first [1]llm.FinishReason // room in meta
 }
 
 // decodePlain reads a whole answer and checks that it is one.
@@ -28,7 +30,8 @@ func decodePlain(resp *http.Response, s provider.Settings, r *llm.Request) (prov
 		return nil, err
 	}
 	a := &plainAnswer{body: resp.Body}
-	if err := wire.ScanAnswer(r.Op, body, &a.event); err != nil {
+	a.meta.Finish = a.first[:0]
+	if err := wire.ScanAnswer(r.Op, body, &a.event, &a.meta); err != nil {
 		return nil, failure(err)
 	}
 	if r.Op == llm.OpEmbeddings {
@@ -41,7 +44,7 @@ func decodePlain(resp *http.Response, s provider.Settings, r *llm.Request) (prov
 func (a *plainAnswer) fix(r *llm.Request) error {
 	fixed, err := wire.FixEmbeddings(a.event.Raw, r.Base64, wire.CountInputs(r))
 	if err == nil && len(fixed) != len(a.event.Raw) {
-		err = wire.ScanAnswer(r.Op, fixed, &a.event) // everything lies elsewhere now
+		err = wire.ScanAnswer(r.Op, fixed, &a.event, nil) // everything lies elsewhere now
 	}
 	if err != nil {
 		return failure(err)
@@ -57,6 +60,9 @@ func (a *plainAnswer) Next() (llm.Event, error) {
 	a.given = true
 	return a.event, nil
 }
+
+// Meta is what the provider says of the answer.
+func (a *plainAnswer) Meta() *llm.Meta { return &a.meta }
 
 // Close closes the body.
 func (a *plainAnswer) Close() error { return a.body.Close() }

@@ -33,6 +33,9 @@ type streamAnswer struct {
 	excused  bool // a choice finished for another reason than having said all
 	last     bool // the stream ended within the event at hand
 	ended    bool
+
+	meta  llm.Meta
+	first [1]llm.FinishReason // room in meta
 }
 
 // decodeStream sees to it that there is a stream; its events are read later.
@@ -40,10 +43,12 @@ func decodeStream(resp *http.Response, s provider.Settings, r *llm.Request) (pro
 	if t := mediaType(resp); t != "" && !isStream(resp) {
 		return nil, noStream(resp, t)
 	}
-	return &streamAnswer{
+	a := &streamAnswer{
 		body: resp.Body, events: sse.NewScanner(resp.Body, int(s.MaxEvent)), choices: max(r.Choices, 1),
 		asked: r.IncludeUsage, limit: s.MaxEvent,
-	}, nil
+	}
+	a.meta.Finish = a.first[:0]
+	return a, nil
 }
 
 // noStream reads an answer that should have been a stream: it may be an error that came with status 200.
@@ -53,7 +58,7 @@ func noStream(resp *http.Response, t string) error {
 		return err
 	}
 	var e llm.Event
-	if err := wire.ScanAnswer(llm.OpChat, body, &e); err != nil {
+	if err := wire.ScanAnswer(llm.OpChat, body, &e, nil); err != nil {
 		if _, ok := errors.AsType[*wire.InBandError](err); ok {
 			return failure(err)
 		}
@@ -84,7 +89,7 @@ func (a *streamAnswer) Next() (llm.Event, error) {
 	if in.Name == "error" {
 		err = named(in.Data)
 	} else {
-		err = wire.ScanChunk(in.Data, &a.event, a.text[:0])
+		err = wire.ScanChunk(in.Data, &a.event, a.text[:0], &a.meta)
 	}
 	if err != nil {
 		if a.last && errors.Is(err, wire.ErrGarbage) {
@@ -174,6 +179,9 @@ func merge(before, now llm.Usage) llm.Usage {
 	now.Estimated = now.Input == 0 || now.Output == 0
 	return now
 }
+
+// Meta is what the provider has said of the answer so far.
+func (a *streamAnswer) Meta() *llm.Meta { return &a.meta }
 
 // Close frees the scanner's buffer and ends the upstream's call.
 func (a *streamAnswer) Close() error {

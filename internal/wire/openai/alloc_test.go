@@ -18,6 +18,8 @@ func TestAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ev, answer llm.Event
+	var meta llm.Meta
+	known := llm.Meta{ID: "chatcmpl-123", Model: "gpt-4o-mini"}
 	chunk, plain := []byte(usualChunk), []byte(usualAnswer)
 	text, dst := make([]byte, 0, 64), make([]byte, 0, 16<<10)
 	for _, g := range []struct {
@@ -26,8 +28,13 @@ func TestAllocations(t *testing.T) {
 		f    func() error
 	}{
 		{"ParseChat", 6, func() error { _, err := ParseChat(body); return err }},
-		{"ScanChunk", 0, func() error { return ScanChunk(chunk, &ev, text) }},
-		{"ScanAnswer", 0, func() error { return ScanAnswer(llm.OpChat, plain, &answer) }},
+		{"ScanChunk", 0, func() error { return ScanChunk(chunk, &ev, text, nil) }},
+		{"ScanChunk, the meta known", 0, func() error { return ScanChunk(chunk, &ev, text, &known) }},
+		{"ScanAnswer, a meta with room", 1, func() error {
+			meta = llm.Meta{Finish: meta.Finish[:0]}
+			return ScanAnswer(llm.OpChat, plain, &answer, &meta)
+		}},
+		{"ScanAnswer", 0, func() error { return ScanAnswer(llm.OpChat, plain, &answer, nil) }},
 		{"AppendChunk", 0, func() error { dst = AppendChunk(dst[:0], &ev, "support"); return nil }},
 		{"AppendAnswer", 0, func() error { dst = AppendAnswer(dst[:0], &answer, "support"); return nil }},
 		{"AppendRequest", 3, func() error { dst = AppendRequest(dst[:0], r, "gpt-5-mini-2026", true, false); return nil }},

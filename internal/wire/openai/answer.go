@@ -9,13 +9,13 @@ import (
 
 // ScanAnswer reads a plain answer and fills in ev as [ScanChunk] does, without Text (see [AnswerText]). It sees to it
 // that the answer is whole and usable: every choice of a chat has a message with something in it and a finish reason,
-// embeddings have vectors. Errors are [ErrGarbage], [ErrEmpty] and *[InBandError].
-func ScanAnswer(op llm.Operation, body []byte, ev *llm.Event) error {
+// embeddings have vectors. meta is told what the provider says of the answer; nil is told nothing. Errors are [ErrGarbage], [ErrEmpty] and *[InBandError].
+func ScanAnswer(op llm.Operation, body []byte, ev *llm.Event, meta *llm.Meta) error {
 	*ev = llm.Event{Dialect: llm.OpenAI, Raw: body}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return fmt.Errorf("%w: no body", ErrEmpty)
 	}
-	s := scan{ev: ev, op: op, plain: true}
+	s := scan{ev: ev, op: op, plain: true, meta: meta}
 	if err := s.object(body); err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func TestScanAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var ev llm.Event
-			err := ScanAnswer(llm.OpChat, []byte(tt.body), &ev)
+			err := ScanAnswer(llm.OpChat, []byte(tt.body), &ev, nil)
 			if !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
 				t.Fatalf("%v, want %v", err, tt.err)
 			}
@@ -79,7 +79,7 @@ func TestScanAnswer(t *testing.T) {
 		})
 	}
 	var ev llm.Event
-	err := ScanAnswer(llm.OpChat, []byte(`{"error":{"message":"quota","code":"insufficient_quota"}}`), &ev)
+	err := ScanAnswer(llm.OpChat, []byte(`{"error":{"message":"quota","code":"insufficient_quota"}}`), &ev, nil)
 	if inBand, ok := errors.AsType[*InBandError](err); !ok || inBand.Code != "insufficient_quota" {
 		t.Errorf("an error object with status 200: %v", err)
 	}
@@ -107,7 +107,7 @@ func TestScanAnswerEmbeddings(t *testing.T) {
 		`{"object":"list","data":[{"embedding":7` + usage + `}]}`: ErrGarbage,
 	} {
 		var ev llm.Event
-		if err := ScanAnswer(llm.OpEmbeddings, []byte(body), &ev); !errors.Is(err, want) || (err == nil) != (want == nil) {
+		if err := ScanAnswer(llm.OpEmbeddings, []byte(body), &ev, nil); !errors.Is(err, want) || (err == nil) != (want == nil) {
 			t.Errorf("%s: %v, want %v", body, err, want)
 		}
 		if strings.Contains(body, `"model"`) {

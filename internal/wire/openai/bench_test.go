@@ -57,7 +57,7 @@ func BenchmarkScanChunk(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := ScanChunk(data, &ev, text); err != nil {
+		if err := ScanChunk(data, &ev, text, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -69,7 +69,7 @@ func BenchmarkScanAnswer(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := ScanAnswer(llm.OpChat, body, &ev); err != nil {
+		if err := ScanAnswer(llm.OpChat, body, &ev, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -77,7 +77,7 @@ func BenchmarkScanAnswer(b *testing.B) {
 
 func BenchmarkAppendChunk(b *testing.B) {
 	var ev llm.Event
-	if err := ScanChunk([]byte(usualChunk), &ev, nil); err != nil {
+	if err := ScanChunk([]byte(usualChunk), &ev, nil, nil); err != nil {
 		b.Fatal(err)
 	}
 	dst := make([]byte, 0, 1024)

@@ -17,14 +17,16 @@ const doneMark = "[DONE]"
 // mark off. A usage of which the provider left one of the two counts out has Estimated set and 0 in that place; counts
 // that cannot be true are taken as left out.
 //
+// meta is told what the provider says of the answer; nil is told nothing.
+//
 // Errors are [ErrGarbage] for what is not one JSON object in UTF-8, or no chunk, and *[InBandError] for an error object.
-func ScanChunk(data []byte, ev *llm.Event, text []byte) error {
+func ScanChunk(data []byte, ev *llm.Event, text []byte, meta *llm.Meta) error {
 	*ev = llm.Event{Dialect: llm.OpenAI, Raw: data, Text: text[len(text):]}
 	if isDone(data) {
 		ev.Has = llm.End
 		return nil
 	}
-	s := scan{ev: ev, text: text, op: llm.OpChat}
+	s := scan{ev: ev, text: text, op: llm.OpChat, meta: meta}
 	if err := s.object(data); err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func TestScanChunk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ev := llm.Event{Has: llm.Content, Name: "left over", Usage: llm.Usage{Input: 99}, ModelAt: llm.Span{End: 1}}
-			if err := ScanChunk([]byte(tt.data), &ev, nil); err != nil {
+			if err := ScanChunk([]byte(tt.data), &ev, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			if got := told(&ev); got != tt.want {
@@ -106,7 +106,7 @@ func TestTrap8EmptyArguments(t *testing.T) {
 	for _, call := range []string{`{"index":0,"id":"c1","type":"function","function":{"name":"","arguments":""}}`, `{"index":0,"id":"c1"}`} {
 		data := delta(`"delta":{"tool_calls":[` + call + `]}`)
 		var ev llm.Event
-		if err := ScanChunk([]byte(data), &ev, nil); err != nil || !ev.Is(llm.Content) || len(ev.Text) > 0 {
+		if err := ScanChunk([]byte(data), &ev, nil, nil); err != nil || !ev.Is(llm.Content) || len(ev.Text) > 0 {
 			t.Errorf("%s: %s, %v", call, told(&ev), err)
 		}
 		if got := string(AppendChunk(nil, &ev, "gpt")); got != "data: "+data+"\n\n" {
@@ -162,7 +162,7 @@ func TestUsage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var ev llm.Event
-			if err := ScanChunk([]byte(tt.data), &ev, nil); err != nil {
+			if err := ScanChunk([]byte(tt.data), &ev, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			if got := told(&ev); got != tt.want {
@@ -182,7 +182,7 @@ func TestTrap24BareDeltas(t *testing.T) {
 		`{"object":"chat.completion.chunk","choices":[{"message":{}}]}`: "",
 	} {
 		var ev llm.Event
-		if err := ScanChunk([]byte(data), &ev, nil); err != nil || told(&ev) != want {
+		if err := ScanChunk([]byte(data), &ev, nil, nil); err != nil || told(&ev) != want {
 			t.Errorf("%s: %s, %v; want %s", data, told(&ev), err, want)
 		}
 		if got := AppendChunk(nil, &ev, "m"); ev.ModelAt.IsZero() && string(got) != "data: "+data+"\n\n" {
@@ -200,7 +200,7 @@ func TestScanChunkErrors(t *testing.T) {
 		"choices object": `{"choices":{}}`, "choices of strings": `{"choices":["a"]}`, "bare comma": `{"a":1,}`,
 	} {
 		var ev llm.Event
-		if err := ScanChunk([]byte(data), &ev, nil); !errors.Is(err, ErrGarbage) {
+		if err := ScanChunk([]byte(data), &ev, nil, nil); !errors.Is(err, ErrGarbage) {
 			t.Errorf("%s: %v, want garbage", name, err)
 		}
 	}
@@ -214,7 +214,7 @@ func TestScanChunkErrors(t *testing.T) {
 		"behind a content": {delta(`"delta":{"content":"a"}`)[:len(delta(`"delta":{"content":"a"}`))-1] + `,"error":{"message":"boom"}}`, "boom", ""},
 	} {
 		var ev llm.Event
-		err := ScanChunk([]byte(tt.data), &ev, nil)
+		err := ScanChunk([]byte(tt.data), &ev, nil, nil)
 		if inBand, ok := errors.AsType[*InBandError](err); !ok {
 			t.Errorf("%s: %v, want an error in band", name, err)
 		} else if inBand.Message != tt.message || inBand.Code != tt.code || !json.Valid(inBand.Raw) {
@@ -223,7 +223,7 @@ func TestScanChunkErrors(t *testing.T) {
 	}
 	for _, nothing := range []string{`{"error":null}`, `{"error":""}`, `{"error":false}`} {
 		var ev llm.Event
-		if err := ScanChunk([]byte(nothing), &ev, nil); err != nil {
+		if err := ScanChunk([]byte(nothing), &ev, nil, nil); err != nil {
 			t.Errorf("%s: %v", nothing, err)
 		}
 	}
@@ -234,13 +234,13 @@ func TestScanChunkText(t *testing.T) {
 	t.Parallel()
 	buf := append(make([]byte, 0, 64), "before "...)
 	var ev llm.Event
-	if err := ScanChunk([]byte(delta(`"delta":{"content":"a"}`)), &ev, buf); err != nil {
+	if err := ScanChunk([]byte(delta(`"delta":{"content":"a"}`)), &ev, buf, nil); err != nil {
 		t.Fatal(err)
 	}
 	if string(ev.Text) != "a" || string(buf[:8]) != "before a" {
 		t.Errorf("text %q, buffer %q", ev.Text, buf[:8])
 	}
-	if err := ScanChunk([]byte(delta(`"delta":{}`)), &ev, buf[:0]); err != nil || ev.Text == nil || len(ev.Text) != 0 || cap(ev.Text) != 64 {
+	if err := ScanChunk([]byte(delta(`"delta":{}`)), &ev, buf[:0], nil); err != nil || ev.Text == nil || len(ev.Text) != 0 || cap(ev.Text) != 64 {
 		t.Errorf("without text the buffer has to come back: %d of %d, %v", len(ev.Text), cap(ev.Text), err)
 	}
 }
@@ -258,7 +258,7 @@ func TestAppendChunk(t *testing.T) {
 	}
 	for name, tt := range tests {
 		var ev llm.Event
-		if err := ScanChunk([]byte(tt.data), &ev, nil); err != nil {
+		if err := ScanChunk([]byte(tt.data), &ev, nil, nil); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if got := string(AppendChunk([]byte("x"), &ev, tt.model)); got != "x"+tt.want {
@@ -288,7 +288,7 @@ func FuzzScanChunk(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, model string) {
 		var ev llm.Event
-		if err := ScanChunk(data, &ev, nil); err == nil {
+		if err := ScanChunk(data, &ev, nil, nil); err == nil {
 			out := AppendChunk(nil, &ev, model)
 			payload, ok := bytes.CutPrefix(out, []byte("data: "))
 			payload, end := bytes.CutSuffix(payload, []byte("\n\n"))
@@ -303,7 +303,7 @@ func FuzzScanChunk(f *testing.F) {
 			t.Fatalf("%q: %v", data, err)
 		}
 		for _, op := range []llm.Operation{llm.OpChat, llm.OpEmbeddings} {
-			if err := ScanAnswer(op, data, &ev); err == nil {
+			if err := ScanAnswer(op, data, &ev, nil); err == nil {
 				if out := AppendAnswer(nil, &ev, model); !json.Valid(out) {
 					t.Fatalf("%q became %q", data, out)
 				}

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/penstock/penstock/internal/llm"
 )
@@ -13,6 +14,9 @@ type scan struct {
 	text  []byte // what was generated is appended here, but not of a plain answer
 	op    llm.Operation
 	plain bool // a plain answer, of which every choice must be whole
+
+	meta      *llm.Meta // is told what the provider says of the answer; may be nil
+	id, model []byte    // of the answer, as JSON strings
 
 	choices int  // how many choices, or embeddings, were seen
 	bill    bool // there was a usage in its proper place
@@ -30,6 +34,8 @@ type choice struct {
 	finished bool
 	stopped  bool // finished by itself, with "stop"
 	vector   bool // it is an embedding
+
+	index, reason []byte // as JSON; the reason is nil if it has not finished
 }
 
 // garbage makes an [ErrGarbage] that says what is wrong, without quoting the answer.
@@ -47,7 +53,11 @@ func (s *scan) object(text []byte) error {
 	for name := range s.members() {
 		switch string(name) {
 		case modelField:
-			s.model()
+			s.readModel()
+		case "id":
+			if s.kind() == '"' {
+				s.id = s.value()
+			}
 		case "choices":
 			s.list()
 		case "data":
@@ -67,6 +77,7 @@ func (s *scan) object(text []byte) error {
 			}
 		}
 	}
+	s.tell()
 	return s.err
 }
 
@@ -77,10 +88,10 @@ func (s *scan) fail(err error) {
 	}
 }
 
-func (s *scan) model() {
+func (s *scan) readModel() {
 	if s.kind() == '"' {
 		start := s.at
-		s.value()
+		s.model = s.value()
 		s.ev.ModelAt = llm.Span{Start: start, End: s.at}
 	}
 }
@@ -141,6 +152,8 @@ func (s *scan) readChoice() {
 			s.message()
 		case "finish_reason":
 			s.finish()
+		case "index":
+			s.choice.index = s.value()
 		case "usage": // where Moonshot and others put it
 			s.usage(false)
 		case "error": // where OpenRouter puts it
@@ -150,6 +163,17 @@ func (s *scan) readChoice() {
 			s.choice.vector = len(value) > len(`""`) && (value[0] == '"' || value[0] == '[')
 		}
 	}
+	if s.meta != nil && s.choice.reason != nil {
+		s.meta.Finished(s.choice.place(s.choices-1), llm.FinishReasonOf(unquoted(s.choice.reason)))
+	}
+}
+
+// place is the choice's index, else where it stands.
+func (c *choice) place(stands int) int {
+	if i, err := strconv.Atoi(string(c.index[:min(len(c.index), maxDigits)])); err == nil {
+		return i
+	}
+	return stands
 }
 
 func (s *scan) finish() {
@@ -160,6 +184,7 @@ func (s *scan) finish() {
 	s.ev.Has |= llm.Finish
 	s.choice.finished = true
 	s.choice.stopped = string(value) == `"stop"`
+	s.choice.reason = value
 }
 
 func (s *scan) message() {

@@ -25,7 +25,7 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 			Trace: [16]byte{1}, ID: [8]byte{2}, Parent: [8]byte{3}, State: "a=1", Flags: 1, Remote: true,
 			Name: text.Draw(t, "name"), Kind: Client, Start: 5, End: rapid.Int64Min(5).Draw(t, "end"), Failed: rapid.Bool().Draw(t, "failed"),
 			Attrs:  []Attr{{}, String("s", word), Int("i", number), Double("d", float), Bool("b", true), Strings("l", list)},
-			Events: []Event{{7, text.Draw(t, "event")}},
+			Events: []Event{{7, text.Draw(t, "event"), []Attr{Double("took", 0.5)}}},
 		}
 		source := Source{Resource: []Attr{String("r", word)}, Scope: "s", Version: "v", Schema: "u"}
 		n := rapid.IntRange(0, 3).Draw(t, "spans")
@@ -43,7 +43,8 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 		}
 		for _, s := range spans {
 			failed := s.Status.GetCode() == 2
-			if s.Name != span.Name || s.EndTimeUnixNano != uint64(span.End) || failed != span.Failed || s.Flags != 1|1<<8|1<<9 || s.Events[0].Name != span.Events[0].Name {
+			if s.Name != span.Name || s.EndTimeUnixNano != uint64(span.End) || failed != span.Failed || s.Flags != 1|1<<8|1<<9 || s.Events[0].Name != span.Events[0].Name ||
+				s.Events[0].Attributes[0].GetKey() != "took" || s.Events[0].Attributes[0].GetValue().GetDoubleValue() != 0.5 {
 				t.Fatalf("got %v, want %v", s, span)
 			}
 			a := s.Attributes

@@ -32,8 +32,9 @@ type Span struct {
 
 // An Event is a moment within a span.
 type Event struct {
-	Time int64
-	Name string
+	Time  int64
+	Name  string
+	Attrs []Attr
 }
 
 const (
@@ -59,7 +60,7 @@ func (s *Span) Append(b []byte) []byte {
 	for _, e := range s.Events {
 		var event int
 		b, event = begin(b, 11)
-		b = end(appendText(appendFixed64(b, 1, uint64(e.Time)), 2, e.Name), event)
+		b = end(appendAttrs(appendText(appendFixed64(b, 1, uint64(e.Time)), 2, e.Name), 3, e.Attrs), event)
 	}
 	if s.Failed {
 		var status int
