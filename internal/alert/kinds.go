@@ -211,13 +211,13 @@ var table = []Meaning{
 	},
 	{
 		Kind: ClockJumped, Severity: Warning,
-		Means: "The machine's clock was set by more than two seconds. Durations are not affected; times in records are, and the ends of days and months.",
+		Means: "The machine's clock was set by more than two seconds. Durations are not affected. Times in records, and the ends of keys and stops, were wrong for two seconds at most where the store is a database, which they are corrected by; where it is a file, they go by the machine.",
 		Do:    "Look at the time service of the machine. It is resolved by itself after ten minutes without another jump.",
 		Calm:  time.Minute, Lasts: 10 * time.Minute,
 	},
 	{
 		Kind: ClockApart, Severity: Warning,
-		Means: "This machine's clock and the database's differ by more than a second: records of several replicas are not in their order, and keys and stops end early or late.",
+		Means: "This machine's clock and the database's differ by more than a second. Times in records, and the ends of keys and stops, are corrected by the difference, so replicas agree; logs, and certificates that are checked, go by the machine's clock.",
 		Do:    "Start a time service on both machines (chrony, systemd-timesyncd). `penstock doctor` says by how much they differ, `penstock_clock_offset_seconds` for each replica.",
 		For:   30 * time.Second, Calm: time.Minute, Lasts: 5 * time.Minute,
 	},

@@ -21,7 +21,7 @@ import (
 func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Request, *call) {
 	return func(g *Gateway, w http.ResponseWriter, r *http.Request, c *call) {
 		x := &pipeline.Exchange{
-			ID: c.id, Received: c.received, Caller: c.grant.Caller, Dialect: llm.OpenAI, Op: op,
+			ID: c.id, Received: c.received, Time: c.at, Corrected: c.corrected, Caller: c.grant.Caller, Dialect: llm.OpenAI, Op: op,
 			ClientID: clip(r.Header.Get("X-Request-Id")), Trace: c.traceContext(r.Header),
 		}
 		ctx := r.Context()

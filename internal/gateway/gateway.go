@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/penstock/penstock/internal/auth"
+	"github.com/penstock/penstock/internal/clock"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
@@ -58,6 +59,8 @@ type Options struct {
 	// Crowded says why a request can have no more than its connection, nil if it can; open is how many are being served,
 	// itself among them. It may be nil.
 	Crowded func(ctx context.Context, open int64) error
+	// Clock tells the time of records and of ids; nil is this machine's.
+	Clock   *clock.Clock
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 	Version string
@@ -100,13 +103,15 @@ func Routes() []Route {
 
 // A call is what is known of a request before its body is read.
 type call struct {
-	id       string
-	trace    w3c.TraceID // its own, if the client is in none
-	received time.Time
-	grant    *auth.Grant // nil on open routes
-	runtime  *Runtime
-	rest     string // of the path, unescaped, below a route that ends in a slash
-	left     bool   // the body, or a part of it, is not read: the answer comes before it
+	id        string
+	trace     w3c.TraceID // its own, if the client is in none
+	received  time.Time
+	at        time.Time     // received, by the clock that records go by
+	corrected time.Duration // by how much that is not this machine's
+	grant     *auth.Grant   // nil on open routes
+	runtime   *Runtime
+	rest      string // of the path, unescaped, below a route that ends in a slash
+	left      bool   // the body, or a part of it, is not read: the answer comes before it
 
 	values []string // of the answer's headers; see set
 	room   [5]string
@@ -146,9 +151,9 @@ func (g *Gateway) Open() int64 { return g.open.Load() }
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	open := g.open.Add(1)
 	defer g.open.Add(-1)
-	now := time.Now()
-	c := &call{received: now, runtime: g.runtime.Load()}
-	c.id, c.trace = pipeline.NewID(now)
+	c := &call{received: time.Now(), runtime: g.runtime.Load()}
+	c.at, c.corrected = g.o.Clock.At(c.received)
+	c.id, c.trace = pipeline.NewID(c.at)
 	c.values = c.room[:0]
 	c.set(w, "X-Request-Id", c.id)
 	defer g.survive(w, c)

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/penstock/penstock/internal/config"
 	"github.com/penstock/penstock/internal/server"
@@ -35,6 +36,8 @@ type Options struct {
 	Hurry <-chan os.Signal
 	// Dir is the data directory; "" is a fresh one.
 	Dir string
+	// Skew is server.Options.Skew.
+	Skew time.Duration
 }
 
 // Config is what a test runs on that says nothing else.
@@ -68,13 +71,14 @@ type Env struct {
 
 	log   io.Writer
 	hurry <-chan os.Signal
+	skew  time.Duration
 	stop  func() error
 }
 
 // Start runs a Penstock until the test ends, or Stop.
 func Start(t testing.TB, o Options) *Env {
 	t.Helper()
-	e := &Env{T: t, Dir: o.Dir, hurry: o.Hurry, Client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}}}
+	e := &Env{T: t, Dir: o.Dir, hurry: o.Hurry, skew: o.Skew, Client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}}}
 	t.Cleanup(e.Client.CloseIdleConnections)
 	if e.Dir == "" {
 		e.Dir = t.TempDir()
@@ -141,7 +145,7 @@ func (e *Env) serve() {
 		e.T.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := server.New(ctx, cfg, server.Options{Log: slog.New(slog.NewTextHandler(e.log, nil)), Version: "test", Hurry: e.hurry})
+	s, err := server.New(ctx, cfg, server.Options{Log: slog.New(slog.NewTextHandler(e.log, nil)), Version: "test", Hurry: e.hurry, Skew: e.skew})
 	if err != nil {
 		cancel()
 		e.T.Fatal(err)

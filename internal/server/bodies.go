@@ -31,7 +31,7 @@ func (s *Server) openBodies(cfg *config.File) (err error) {
 	if b.writer, err = bodies.NewWriter(b.keeper, s.store); err != nil {
 		return err
 	}
-	b.purger = bodies.NewPurger(b.keeper, s.store, nil)
+	b.purger = bodies.NewPurger(b.keeper, s.store, s.clock.Now)
 	b.reader = &bodies.Reader{Store: s.store, Ring: s.ring, Sync: b.writer.Sync}
 	return nil
 }

@@ -36,8 +36,7 @@ func (s *Server) lookOut(ctx context.Context) error {
 			l.look(s.inForce(), now)
 			if now.Sub(l.compared) >= compareEvery {
 				l.compared = now
-				offset, within, err := s.store.ClockOffset(ctx)
-				l.lookAtOffset(offset, within, err)
+				l.compareClocks(ctx)
 			}
 		}
 	}
@@ -49,22 +48,6 @@ type lookout struct {
 	clock    time.Time
 	compared time.Time // when the clock was last held against the database's
 	dropped  int64
-}
-
-// compareEvery is how often clocks are compared.
-const compareEvery = 30 * time.Second
-
-// apart is how far clocks may differ.
-const apart = time.Second
-
-// lookAtOffset is told how far the database's clock is ahead, and how wrong that may be.
-func (l *lookout) lookAtOffset(offset, within time.Duration, err error) {
-	if err != nil {
-		return // that the store does not answer is said elsewhere
-	}
-	l.offset.Set(offset.Seconds())
-	l.alerts.Set(alert.ClockApart, "", offset.Abs() > apart+within,
-		fmt.Sprintf("This machine's clock and the database's differ by %s.", figure.Duration(offset.Abs().Round(time.Millisecond))))
 }
 
 func (l *lookout) look(rt *runtime, now time.Time) {
@@ -192,6 +175,7 @@ func (l *lookout) lookAtProcess(now time.Time) {
 
 	if by := jump(l.clock, now); by != 0 {
 		l.alerts.Report(alert.ClockJumped, "", fmt.Sprintf("The clock was set by %s.", by))
+		l.compared = time.Time{} // what it was corrected by is wrong now
 	}
 	l.clock = now
 }

@@ -26,6 +26,7 @@ import (
 func newLookout(t *testing.T) *lookout {
 	t.Helper()
 	l := &lookout{Server: &Server{
+		o:      Options{Log: slog.New(slog.DiscardHandler)},
 		alerts: alert.New(alert.Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}),
 		offset: prometheus.NewGauge(prometheus.GaugeOpts{Name: "offset"}),
 	}}
@@ -139,7 +140,7 @@ func TestControl52ClocksApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLookout(t)
 		at := func(offset, within time.Duration, err error) func() {
-			return func() { l.lookAtOffset(offset, within, err) }
+			return func() { l.lookAtClocks(offset, within, err) }
 		}
 		expect(t, "close", l.open(at(900*time.Millisecond, 0, nil)))
 		expect(t, "slow", l.open(at(3*time.Second, 2500*time.Millisecond, nil)))

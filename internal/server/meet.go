@@ -20,6 +20,7 @@ func (s *Server) meet(ctx context.Context, cfg *config.File, record func() error
 	if err := s.store.Connect(ctx); err != nil {
 		return err
 	}
+	s.compareClocks(ctx)
 	if err := s.checkRing(ctx, cfg); err != nil {
 		return err
 	}

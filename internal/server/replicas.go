@@ -39,7 +39,8 @@ func (s *Server) appear(ctx context.Context) error {
 	if err != nil {
 		name = "unknown"
 	}
-	me := store.Replica{ID: "rep_" + ulid.MustNew(ulid.Now(), rand.Reader).String(), Name: name, Version: s.o.Version, Knows: knows, Started: s.started}
+	started, _ := s.clock.At(s.started)
+	me := store.Replica{ID: "rep_" + ulid.MustNew(ulid.Now(), rand.Reader).String(), Name: name, Version: s.o.Version, Knows: knows, Started: started}
 	tick := time.NewTicker(store.AppearEvery)
 	defer tick.Stop()
 	for {

@@ -28,6 +28,7 @@ import (
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/clock"
 	"github.com/penstock/penstock/internal/config"
 	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/fault"
@@ -50,6 +51,8 @@ type Options struct {
 	Hangup <-chan os.Signal
 	// Hurry ends the wait for open exchanges while the server stops, as the end of the grace does. May be nil.
 	Hurry <-chan os.Signal
+	// Skew is by how much this machine's clock is wrong, for tests of what that does.
+	Skew time.Duration
 }
 
 // A Server is one Penstock.
@@ -78,6 +81,7 @@ type Server struct {
 	telemetry   *telemetry.Exporter
 	tally       *tally
 	lines       *lastLines
+	clock       clock.Clock      // corrected by compareClocks
 	offset      prometheus.Gauge // of the database's clock, in seconds
 	budget      budget
 	doors       struct{ data, admin *door }
@@ -100,6 +104,7 @@ type Server struct {
 func New(ctx context.Context, cfg *config.File, o Options) (*Server, error) {
 	s := &Server{o: o, started: time.Now(), metrics: prometheus.NewRegistry(), taken: make(chan struct{}, 1), lines: &lastLines{}}
 	o.Log = s.lines.also(o.Log)
+	s.clock.Skew = o.Skew
 	s.o = o
 	s.winding, s.wind = context.WithCancel(context.WithoutCancel(ctx))
 	s.alerts, s.tally = alert.New(alert.Options{Log: o.Log, Metrics: s.metrics}), newTally()
@@ -124,16 +129,17 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	var err error
 	reached := cfg.StoreOptions()
 	reached.Log, reached.Metrics = s.o.Log, s.metrics
+	reached.Now, reached.Local = s.clock.Now, s.clock.Local
 	if s.store, err = store.New(cfg.Store, reached); err != nil {
 		return err
 	}
 	if err := s.openRing(ctx, cfg); err != nil {
 		return err
 	}
-	s.keys = auth.NewKeys(s.store, s.ring, s.o.Log, auth.KeysOptions{MaxStale: cfg.Auth.MaxStale})
-	s.tenants = &auth.Service{Store: s.store, Ring: s.ring, Keys: s.keys}
+	s.keys = auth.NewKeys(s.store, s.ring, s.o.Log, auth.KeysOptions{MaxStale: cfg.Auth.MaxStale, Now: s.clock.Now})
+	s.tenants = &auth.Service{Store: s.store, Ring: s.ring, Keys: s.keys, Now: s.clock.Now}
 	s.catalog = catalog.New(catalog.Default(), s.store, s.o.Log)
-	if s.stops, err = stop.New(stop.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, MaxStale: cfg.Auth.MaxStale}); err != nil {
+	if s.stops, err = stop.New(stop.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, MaxStale: cfg.Auth.MaxStale, Now: s.clock.Now}); err != nil {
 		return err
 	}
 	record := func() error { return s.recordStart(ctx, cfg) }
@@ -154,7 +160,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	s.makeDoors()
 	s.gateway = gateway.New(gateway.Options{
 		Keys: s.keys, Records: s.store, Sync: s.settled, Ready: s.ready, Log: s.o.Log, Metrics: s.metrics, Version: s.o.Version,
-		Crowded: s.doors.data.crowded,
+		Crowded: s.doors.data.crowded, Clock: &s.clock,
 	})
 	if s.console, err = s.newConsole(); err != nil {
 		return err
@@ -375,7 +381,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Stops:      s.stops,
 			Support:    s.support,
 			Configured: func(provider string) bool { return s.inForce().clients[provider] != nil },
-			Sync:       s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: time.Now,
+			Sync:       s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: s.clock.Now,
 			Replicas: s.replicas,
 			Alerts:   s.alerts, Ring: s.ring, Sealed: s.store.SealedBodies, Bodies: s.bodies.reader,
 			Metrics: promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}), Register: s.metrics,

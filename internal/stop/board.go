@@ -145,7 +145,7 @@ func (b *Board) Try(x *pipeline.Exchange, t llm.Target) error {
 	stops, now := b.known.Load().stops, b.o.Now()
 	for i := range stops {
 		if s := &stops[i]; s.InForce(now) && (s.asks(x.Caller.Project, x.Request.Model) || s.uses(x.Caller.Project, t)) {
-			return refusal(x, s, &t)
+			return refusal(x, s, &t, now)
 		}
 	}
 	return b.fresh() // an exchange may have begun long ago, before the store was away
@@ -172,7 +172,7 @@ func (b *Board) enter(x *pipeline.Exchange, end context.CancelCauseFunc) error {
 	stops, now := b.known.Load().stops, b.o.Now()
 	for i := range stops {
 		if s := &stops[i]; s.InForce(now) && s.asks(x.Caller.Project, x.Request.Model) {
-			return refusal(x, s, nil)
+			return refusal(x, s, nil, now)
 		}
 	}
 	return nil
@@ -199,7 +199,7 @@ func (b *Board) sweep(stops []Stop) {
 			if !s.asks(x.Caller.Project, f.model) && (f.target == (llm.Target{}) || !s.uses(x.Caller.Project, f.target)) {
 				continue
 			}
-			f.end(ended(s))
+			f.end(ended(s, now))
 			b.cut.Inc()
 			delete(b.running, x)
 			break
@@ -209,21 +209,21 @@ func (b *Board) sweep(stops []Stop) {
 
 // refusal is what a caller is told, and notes for the record who stopped it. The target is nil if the call is refused
 // whatever would answer.
-func refusal(x *pipeline.Exchange, s *Stop, t *llm.Target) *fault.Error {
+func refusal(x *pipeline.Exchange, s *Stop, t *llm.Target, now time.Time) *fault.Error {
 	what := told(s, x.Request.Model)
 	if t != nil && !s.asks(x.Caller.Project, x.Request.Model) {
 		what = "Calls to " + t.String() + " are stopped"
 	}
 	x.Note("stop", by(s), 0)
-	return stopped(s, what+".")
+	return stopped(s, what+".", now)
 }
 
 // ended is why a running exchange ends.
-func ended(s *Stop) *fault.Error {
-	return stopped(s, "An operator has stopped what you were using; your answer is incomplete.")
+func ended(s *Stop, now time.Time) *fault.Error {
+	return stopped(s, "An operator has stopped what you were using; your answer is incomplete.", now)
 }
 
-func stopped(s *Stop, what string) *fault.Error {
+func stopped(s *Stop, what string, now time.Time) *fault.Error {
 	if s.Reason != "" {
 		what += " Reason: " + s.Reason + "."
 	}
@@ -233,7 +233,7 @@ func stopped(s *Stop, what string) *fault.Error {
 	f := fault.Wrap(fault.Stopped, errors.New(by(s)), "%s", what)
 	f.Hint = fmt.Sprintf("Do not retry; ask whoever runs Penstock, and name %s.", s.ID)
 	f.Spent = true
-	if left := time.Until(s.Until); !s.Until.IsZero() && left > 0 {
+	if left := s.Until.Sub(now); !s.Until.IsZero() && left > 0 {
 		f.RetryAfter = left
 	}
 	return f

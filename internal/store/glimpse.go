@@ -128,7 +128,7 @@ func (g *Glimpse) schema(ctx context.Context, db *sql.DB, tables string) error {
 // clock compares clocks; of three looks the quickest counts.
 func (g *Glimpse) clock(ctx context.Context, db *sql.DB) (err error) {
 	for i := range 3 {
-		offset, within, err := clockOffset(ctx, db)
+		offset, within, err := clockOffset(ctx, db, time.Now)
 		if err != nil {
 			return err
 		}
@@ -140,15 +140,15 @@ func (g *Glimpse) clock(ctx context.Context, db *sql.DB) (err error) {
 }
 
 // clockOffset is how far the clock of a PostgreSQL server is ahead of ours, and how wrong that may be.
-func clockOffset(ctx context.Context, db *sql.DB) (offset, within time.Duration, err error) {
+func clockOffset(ctx context.Context, db *sql.DB, ours func() time.Time) (offset, within time.Duration, err error) {
 	var micros int64
-	began := time.Now()
+	civil, began := ours().Round(0), time.Now()
 	err = db.QueryRowContext(ctx, "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint").Scan(&micros)
 	if err != nil {
 		return 0, 0, fmt.Errorf("read the database's clock: %w", err)
 	}
 	within = time.Since(began) / 2
-	return time.UnixMicro(micros).Sub(began.Round(0).Add(within)), within, nil
+	return time.UnixMicro(micros).Sub(civil.Add(within)), within, nil
 }
 
 // ClockOffset is how far the database's clock is ahead of ours, and how wrong that may be. It is 0 for a file, whose clock
@@ -159,5 +159,5 @@ func (s *Store) ClockOffset(ctx context.Context) (offset, within time.Duration, 
 	}
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	return clockOffset(ctx, s.watch)
+	return clockOffset(ctx, s.watch, s.o.Local)
 }

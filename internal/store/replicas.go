@@ -47,7 +47,7 @@ func (s *Store) Appear(ctx context.Context, r Replica) error {
 		if err := t.row(ctx, "SELECT "+s.d.now).Scan(&now); err != nil {
 			return err
 		}
-		off := micros(s.now()) - now
+		off := micros(s.o.Local()) - now
 		if _, err := t.exec(ctx, "DELETE FROM replicas WHERE seen < ? OR ? AND id <> ?", now-forgotten.Microseconds(), s.d.alone, r.ID); err != nil {
 			return err
 		}

@@ -85,7 +85,9 @@ func unusable(shown string, err error) error {
 // Options are what a Store needs besides its address; zero fields take the defaults.
 type Options struct {
 	Log *slog.Logger     // nil: silence
-	Now func() time.Time // civil time; nil: time.Now
+	Now func() time.Time // civil time, as records and acts have it; nil: time.Now
+	// Local is what this machine's clock says, to be held against the database's; nil: Now.
+	Local func() time.Time
 	// AsItIs opens a store to read it: it is not migrated, and nothing is written. Its schema may be older or newer.
 	AsItIs bool
 	// Restoring opens a store that [Load] has made, and that is not through with [Store.Restored].
@@ -151,6 +153,9 @@ func New(address string, o Options) (*Store, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Local == nil {
+		o.Local = o.Now
 	}
 	s := &Store{d: &sqliteDialect, o: o, log: o.Log, now: o.Now, atOnce: summedAtOnce}
 	path, ok := strings.CutPrefix(address, "sqlite:")

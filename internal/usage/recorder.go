@@ -118,8 +118,12 @@ func unavailable(err error, sent bool) *fault.Error {
 
 // header is what is known of an exchange from its beginning.
 func header(x *pipeline.Exchange) Record {
+	at := x.Time
+	if at.IsZero() {
+		at = x.Received
+	}
 	rec := Record{
-		ID: x.ID, Time: x.Received.UTC().Truncate(time.Microsecond),
+		ID: x.ID, Time: at.UTC().Truncate(time.Microsecond), ClockMS: x.Corrected.Milliseconds(),
 		Org: x.Caller.Org, Project: x.Caller.Project, Key: x.Caller.Key,
 		Op: x.Op, Dialect: x.Dialect, Tags: x.Tags, ClientID: x.ClientID,
 		Trace: x.Trace.Trace, ParentSpan: x.Trace.Span, TraceFlags: x.Trace.Flags, TraceState: x.Trace.State,
