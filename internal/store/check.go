@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 )
 
@@ -12,6 +14,7 @@ import (
 type Checked struct {
 	Exchanges int64 // all
 	Summed    int64 // those that are in sums
+	held      int   // sums in memory at once, at most
 }
 
 // Check reads the whole store and says what does not fit: a file that is damaged, an exchange without its record, sums that
@@ -46,40 +49,119 @@ func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 	case c.Summed > last:
 		return c, fmt.Errorf("exchanges are summed up to %d, and the last is %d", c.Summed, last)
 	}
-	return c, t.checkSums(ctx, c.Summed)
+	ck := checking{tx: t, last: c.Summed}
+	err = ck.sums(ctx)
+	c.held = ck.held
+	return c, err
 }
 
-// checkSums compares each level of sums with the exchanges up to the last that is summed up, span by span.
-func (t tx) checkSums(ctx context.Context, last int64) error {
-	minutes, err := t.sumsBy(ctx, "SELECT e.time / ?, "+summingRows+" FROM exchanges e WHERE e.seq <= ? GROUP BY 1", minute, last)
+// checkedAtOnce is how much time is checked in one go, in microseconds, so that what is held of it does not grow with the age
+// of a store. It is whole spans of every level.
+const checkedAtOnce = 7 * day
+
+// A checking compares each level of sums with the exchanges up to the last that is summed up, span by span.
+type checking struct {
+	tx
+
+	last int64 // exchange that is summed up
+	held int   // sums at once, at most
+}
+
+// sums goes through all time, but for where there is nothing.
+func (c *checking) sums(ctx context.Context) error {
+	for from := int64(math.MinInt64); ; {
+		at, some, err := c.next(ctx, from)
+		if err != nil || !some {
+			return err
+		}
+		p := piece{from: at / checkedAtOnce * checkedAtOnce, to: math.MaxInt64}
+		if p.from < math.MaxInt64-checkedAtOnce {
+			p.to = p.from + checkedAtOnce
+		}
+		if err := c.during(ctx, p); err != nil || p.to == math.MaxInt64 {
+			return err
+		}
+		from = p.to
+	}
+}
+
+// next finds a time from which on there is nothing, back to another: the first sum behind that, or the first exchange.
+func (c *checking) next(ctx context.Context, from int64) (at int64, some bool, err error) {
+	take := func(first sql.NullInt64) {
+		if first.Valid && (!some || first.Int64 < at) {
+			at, some = first.Int64, true
+		}
+	}
+	for _, l := range sumLevels {
+		var start sql.NullInt64
+		if err := c.row(ctx, "SELECT MIN(start) FROM usage_sums WHERE level = ? AND start >= ?", l.id, from/l.width).Scan(&start); err != nil {
+			return 0, false, err
+		}
+		if start.Int64 < 0 || start.Int64 > math.MaxInt64/l.width {
+			return 0, false, fmt.Errorf("level %d has sums of span %d, which is no time", l.id, start.Int64)
+		}
+		start.Int64 *= l.width
+		take(start)
+	}
+	// In the blocks that begin before and end behind, of which there are few, it is looked for.
+	across := &search{join: c.d.join, ofBlock: c.d.ofBlock}
+	across.and("b.first_time < ? AND b.last_time >= ? AND e.time >= ?", from, from, from)
+	across.and("b.block <= ? AND +e.seq <= ?", c.last/blockSize, c.last)
+	for query, args := range map[string][]any{
+		"SELECT MIN(first_time) FROM exchange_blocks WHERE first_time >= ? AND block <= ?": {from, c.last / blockSize},
+		"SELECT MIN(e.time) FROM " + across.from() + across.where():                        across.args,
+	} {
+		var first sql.NullInt64
+		if err := c.row(ctx, query, args...).Scan(&first); err != nil {
+			return 0, false, err
+		}
+		take(first)
+	}
+	return max(at, 0), some, nil
+}
+
+// during compares in a time that is whole spans of every level.
+func (c *checking) during(ctx context.Context, p piece) error {
+	look := p.ofExchanges(c.d, &grouping{}, [dimensions]int64{}, c.last)
+	minutes, err := c.sumsBy(ctx, "SELECT e.time / "+decimal(minute)+", "+summingRows+" FROM "+look.from()+look.where()+" GROUP BY 1", look.args...)
 	if err != nil {
 		return err
 	}
-	tagged, err := t.sumsBy(ctx, "SELECT e.time / ?, "+summingRows+" FROM exchanges e LEFT JOIN exchange_tags t ON t.seq = e.seq WHERE e.seq <= ? GROUP BY 1", day, last)
+	tagged, err := c.sumsBy(ctx, "SELECT e.time / "+decimal(day)+", "+summingRows+" FROM "+look.from()+
+		" LEFT JOIN exchange_tags t ON t.seq = e.seq"+look.where()+" GROUP BY 1", look.args...)
 	if err != nil {
 		return err
 	}
 	for _, l := range sumLevels {
 		want := tagged
-		if l.id != tagDays.id {
-			want = map[int64]*sums{}
-			for start, s := range minutes {
-				start = start * minute / l.width
-				if want[start] == nil {
-					want[start] = &sums{}
-				}
-				want[start].add(s)
-			}
+		if !slices.Contains(l.by, byTag) {
+			want = widened(minutes, l.width)
 		}
-		got, err := t.sumsBy(ctx, "SELECT start, "+summingLevels+" FROM usage_sums WHERE level = ? GROUP BY 1", l.id)
+		p.level = &l
+		q := p.ofSums([dimensions]int64{})
+		got, err := c.sumsBy(ctx, "SELECT start, "+summingLevels+" FROM usage_sums"+q.where()+" GROUP BY 1", q.args...)
 		if err != nil {
 			return err
 		}
+		c.held = max(c.held, len(minutes)+len(tagged)+len(want)+len(got))
 		if err := compareSums(l, want, got); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// widened makes sums of spans of a width from those of minutes.
+func widened(minutes map[int64]*sums, width int64) map[int64]*sums {
+	all := map[int64]*sums{}
+	for start, s := range minutes {
+		start = start * minute / width
+		if all[start] == nil {
+			all[start] = &sums{}
+		}
+		all[start].add(s)
+	}
+	return all
 }
 
 func compareSums(l level, want, got map[int64]*sums) error {
