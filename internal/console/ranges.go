@@ -45,11 +45,11 @@ func periodOf(v *visit, offered []string, otherwise string) (period, error) {
 	}
 	now := v.now.In(v.zone)
 	p.To, p.open = now.Truncate(time.Second).Add(time.Second), true
-	day := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, v.zone)
-	month := day.AddDate(0, 0, 1-day.Day())
+	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, v.zone)
+	month := midnight.AddDate(0, 0, 1-midnight.Day())
 	switch p.Name {
 	case "today":
-		p.From = day
+		p.From = midnight
 	case "month":
 		p.From = month
 	case "last-month":
@@ -60,6 +60,9 @@ func periodOf(v *visit, offered []string, otherwise string) (period, error) {
 	for _, r := range ranges {
 		if r.name == p.Name && r.length > 0 {
 			p.From = now.Truncate(time.Second).Add(-r.length) // whole, as the page and its commands write it
+			if r.length >= 24*time.Hour {
+				p.From = p.From.Truncate(time.Hour) // sums are kept of whole hours
+			}
 		}
 	}
 	return p, nil

@@ -178,14 +178,14 @@ func (c *Console) usage(v *visit) error {
 // rest is the value of cells that are not told apart. No text that callers send begins like it.
 const rest = "\x00"
 
-// usageCells reads the groups, and what each is step by step. Of users there may be as many as exchanges: then only the
-// largest are told apart in each day.
+// usageCells reads the groups, and what each is step by step. Of users there may be as many as exchanges: then only those that
+// the table shows are told apart in each step.
 func (c *Console) usageCells(ctx context.Context, a *usageAsk) (groups []group, cells []usage.Sum, err error) {
 	columns := []string{a.step}
 	if a.by.Name != a.step {
 		columns = append(columns, a.by.Name)
 	}
-	if a.by.Name != "user" || a.step != "day" || a.q.User != "" {
+	if a.by.Name != "user" || a.q.User != "" {
 		cells, err = c.sums(ctx, a.q, columns...)
 		return groupsOf(cells, a.by.Name), cells, err
 	}
@@ -199,31 +199,28 @@ func (c *Console) usageCells(ctx context.Context, a *usageAsk) (groups []group, 
 		return groupsOf(cells, a.by.Name), cells, err
 	}
 	a.order(groups)
-	days, err := c.sums(ctx, a.q, a.step)
+	whole, err := c.sums(ctx, a.q, a.step)
 	if err != nil {
 		return nil, nil, err
 	}
+	q := a.q
+	for _, g := range groups[:min(len(groups), maxRows)] {
+		q.Users = append(q.Users, g.value)
+	}
+	if cells, err = c.sums(ctx, q, columns...); err != nil {
+		return nil, nil, err
+	}
 	left := map[string]int64{}
-	for _, day := range days {
-		left[day.Group[a.step]] = a.amount(day)
+	for _, of := range whole {
+		left[of.Group[a.step]] = a.amount(of)
 	}
-	for _, g := range groups[:topSeries] {
-		q := a.q
-		q.User = g.value
-		of, err := c.sums(ctx, q, a.step)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, day := range of {
-			left[day.Group[a.step]] -= a.amount(day)
-			day.Group[a.by.Name] = g.value
-			cells = append(cells, day)
-		}
+	for _, of := range cells {
+		left[of.Group[a.step]] -= a.amount(of)
 	}
-	for day, n := range left {
+	for step, n := range left {
 		n = max(n, 0) // what came in between two questions
 		cells = append(cells, usage.Sum{
-			Group: map[string]string{a.step: day, a.by.Name: rest}, Requests: n, CostNano: llm.Money(n), Usage: llm.Usage{Input: n}, // of which one is the amount
+			Group: map[string]string{a.step: step, a.by.Name: rest}, Requests: n, CostNano: llm.Money(n), Usage: llm.Usage{Input: n}, // of which one is the amount
 		})
 	}
 	return groups, cells, nil
@@ -236,12 +233,6 @@ func (a *usageAsk) order(groups []group) {
 		return
 	}
 	slices.SortStableFunc(groups, func(x, y group) int { return cmp.Compare(a.amount(y.sum), a.amount(x.sum)) })
-	// Exchanges without a user are among the others, for a store cannot be asked for them alone.
-	if i := slices.IndexFunc(groups, func(g group) bool { return g.value == "" }); a.by.Name == "user" && i >= 0 && i < topSeries && len(groups) > topSeries+1 {
-		none := groups[i]
-		copy(groups[i:topSeries], groups[i+1:topSeries+1])
-		groups[topSeries] = none
-	}
 }
 
 // fillUsage makes the page of groups and their steps: the table, the plot and the total are of the same numbers.

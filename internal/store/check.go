@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Checked is what [Store.Check] has looked at.
@@ -36,22 +37,22 @@ func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 	defer func() { _ = txn.Rollback() }() // it has only read
 	t := tx{txn, s.d, ctx}
 	var last, bare int64
+	ck := checking{tx: t}
 	err = errors.Join(
 		t.row(ctx, "SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM exchanges").Scan(&c.Exchanges, &last),
-		t.row(ctx, "SELECT seq FROM usage_summed WHERE id = 1").Scan(&c.Summed),
+		t.row(ctx, "SELECT s.seq, COALESCE(u.seq, 0) FROM usage_summed s LEFT JOIN usage_summed u ON u.id = 2 WHERE s.id = 1").Scan(&ck.summed.first, &ck.summed.users),
 		t.row(ctx, "SELECT COUNT(*) FROM exchanges e LEFT JOIN exchange_records r ON r.seq = e.seq WHERE r.seq IS NULL").Scan(&bare),
 	)
-	switch {
+	switch most := max(ck.summed.first, ck.summed.users); {
 	case err != nil:
 		return c, s.unread(ctx, "check the store", err)
 	case bare > 0:
 		return c, fmt.Errorf("%d exchanges have no record", bare)
-	case c.Summed > last:
-		return c, fmt.Errorf("exchanges are summed up to %d, and the last is %d", c.Summed, last)
+	case most > last:
+		return c, fmt.Errorf("exchanges are summed up to %d, and the last is %d", most, last)
 	}
-	ck := checking{tx: t, last: c.Summed}
 	err = ck.sums(ctx)
-	c.held = ck.held
+	c.Summed, c.held = ck.summed.first, ck.held
 	return c, err
 }
 
@@ -59,12 +60,12 @@ func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 // of a store. It is whole spans of every level.
 const checkedAtOnce = 7 * day
 
-// A checking compares each level of sums with the exchanges up to the last that is summed up, span by span.
+// A checking compares each level of sums with the exchanges up to the last that it holds, span by span.
 type checking struct {
 	tx
 
-	last int64 // exchange that is summed up
-	held int   // sums at once, at most
+	summed reached
+	held   int // sums at once, at most
 }
 
 // sums goes through all time, but for where there is nothing.
@@ -106,9 +107,10 @@ func (c *checking) next(ctx context.Context, from int64) (at int64, some bool, e
 	// In the blocks that begin before and end behind, of which there are few, it is looked for.
 	across := &search{join: c.d.join, ofBlock: c.d.ofBlock}
 	across.and("b.first_time < ? AND b.last_time >= ? AND e.time >= ?", from, from, from)
-	across.and("b.block <= ? AND +e.seq <= ?", c.last/blockSize, c.last)
+	last := max(c.summed.first, c.summed.users)
+	across.and("b.block <= ? AND +e.seq <= ?", last/blockSize, last)
 	for query, args := range map[string][]any{
-		"SELECT MIN(first_time) FROM exchange_blocks WHERE first_time >= ? AND block <= ?": {from, c.last / blockSize},
+		"SELECT MIN(first_time) FROM exchange_blocks WHERE first_time >= ? AND block <= ?": {from, last / blockSize},
 		"SELECT MIN(e.time) FROM " + across.from() + across.where():                        across.args,
 	} {
 		var first sql.NullInt64
@@ -122,78 +124,147 @@ func (c *checking) next(ctx context.Context, from int64) (at int64, some bool, e
 
 // during compares in a time that is whole spans of every level.
 func (c *checking) during(ctx context.Context, p piece) error {
-	look := p.ofExchanges(c.d, &grouping{}, [dimensions]int64{}, c.last)
-	minutes, err := c.sumsBy(ctx, "SELECT e.time / "+decimal(minute)+", "+summingRows+" FROM "+look.from()+look.where()+" GROUP BY 1", look.args...)
-	if err != nil {
-		return err
-	}
-	tagged, err := c.sumsBy(ctx, "SELECT e.time / "+decimal(day)+", "+summingRows+" FROM "+look.from()+
-		" LEFT JOIN exchange_tags t ON t.seq = e.seq"+look.where()+" GROUP BY 1", look.args...)
-	if err != nil {
-		return err
-	}
+	var minutes, tagged spans
+	last := int64(-1)
 	for _, l := range sumLevels {
-		want := tagged
-		if !slices.Contains(l.by, byTag) {
-			want = widened(minutes, l.width)
+		if c.summed.of(l) != last { // twice at most: levels are in the order of how far they reach
+			last = c.summed.of(l)
+			look := p.ofExchanges(c.d, &grouping{}, &choice{}, last)
+			var err error
+			if minutes, err = c.ofExchanges(ctx, look, minute, "", false); err != nil {
+				return err
+			}
+			if tagged, err = c.ofExchanges(ctx, look, hour, " LEFT JOIN exchange_tags t ON t.seq = e.seq", true); err != nil {
+				return err
+			}
+		}
+		want := minutes.widened(l.width / minute)
+		if l.tells(byTag) {
+			want = tagged.widened(l.width / hour)
 		}
 		p.level = &l
-		q := p.ofSums([dimensions]int64{})
-		got, err := c.sumsBy(ctx, "SELECT start, "+summingLevels+" FROM usage_sums"+q.where()+" GROUP BY 1", q.args...)
+		look, prints := p.ofSums(&choice{}), printsOf(l.tells(byTag), levelColumns, "requests")
+		query := "SELECT start, " + summingLevels + prints.text() + " FROM usage_sums" + look.where() + " GROUP BY 1"
+		got, err := c.spans(ctx, len(prints), query, look.args)
 		if err != nil {
 			return err
 		}
 		c.held = max(c.held, len(minutes)+len(tagged)+len(want)+len(got))
-		if err := compareSums(l, want, got); err != nil {
+		if err := l.compare(want, got); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// widened makes sums of spans of a width from those of minutes.
-func widened(minutes map[int64]*sums, width int64) map[int64]*sums {
-	all := map[int64]*sums{}
-	for start, s := range minutes {
-		start = start * minute / width
-		if all[start] == nil {
-			all[start] = &sums{}
+// ofExchanges sums exchanges, which may be joined with their tags.
+func (c *checking) ofExchanges(ctx context.Context, look *search, width int64, join string, tags bool) (spans, error) {
+	prints := printsOf(tags, rowColumns, "1")
+	query := "SELECT e.time / " + decimal(width) + ", " + summingRows + prints.text() + " FROM " + look.from() + join + look.where() + " GROUP BY 1"
+	return c.spans(ctx, len(prints), query, look.args)
+}
+
+// spans reads sums, and behind them so many prints.
+func (c *checking) spans(ctx context.Context, prints int, query string, args []any) (spans, error) {
+	rows, err := c.QueryContext(ctx, c.d.rebind(query), args...)
+	all := spans{}
+	return all, each(rows, err, func(r scanner) error {
+		more := spanSum{prints: make([]int64, prints)}
+		var into []any
+		for i := range more.prints {
+			into = append(into, &more.prints[i])
 		}
-		all[start].add(s)
+		k, s, err := (&grouping{width: 1}).scan(r, into...)
+		if err != nil {
+			return err
+		}
+		more.sums = *s
+		all[k.span] = &more
+		return nil
+	})
+}
+
+// printsOf are columns that tell for each level, of those with tags or of the others, whether what is summed is under the names
+// that it should be under: numbers made of the names, times the exchanges under them.
+func printsOf(tags bool, columns [dimensions]string, times string) (all printing) {
+	primes := [dimensions]int{1009, 7919, 104729, 611953, 224737, 350377, 746773}
+	for _, l := range sumLevels {
+		if l.tells(byTag) != tags {
+			continue
+		}
+		var terms []string
+		for _, d := range l.by {
+			terms = append(terms, fmt.Sprintf("%s * %d", columns[d], primes[d]))
+		}
+		all = append(all, fmt.Sprintf("CAST(SUM(((%s) & 1048575) * %s) AS BIGINT)", strings.Join(terms, " + "), times))
 	}
 	return all
 }
 
-func compareSums(l level, want, got map[int64]*sums) error {
-	spans := slices.Sorted(maps.Keys(want))
-	for _, start := range append(spans, slices.Sorted(maps.Keys(got))...) {
+type printing []string
+
+func (p printing) text() string { return ", " + strings.Join(p, ", ") }
+
+// print says which of the prints is a level's.
+func (l *level) print() int {
+	n := 0
+	for _, other := range sumLevels {
+		if other.id == l.id {
+			break
+		}
+		if other.tells(byTag) == l.tells(byTag) {
+			n++
+		}
+	}
+	return n
+}
+
+// A spanSum is what is summed of a span, and the prints of levels.
+type spanSum struct {
+	sums
+
+	prints []int64
+}
+
+// spans are sums, each behind the number of its span.
+type spans map[int64]*spanSum
+
+// widened makes spans of so many.
+func (s spans) widened(times int64) spans {
+	all := spans{}
+	for start, more := range s {
+		had := all[start/times]
+		if had == nil {
+			had = &spanSum{prints: make([]int64, len(more.prints))}
+			all[start/times] = had
+		}
+		had.add(&more.sums)
+		for i, p := range more.prints {
+			had.prints[i] += p
+		}
+	}
+	return all
+}
+
+func (l *level) compare(want, got spans) error {
+	starts := slices.Sorted(maps.Keys(want))
+	for _, start := range append(starts, slices.Sorted(maps.Keys(got))...) {
 		w, g := want[start], got[start]
 		if w == nil {
-			w = &sums{}
+			w = &spanSum{prints: make([]int64, len(g.prints))}
 		}
 		if g == nil {
-			g = &sums{}
+			g = &spanSum{prints: make([]int64, len(w.prints))}
 		}
+		what := fmt.Sprintf("the sums of level %d from %s are not those of the exchanges", l.id, fromSpan(start, l.width).Format("2006-01-02 15:04"))
 		for i, name := range sumFields {
-			if w[i] != g[i] {
-				return fmt.Errorf("the sums of level %d from %s are not those of the exchanges: %s is %d, and should be %d",
-					l.id, fromSpan(start, l.width).Format("2006-01-02 15:04"), name, g[i], w[i])
+			if w.sums[i] != g.sums[i] {
+				return fmt.Errorf("%s: %s is %d, and should be %d", what, name, g.sums[i], w.sums[i])
 			}
+		}
+		if i := l.print(); w.prints[i] != g.prints[i] {
+			return fmt.Errorf("%s: some are under other names", what)
 		}
 	}
 	return nil
-}
-
-// sumsBy reads sums, each behind the start of its span.
-func (t tx) sumsBy(ctx context.Context, query string, args ...any) (map[int64]*sums, error) {
-	rows, err := t.QueryContext(ctx, t.d.rebind(query), args...)
-	all := map[int64]*sums{}
-	return all, each(rows, err, func(r scanner) error {
-		k, s, err := (&grouping{width: 1}).scan(r)
-		if err != nil {
-			return err
-		}
-		all[k.span] = s
-		return nil
-	})
 }

@@ -20,6 +20,7 @@ func TestPostgreSQL(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Store {
 		s := openWith(t, pgtest.Database(t), Options{Connections: leastConnections})
 		s.atOnce = 16 // so that little is enough to be summed up
+		checked(t, s)
 		return s
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
@@ -102,13 +103,14 @@ type recorder struct {
 	prepared map[string]*sql.Stmt // by text
 	many     map[string]string    // the statement that inserts d.chunk rows, by the one that inserts one
 
-	mu    sync.Mutex   // held from before a transaction until after it; guards the fields below
-	buf   bytes.Buffer // for encode
-	args  []any        // for insert
-	names map[string]int64
-	block int64              // the block that is being filled
-	seen  map[int64]struct{} // the names that exchange_block_names has for it
-	fresh gathering          // what is to be summed up next, as far as this process has written it
+	mu     sync.Mutex   // held from before a transaction until after it; guards the fields below
+	buf    bytes.Buffer // for encode
+	args   []any        // for insert
+	names  map[string]int64
+	block  int64              // the block that is being filled
+	seen   map[int64]struct{} // the names that exchange_block_names has for it
+	fresh  gathering          // what is to be summed up next, as far as this process has written it
+	summed time.Time          // when this process last summed up, or began
 }
 
 func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {

@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -20,7 +21,16 @@ type level struct {
 	id    int64
 	width int64 // microseconds
 	by    []int // dimensions that it tells apart
+	reach int64 // the row of usage_summed that says up to which exchange it holds all
 }
+
+// The rows of usage_summed. Levels that came with a later schema hold less than the others for a while, in a store that has
+// exchanges from before them, and where a replica of an older version sums up; they are not asked then. Only what is behind
+// none of the rows is not needed any more to make sums of.
+const (
+	reachFirst = 1
+	reachUsers = 2
+)
 
 // The dimensions of usage_sums, in the order of its columns.
 const (
@@ -40,30 +50,41 @@ const (
 	day    = 24 * hour
 )
 
-// The levels. There may be as many users and tags as exchanges, so they are told apart by the day and by nothing else.
-// Minutes are for plots of everything.
+// The levels. There may be as many users and tags as exchanges, so they are told apart by little else, and by nothing shorter
+// than an hour: such a level has a row for each exchange at most. Minutes are for plots of everything.
 var (
 	tenants   = []int{byOrg, byProject, byKey, byModel, byTarget}
-	perMinute = level{1, minute, []int{byOrg, byProject}}
-	perHour   = level{2, hour, tenants}
-	perDay    = level{3, day, tenants}
-	userDays  = level{4, day, []int{byOrg, byProject, byUser}}
-	tagDays   = level{5, day, []int{byOrg, byProject, byTag}}
+	perMinute = level{1, minute, []int{byOrg, byProject}, reachFirst}
+	perHour   = level{2, hour, tenants, reachFirst}
+	perDay    = level{3, day, tenants, reachFirst}
+	userDays  = level{4, day, []int{byOrg, byProject, byUser}, reachFirst}
+	tagDays   = level{5, day, []int{byOrg, byProject, byTag}, reachFirst}
+	userHours = level{6, hour, userDays.by, reachUsers}
+	tagHours  = level{7, hour, tagDays.by, reachUsers}
+	orgUsers  = level{8, day, []int{byOrg, byUser}, reachUsers} // who works in many projects is in few rows
 
-	sumLevels     = []level{perMinute, perHour, perDay, userDays, tagDays}
-	gathered      = []level{perMinute, perHour, userDays} // from exchanges; tags apart, and days from hours
+	sumLevels     = []level{perMinute, perHour, perDay, userDays, tagDays, userHours, tagHours, orgUsers}
 	latencyLevels = []level{perHour, perDay}
+
+	gathered = []level{perMinute, perHour, userHours} // from exchanges; tagHours apart
+	derived  = []struct{ from, to level }{{perHour, perDay}, {userHours, userDays}, {userDays, orgUsers}, {tagHours, tagDays}}
 )
 
 // summedAtOnce is how many exchanges are summed up in one transaction: with fewer, the same row of sums is changed more
-// often; with more, more exchanges have to be read one by one by whoever asks, at some microsecond each.
-const summedAtOnce = 16384
+// often; with more, more exchanges have to be read one by one by whoever asks, at some microsecond each. What waits for
+// summedEvery is summed up even if it is less. What lies there from before a level is read again, refilledAtOnce in one
+// transaction, so that what is written meanwhile does not wait.
+const (
+	summedAtOnce   = 16384
+	refilledAtOnce = summedAtOnce / 8
+	summedEvery    = time.Minute
+)
 
 const (
 	sumKey     = "level, start, org, project, key_id, model, target, end_user, tag"
 	latencyKey = "level, start, project, model, target"
-	setSummed  = "UPDATE usage_summed SET seq = ? WHERE id = 1 AND seq = ?"
-	findSummed = "SELECT s.seq, COALESCE((SELECT MAX(seq) FROM exchanges), 0) FROM usage_summed s WHERE s.id = 1"
+	setSummed  = "UPDATE usage_summed SET seq = ? WHERE id = ? AND seq = ?"
+	findSummed = "SELECT s.seq, u.seq, COALESCE((SELECT MAX(seq) FROM exchanges), 0) FROM usage_summed s JOIN usage_summed u ON u.id = 2 WHERE s.id = 1"
 	toSum      = "SELECT seq, time, org, project, key_id, model, target, end_user, " + timedColumns + ", input, cached_input, cache_write, reasoning, " +
 		"estimated + 2 * unpriced + 4 * cost_unknown, cost_nano FROM exchanges WHERE seq > ? AND seq <= ? ORDER BY seq"
 	timedColumns   = "failed + 2 * stream, total_ns, first_ns, overhead_ns, output"
@@ -117,40 +138,95 @@ func addToSums(n int) string {
 func (s *Store) SumUp(ctx context.Context) (behind int64, more bool, err error) {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
-	var seq, last int64
-	if err := s.watched(ctx, findSummed).Scan(&seq, &last); err != nil {
+	var seq, users, last int64
+	if err := s.watched(ctx, findSummed).Scan(&seq, &users, &last); err != nil {
 		return 0, false, s.unread(ctx, "read how far exchanges are summed up", err)
 	}
-	if last-seq < s.atOnce {
-		return last - seq, false, nil
+	began := s.now()
+	switch {
+	case last-seq >= s.atOnce, last > seq && began.Sub(s.records.summed) >= summedEvery:
+		to, err := s.sumUp(ctx, seq, min(last, seq+s.atOnce))
+		if err != nil {
+			return last - min(seq, users), false, err
+		}
+		s.records.summed = began
+		if users == seq {
+			users = to
+		}
+		seq = to
+	case users < seq:
+		to := min(seq, users+s.refill)
+		if err := s.refillSums(ctx, users, to); err != nil {
+			return last - users, false, err
+		}
+		users = to
 	}
-	to, fromMemory := min(last, seq+s.atOnce), false
+	return last - min(seq, users), last-seq >= s.atOnce || users < seq, nil
+}
+
+// sumUp adds to the sums what lies behind an exchange: up to another, or as far as it lies in memory.
+func (s *Store) sumUp(ctx context.Context, from, upTo int64) (to int64, err error) {
+	fromMemory := false
 	err = s.changeIn(ctx, laneSums, "sum exchanges up", func(t tx) error {
 		r := &recording{&s.records, t, map[string]statement{}}
 		var g *gathering
-		if g, to, fromMemory, err = r.gather(ctx, seq, to); err != nil {
+		if g, to, fromMemory, err = r.gather(ctx, from, upTo); err != nil {
 			return err
 		}
-		n, err := r.run(ctx, setSummed, to, seq)
-		if err != nil || n == 0 { // another replica has just done it
-			return err
-		}
-		return errors.Join(r.addSums(ctx, g.sums), r.addLatencies(ctx, g.latencies))
+		return r.addTo(ctx, g, from, to, reachFirst, reachUsers)
 	})
 	if fromMemory {
 		s.records.fresh.begin(to) // if it failed, too: they are read from the table then
 	}
-	if err != nil {
-		return last - seq, false, err
+	return to, err
+}
+
+// refillSums adds to later levels what the first have had from the exchanges behind one, up to another.
+func (s *Store) refillSums(ctx context.Context, from, to int64) error {
+	return s.changeIn(ctx, laneSums, "sum exchanges up", func(t tx) error {
+		r := &recording{&s.records, t, map[string]statement{}}
+		g := &gathering{}
+		g.begin(from)
+		if err := r.readInto(ctx, g, from, to); err != nil {
+			return err
+		}
+		g.derive()
+		return r.addTo(ctx, g, from, to, reachUsers)
+	})
+}
+
+// addTo adds what exchanges give, to those levels of some reaches that hold all before them: another replica may just have
+// done it.
+func (c *recording) addTo(ctx context.Context, g *gathering, from, to int64, reaches ...int64) error {
+	var reached []int64
+	for _, reach := range reaches {
+		n, err := c.run(ctx, setSummed, to, reach, from)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			reached = append(reached, reach)
+		}
 	}
-	return last - to, last-to >= s.atOnce, nil
+	for _, l := range sumLevels {
+		if !slices.Contains(reached, l.reach) {
+			continue
+		}
+		if err := c.addSums(ctx, l, g.sums[l.id]); err != nil {
+			return err
+		}
+	}
+	if !slices.Contains(reached, reachFirst) {
+		return nil
+	}
+	return c.addLatencies(ctx, g.latencies)
 }
 
 // sumOf is the key of a row of sums, latencyOf that of a row of histograms.
 type (
 	sumOf struct {
-		level, start int64
-		names        [dimensions]int64
+		start int64
+		names [dimensions]int64
 	}
 	latencyOf struct{ level, start, project, model, target int64 }
 )
@@ -158,42 +234,50 @@ type (
 // A gathering is what some exchanges add to sums: those behind the first number up to the last.
 type gathering struct {
 	first, last int64
-	sums        map[sumOf]*sums
+	sums        map[int64]map[sumOf]*sums // by level
 	latencies   map[latencyOf]*usage.Latencies
 }
 
 // begin empties a gathering, which then goes on behind a number.
 func (g *gathering) begin(first int64) {
-	*g = gathering{first: first, last: first, sums: map[sumOf]*sums{}, latencies: map[latencyOf]*usage.Latencies{}}
+	*g = gathering{first: first, last: first, sums: map[int64]map[sumOf]*sums{}, latencies: map[latencyOf]*usage.Latencies{}}
+	for _, l := range sumLevels {
+		g.sums[l.id] = map[sumOf]*sums{}
+	}
 }
 
 func (g *gathering) take(e *counted, tags []int64) {
 	g.last = e.seq
 	for _, l := range gathered {
-		k := sumOf{level: l.id, start: e.time / l.width}
-		for _, d := range l.by {
-			k.names[d] = e.names[d]
-		}
-		g.add(k, &e.sums)
+		g.add(l, sumOf{e.time / l.width, l.only(&e.names)}, &e.sums)
 	}
 	if len(tags) == 0 {
 		tags = []int64{0}
 	}
-	k := sumOf{level: tagDays.id, start: e.time / day}
-	k.names[byOrg], k.names[byProject] = e.names[byOrg], e.names[byProject]
+	k := sumOf{e.time / tagHours.width, tagHours.only(&e.names)}
 	for _, k.names[byTag] = range tags {
-		g.add(k, &e.sums)
+		g.add(tagHours, k, &e.sums)
 	}
 	if !e.timed.Failed {
 		g.latency(latencyOf{perHour.id, e.time / hour, e.names[byProject], e.names[byModel], e.names[byTarget]}).Add(e.timed)
 	}
 }
 
-func (g *gathering) add(k sumOf, more *sums) {
-	s := g.sums[k]
+func (l *level) tells(dimension int) bool { return slices.Contains(l.by, dimension) }
+
+// only are the names that a level tells apart.
+func (l *level) only(names *[dimensions]int64) (told [dimensions]int64) {
+	for _, d := range l.by {
+		told[d] = names[d]
+	}
+	return told
+}
+
+func (g *gathering) add(l level, k sumOf, more *sums) {
+	s := g.sums[l.id][k]
 	if s == nil {
 		s = &sums{}
-		g.sums[k] = s
+		g.sums[l.id][k] = s
 	}
 	s.add(more)
 }
@@ -207,12 +291,11 @@ func (g *gathering) latency(k latencyOf) *usage.Latencies {
 	return l
 }
 
-// addDays makes the sums of days from those of hours.
-func (g *gathering) addDays() {
-	for k, s := range maps.Clone(g.sums) {
-		if k.level == perHour.id {
-			k.level, k.start = perDay.id, k.start*hour/day
-			g.add(k, s)
+// derive makes sums of longer spans, and of fewer names, from others.
+func (g *gathering) derive() {
+	for _, d := range derived {
+		for k, s := range g.sums[d.from.id] {
+			g.add(d.to, sumOf{k.start * d.from.width / d.to.width, d.to.only(&k.names)}, s)
 		}
 	}
 	for k, l := range maps.Clone(g.latencies) {
@@ -222,9 +305,9 @@ func (g *gathering) addDays() {
 }
 
 // addSums writes in the order of keys, so that pages are changed once and replicas never wait for each other in a circle.
-func (c *recording) addSums(ctx context.Context, all map[sumOf]*sums) error {
+func (c *recording) addSums(ctx context.Context, l level, all map[sumOf]*sums) error {
 	keys := slices.SortedFunc(maps.Keys(all), func(a, b sumOf) int {
-		return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(a.start, b.start), slices.Compare(a.names[:], b.names[:]))
+		return cmp.Or(cmp.Compare(a.start, b.start), slices.Compare(a.names[:], b.names[:]))
 	})
 	var args []any
 	for len(keys) > 0 {
@@ -234,7 +317,7 @@ func (c *recording) addSums(ctx context.Context, all map[sumOf]*sums) error {
 		}
 		args = args[:0]
 		for _, k := range keys[:n] {
-			args = append(args, k.level, k.start)
+			args = append(args, l.id, k.start)
 			for _, id := range k.names {
 				args = append(args, id)
 			}

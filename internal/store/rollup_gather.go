@@ -61,7 +61,7 @@ func (c *recording) gather(ctx context.Context, from, upTo int64) (g *gathering,
 			return nil, 0, false, err
 		}
 	}
-	g.addDays()
+	g.derive()
 	return g, to, fromMemory, nil
 }
 

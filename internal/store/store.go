@@ -136,6 +136,7 @@ type Store struct {
 	schema     atomic.Int64
 	records    recorder
 	atOnce     int64 // exchanges that are summed up in one transaction
+	refill     int64 // the same, of those that lie there from before a level
 	last       atomic.Pointer[attempt]
 }
 
@@ -157,7 +158,7 @@ func New(address string, o Options) (*Store, error) {
 	if o.Local == nil {
 		o.Local = o.Now
 	}
-	s := &Store{d: &sqliteDialect, o: o, log: o.Log, now: o.Now, atOnce: summedAtOnce}
+	s := &Store{d: &sqliteDialect, o: o, log: o.Log, now: o.Now, atOnce: summedAtOnce, refill: refilledAtOnce}
 	path, ok := strings.CutPrefix(address, "sqlite:")
 	switch {
 	case ok && path != "":
@@ -236,6 +237,7 @@ func (s *Store) Connect(ctx context.Context) error {
 	if err := s.records.prepare(ctx, s.d, s.write); err != nil {
 		return s.failed(err)
 	}
+	s.records.summed = s.now()
 	s.schema.Store(schema)
 	return nil
 }

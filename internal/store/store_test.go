@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 		childOpens()
 	case "write":
 		childWrites()
+	case "sum":
+		childSums()
 	default:
 		goleak.VerifyTestMain(m)
 	}
@@ -41,7 +43,18 @@ func TestSQLite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Store {
 		s := openTest(t)
 		s.atOnce = 16 // so that little is enough to be summed up
+		checked(t, s)
 		return s
+	})
+}
+
+// checked has a store checked at the end of a test: whatever was done, its sums are those of its exchanges.
+func checked(t *testing.T, s *Store) {
+	t.Helper()
+	t.Cleanup(func() {
+		if _, err := s.Check(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

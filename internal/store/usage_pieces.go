@@ -72,39 +72,73 @@ func (s *Store) lookWith(ctx context.Context, db *sql.DB, f func(view) error) er
 type question struct {
 	from, to time.Time // zero does not bound
 	names    [dimensions]string
+	users    []string // any of them, of which "" is nobody; nil chooses nothing
 }
 
-// chosen are the numbers of the names that a question chooses; 0 chooses nothing. ok is false if no exchange has one of
-// them.
-func (s *Store) chosen(ctx context.Context, q *question) (ids [dimensions]int64, ok bool, err error) {
+// A choice are the numbers of names, of which an exchange has to have one in each dimension that has any.
+type choice [dimensions][]int64
+
+// chosen is the choice of a question; ok is false if no exchange can fit.
+func (s *Store) chosen(ctx context.Context, q *question) (c choice, ok bool, err error) {
 	for d, name := range q.names {
 		if name == "" {
 			continue
 		}
-		if ids[d], err = s.nameID(ctx, name); err != nil || ids[d] == 0 {
-			return ids, false, err
+		id, err := s.nameID(ctx, name)
+		if err != nil || id == 0 {
+			return c, false, err
 		}
+		c[d] = []int64{id}
 	}
-	return ids, true, nil
+	if q.users == nil || len(c[byUser]) > 0 {
+		return c, true, nil
+	}
+	c[byUser], err = s.nameIDs(ctx, q.users)
+	return c, len(c[byUser]) > 0, err
 }
 
-// levelsFor are the levels from which a grouping of a choice can be answered, the widest first.
-func (g *grouping) levelsFor(levels []level, chosen [dimensions]int64) []level {
+// and looks for what is chosen of a dimension.
+func (c *choice) and(q *search, d int, column string) {
+	switch ids := c[d]; len(ids) {
+	case 0:
+	case 1:
+		q.and(column+" = ?", ids[0])
+	default:
+		q.and(column+" IN ("+questionMarks(len(ids))+")", anys(ids)...)
+	}
+}
+
+// levelsFor are the levels from which a grouping of a choice can be answered, the widest first; of those that are as wide,
+// the one that tells least apart. summed is how far each reaches.
+func (g *grouping) levelsFor(levels []level, chosen *choice, summed reached) []level {
 	var fit []level
 	for _, l := range levels {
-		enough := g.width%l.width == 0
+		enough := g.width%l.width == 0 && summed.of(l) == summed.first
 		for _, d := range []int{byTag, byUser} { // of which there are many, so their sums are apart
-			enough = enough && slices.Contains(l.by, d) == (g.has(d) || chosen[d] > 0)
+			enough = enough && l.tells(d) == (g.has(d) || len(chosen[d]) > 0)
 		}
 		for d := range dimensions {
-			enough = enough && (slices.Contains(l.by, d) || !g.has(d) && chosen[d] == 0)
+			enough = enough && (l.tells(d) || !g.has(d) && len(chosen[d]) == 0)
 		}
 		if enough {
 			fit = append(fit, l)
 		}
 	}
-	slices.SortFunc(fit, func(a, b level) int { return cmp.Compare(b.width, a.width) })
-	return fit
+	slices.SortStableFunc(fit, func(a, b level) int {
+		return cmp.Or(cmp.Compare(b.width, a.width), cmp.Compare(len(a.by), len(b.by)))
+	})
+	return slices.CompactFunc(fit, func(a, b level) bool { return a.width == b.width })
+}
+
+// reached is up to which exchange levels hold all: the first ones, and those that came later, -1 in a store of a schema before them.
+type reached struct{ first, users int64 }
+
+// of is how far one reaches.
+func (r reached) of(l level) int64 {
+	if l.reach == reachFirst {
+		return r.first
+	}
+	return r.users
 }
 
 // bounds are the times of a question, in microseconds. Where nothing lies beyond them they are moved outwards to whole
@@ -128,21 +162,21 @@ func (s *Store) pieces(ctx context.Context, g grouping, levels []level, asked qu
 		return err
 	}
 	return s.look(ctx, func(v view) error {
-		var seq int64
+		var summed reached
 		var oldest, newest sql.NullInt64 // null where there is no exchange
-		if err := v.row(ctx, summedBetween).Scan(&seq, &oldest, &newest); err != nil {
+		if err := v.row(ctx, summedBetween).Scan(&summed.first, &summed.users, &oldest, &newest); err != nil {
 			return err
 		}
 		from, to := bounds(&asked, oldest.Int64, newest.Int64)
-		fit := g.levelsFor(levels, ids)
+		fit := g.levelsFor(levels, &ids, summed)
 		for _, at := range g.spans(from, to) {
 			for _, p := range append(cut(fit, at[0], at[1]), piece{from: at[0], to: at[1], unsummed: true}) {
 				if p.from >= p.to {
 					continue
 				}
-				q := p.ofSums(ids)
+				q := p.ofSums(&ids)
 				if p.level == nil {
-					q = p.ofExchanges(s.d, &g, ids, seq)
+					q = p.ofExchanges(s.d, &g, &ids, summed.first)
 				}
 				if err := do(v, p, q); err != nil {
 					return err
@@ -153,39 +187,34 @@ func (s *Store) pieces(ctx context.Context, g grouping, levels []level, asked qu
 	})
 }
 
-const summedBetween = "SELECT s.seq, (SELECT MIN(first_time) FROM exchange_blocks), (SELECT MAX(last_time) FROM exchange_blocks) " +
-	"FROM usage_summed s WHERE s.id = 1"
+const summedBetween = "SELECT s.seq, COALESCE(u.seq, -1), (SELECT MIN(first_time) FROM exchange_blocks), (SELECT MAX(last_time) FROM exchange_blocks) " +
+	"FROM usage_summed s LEFT JOIN usage_summed u ON u.id = 2 WHERE s.id = 1"
 
 // ofSums looks for a piece in a table of sums; nil if it is not in one.
-func (p *piece) ofSums(chosen [dimensions]int64) *search {
+func (p *piece) ofSums(chosen *choice) *search {
 	if p.level == nil {
 		return nil
 	}
 	q := &search{}
 	q.and("level = ? AND start >= ? AND start < ?", p.level.id, p.from/p.level.width, p.to/p.level.width)
-	for d, id := range chosen {
-		if id > 0 {
-			q.and(levelColumns[d]+" = ?", id)
-		}
+	for d, column := range levelColumns {
+		chosen.and(q, d, column)
 	}
 	return q
 }
 
 // ofExchanges looks for a piece among the exchanges, of which sums hold those up to a number.
-func (p *piece) ofExchanges(d *dialect, g *grouping, chosen [dimensions]int64, summed int64) *search {
+func (p *piece) ofExchanges(d *dialect, g *grouping, chosen *choice, summed int64) *search {
 	q := &search{join: d.join, ofBlock: d.ofBlock}
-	for i, id := range chosen {
-		if id == 0 {
+	for d, ids := range chosen {
+		if len(ids) == 1 && ids[0] > 0 && d != byOrg { // by which blocks are not told apart
+			q.inBlock(ids[0])
+		}
+		if d == byTag && len(ids) > 0 && !g.has(byTag) {
+			q.and("EXISTS (SELECT 1 FROM exchange_tags t WHERE t.seq = e.seq AND t.tag = ?)", ids[0])
 			continue
 		}
-		if i != byOrg { // by which blocks are not told apart
-			q.inBlock(id)
-		}
-		if i == byTag && !g.has(byTag) {
-			q.and("EXISTS (SELECT 1 FROM exchange_tags t WHERE t.seq = e.seq AND t.tag = ?)", id)
-			continue
-		}
-		q.and(rowColumns[i]+" = ?", id)
+		chosen.and(q, d, rowColumns[d])
 	}
 	q.span(time.UnixMicro(p.from), time.UnixMicro(p.to))
 	// The + keeps these from being taken, in place of the block's own numbers, for where to begin and end reading: an hour of

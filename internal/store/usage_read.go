@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -214,4 +215,31 @@ func (s *Store) nameID(ctx context.Context, name string) (id int64, err error) {
 		return 0, s.unread(ctx, "read the number of a name", err)
 	}
 	return id, nil
+}
+
+// nameIDs gives the numbers of those texts that have one; that of "" is 0.
+func (s *Store) nameIDs(ctx context.Context, names []string) ([]int64, error) {
+	var ids []int64
+	for some := range slices.Chunk(names, namesAtOnce) {
+		rows, err := s.query(ctx, "SELECT id FROM names WHERE name IN ("+questionMarks(len(some))+")", anys(some)...)
+		more, err := collect(rows, err, func(r scanner) (id int64, err error) { return id, r.Scan(&id) })
+		if err != nil {
+			return nil, s.unread(ctx, "read the numbers of names", err)
+		}
+		ids = append(ids, more...)
+	}
+	return ids, nil
+}
+
+// namesAtOnce is how many names one query asks for.
+const namesAtOnce = 200
+
+func questionMarks(n int) string { return strings.Repeat(", ?", n)[2:] }
+
+func anys[T any](values []T) []any {
+	all := make([]any, len(values))
+	for i, v := range values {
+		all[i] = v
+	}
+	return all
 }

@@ -29,7 +29,8 @@ func (s *Store) Sums(ctx context.Context, q usage.Query) ([]usage.Sum, error) {
 		return nil, err
 	}
 	g.in(q.Zone)
-	totals, err := s.total(ctx, g, question{q.From, q.To, [dimensions]string{q.Org, q.Project, q.Key, q.Model, q.Target, q.User, q.Tag}})
+	names := [dimensions]string{q.Org, q.Project, q.Key, q.Model, q.Target, q.User, q.Tag}
+	totals, err := s.total(ctx, g, question{q.From, q.To, names, q.Users})
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func (s *Store) Series(ctx context.Context, q usage.SeriesQuery) ([]usage.Point,
 		f.Param, f.Hint = "step", "Send minute, hour or day."
 		return nil, f
 	}
-	totals, err := s.total(ctx, g, question{q.From, q.To, [dimensions]string{byProject: q.Project}})
+	totals, err := s.total(ctx, g, question{q.From, q.To, [dimensions]string{byProject: q.Project}, nil})
 	if err != nil {
 		return nil, err
 	}
@@ -225,14 +226,14 @@ func (g *grouping) sumOfRows(look *search) string {
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
-// scan reads a row of either sum.
-func (g *grouping) scan(r scanner) (k groupKey, s *sums, err error) {
+// scan reads a row of either sum, and more columns behind it.
+func (g *grouping) scan(r scanner, more ...any) (k groupKey, s *sums, err error) {
 	var values [2*len(sums{}) - 5]sql.NullInt64 // null is the sum of nothing
 	into := g.into(&k)
 	for i := range values {
 		into = append(into, &values[i])
 	}
-	if err := r.Scan(into...); err != nil {
+	if err := r.Scan(append(into, more...)...); err != nil {
 		return k, nil, err
 	}
 	s = &sums{}
@@ -327,13 +328,8 @@ func (g *grouping) compare(a, b *namedGroup) int {
 
 // texts fills in the texts of numbers.
 func (s *Store) texts(ctx context.Context, ids map[int64]string) error {
-	const atOnce = 200
-	for some := range slices.Chunk(slices.Sorted(maps.Keys(ids)), atOnce) {
-		args := make([]any, len(some))
-		for i, id := range some {
-			args[i] = id
-		}
-		rows, err := s.query(ctx, "SELECT id, name FROM names WHERE id IN (?"+strings.Repeat(", ?", len(some)-1)+")", args...)
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(ids)), namesAtOnce) {
+		rows, err := s.query(ctx, "SELECT id, name FROM names WHERE id IN ("+questionMarks(len(some))+")", anys(some)...)
 		err = each(rows, err, func(r scanner) error {
 			var id int64
 			var name string

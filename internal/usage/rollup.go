@@ -18,8 +18,9 @@ const (
 // A Summer keeps sums of records, so that questions about many of them need not read each.
 type Summer interface {
 	// SumUp adds the next records to the sums, some thousand at once, in one transaction with how far they go. While there
-	// are too few to be worth it, it does nothing. behind is how many records are in no sum yet: questions are answered from
-	// those one by one, so that sums never differ from records, however far they are. more says that there are enough for another call.
+	// are too few to be worth it, and a minute has not passed, it does nothing. behind is how many records are not in all sums
+	// yet: questions are answered from those one by one, so that sums never differ from records, however far they are. more
+	// says that there are enough for another call.
 	SumUp(ctx context.Context) (behind int64, more bool, err error)
 }
 
@@ -38,7 +39,7 @@ type Rollup struct {
 // NewRollup makes the worker.
 func NewRollup(store Summer, o Options) (*Rollup, error) {
 	r := &Rollup{store: store, log: o.Log, behind: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "penstock_rollup_behind", Help: "Records that are in no sum yet; some thousand always are. Questions about usage read them one by one."})}
+		Name: "penstock_rollup_behind", Help: "Records that are not in all sums yet; those of the last minute never are. Questions about usage read them one by one."})}
 	return r, register(o.Metrics, r.behind)
 }
 

@@ -118,6 +118,7 @@ type Query struct {
 	// Zone is where days begin and end; nil is UTC. Hours are those of UTC in any case, which are whole in nearly all zones.
 	Zone                                        *time.Location
 	Org, Project, Key, User, Model, Target, Tag string
+	Users                                       []string // where User is "" and this is not nil: any of these, of which "" is nobody
 }
 
 // A Sum is one group of a Query.

@@ -150,8 +150,8 @@ func groupsOf(r *usage.Record, by []string, zone *time.Location) []map[string]st
 // asks reports whether a query chooses a record.
 func asks(q usage.Query, r *usage.Record) bool {
 	is := func(want, have string) bool { return want == "" || want == have }
-	return is(q.Org, r.Org) && is(q.Key, r.Key) && is(q.Model, r.Model) && is(q.Target, r.Target) && is(q.User, r.User) &&
-		(q.Tag == "" || slices.Contains(r.Tags, q.Tag))
+	return is(q.Org, r.Org) && is(q.Project, r.Project) && is(q.Key, r.Key) && is(q.Model, r.Model) && is(q.Target, r.Target) && is(q.User, r.User) &&
+		(q.Tag == "" || slices.Contains(r.Tags, q.Tag)) && (q.User != "" || q.Users == nil || slices.Contains(q.Users, r.User))
 }
 
 func summed(model []*usage.Record, q usage.Query) []usage.Sum {

@@ -44,12 +44,18 @@ func testSumsEqualRecords(t *testing.T, s Store) {
 		project := fmt.Sprintf("prj_%d", run)
 		records := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) *usage.Record { return drawTimed(t, project, run) }), 0, 200,
 			func(r *usage.Record) string { return r.ID }).Draw(rt, "records")
+		var mine []*usage.Record // of the one project
+		for _, r := range records {
+			if r.Project == project {
+				mine = append(mine, r)
+			}
+		}
 		if err := s.AddRecords(ctx, "j", 1, records); err != nil {
 			rt.Fatal(err)
 		}
 		q := drawQuery(rt, project)
 		series := usage.SeriesQuery{
-			From: q.From, To: q.To, Project: q.Project, By: rapid.SampledFrom(append([]string{""}, groups[:7]...)).Draw(rt, "series by"),
+			From: q.From, To: q.To, Project: project, By: rapid.SampledFrom(append([]string{""}, groups[:7]...)).Draw(rt, "series by"),
 			Step: rapid.SampledFrom([]time.Duration{usage.Minute, usage.Hour, usage.Day}).Draw(rt, "step"),
 		}
 		late := usage.LatencyQuery{
@@ -66,12 +72,12 @@ func testSumsEqualRecords(t *testing.T, s Store) {
 			if err != nil {
 				rt.Fatal(err)
 			}
-			same(rt, fmt.Sprintf("step %d: %+v", step, series), points, plotted(records, series))
+			same(rt, fmt.Sprintf("step %d: %+v", step, series), points, plotted(mine, series))
 			latencies, err := s.Latencies(ctx, late)
 			if err != nil {
 				rt.Fatal(err)
 			}
-			same(rt, fmt.Sprintf("step %d: %+v", step, late), latencies, timed(records, late))
+			same(rt, fmt.Sprintf("step %d: %+v", step, late), latencies, timed(mine, late))
 			_, more, err := s.SumUp(ctx)
 			if err != nil {
 				rt.Fatal(err)
@@ -85,6 +91,10 @@ func testSumsEqualRecords(t *testing.T, s Store) {
 
 func drawTimed(t *rapid.T, project string, run int) *usage.Record {
 	r := drawRecord(t, project, run)
+	r.Org = orgOf(project)
+	if rapid.IntRange(0, 3).Draw(t, "project") == 0 {
+		r.Project += "_2"
+	}
 	r.Time = day.Add(time.Duration(rapid.Int64Range(0, int64(75*time.Hour/time.Microsecond)).Draw(t, "micros")) * time.Microsecond)
 	r.Stream = rapid.Bool().Draw(t, "stream")
 	r.Timings = usage.Timings{
@@ -93,6 +103,9 @@ func drawTimed(t *rapid.T, project string, run int) *usage.Record {
 	r.Timings.FirstNS = rapid.Int64Range(0, r.Timings.TotalNS).Draw(t, "first")
 	return r
 }
+
+// orgOf is the organisation of a project and of another one, so that sums over projects can be asked for.
+func orgOf(project string) string { return "org_of_" + project }
 
 // zones are as far from UTC as whole hours, halves and quarters of one.
 var zones = func() []*time.Location {
@@ -149,11 +162,14 @@ func drawQuery(t *rapid.T, project string) usage.Query {
 	maybe := func(values ...string) string {
 		return rapid.SampledFrom(append(values, "", "", "", "", "")).Draw(t, "choose")
 	}
+	whose := rapid.SampledFrom([][2]string{{"", project}, {orgOf(project), ""}, {orgOf(project), project}}).Draw(t, "whose")
 	q := usage.Query{
-		From: at("from"), To: at("to"), Project: project,
+		From: at("from"), To: at("to"), Org: whose[0], Project: whose[1],
 		Key: maybe("k1", "k3"), Model: maybe("a", "c"), Target: maybe("x/a"), User: maybe("u1", "u3"), Tag: maybe("t1", "t3"),
 		Zone: rapid.SampledFrom(zones).Draw(t, "zone"),
 		By:   rapid.Permutation(groups).Draw(t, "by")[:rapid.IntRange(0, 4).Draw(t, "n")],
+
+		Users: rapid.SampledFrom([][]string{nil, nil, nil, {"u1"}, {"u2", "", "u3"}, {"u3"}, {}}).Draw(t, "users"),
 	}
 	if rapid.Bool().Draw(t, "hours") {
 		for i, by := range q.By {

@@ -1,0 +1,241 @@
+//go:build unix
+
+package store
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// childSums writes exchanges and sums them up, and says what it does, until it is killed: "wrote N" when N exchanges are there,
+// "sums" before it sums up and "summed" behind.
+func childSums() {
+	s, err := Open(context.Background(), os.Getenv("PENSTOCK_STORE_PATH"), Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.atOnce, s.refill = killedAtOnce, killedAtOnce
+	from, err := s.ReadUpTo(context.Background(), "j")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var written atomic.Int64
+	go func() {
+		tick := time.NewTicker(time.Millisecond)
+		summed := int64(0)
+		for range tick.C {
+			if written.Load() < summed+killedAtOnce {
+				continue
+			}
+			for more := true; more; {
+				fmt.Println("sums")
+				var behind int64
+				if behind, more, err = s.SumUp(context.Background()); err != nil {
+					fmt.Println(err)
+					os.Exit(1)
+				}
+				fmt.Println("summed")
+				summed = written.Load() - behind
+			}
+		}
+	}()
+	for n := int(from); ; n += killedBatch {
+		if err := s.AddRecords(context.Background(), "j", int64(n+killedBatch), workloads(n, killedBatch)); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		written.Store(int64(n + killedBatch))
+		fmt.Println("wrote", n+killedBatch)
+	}
+}
+
+const (
+	killedBatch  = 250  // exchanges in a transaction
+	killedAtOnce = 2000 // that are summed in one
+)
+
+// TestSumsSurviveKills kills processes while they write and sum up, most of them in the middle of a transaction that sums.
+// Whatever was said to be written is there, once, and the sums of every level are those of the exchanges. With PENSTOCK_SLOW=1
+// these are a million exchanges and 50 kills on each engine.
+func TestSumsSurviveKills(t *testing.T) {
+	kills, exchanges := 6, 30_000
+	if os.Getenv("PENSTOCK_SLOW") != "" {
+		kills, exchanges = 50, 1_000_000
+	} else {
+		t.Parallel()
+	}
+	for name, address := range emptyAt {
+		t.Run(name, func(t *testing.T) {
+			k := &killed{address: address(t), rand: rand.New(rand.NewPCG(11, 48)), want: map[string]map[string]usage.Sum{}}
+			began := time.Now()
+			for i := range kills {
+				k.round(t, int64(exchanges*(i+1)/kills))
+				if i%8 == 3 {
+					k.later(t)
+				}
+				if i%8 == 5 {
+					k.check(t)
+				}
+			}
+			k.check(t)
+			t.Logf("%d exchanges, %d processes killed, %d of them while they summed up, in %v", k.said, kills, k.amid, time.Since(began).Round(time.Second))
+			if k.amid < kills/2 {
+				t.Errorf("only %d of %d were killed while they summed up: this test tests little", k.amid, kills)
+			}
+		})
+	}
+}
+
+type killed struct {
+	address string
+	rand    *rand.Rand
+	said    int64 // exchanges that were said to be written
+	amid    int   // kills in the middle of summing
+
+	counted int // exchanges that are in want
+	want    map[string]map[string]usage.Sum
+}
+
+// round runs a process until it has written up to so many, and kills it: in two of three rounds after it has begun to sum.
+func (k *killed) round(t *testing.T, upTo int64) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), asChild+"=sum", "PENSTOCK_STORE_PATH="+k.address)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	amid, sums := k.rand.IntN(3) > 0, false
+	var timer *time.Timer
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		what, n, _ := strings.Cut(lines.Text(), " ")
+		switch what {
+		case "wrote":
+			if k.said, err = strconv.ParseInt(n, 10, 64); err != nil {
+				t.Error(err)
+			}
+		case "sums", "summed":
+			sums = what == "sums"
+		default:
+			t.Errorf("the process says: %s", lines.Text())
+		}
+		if timer == nil && k.said >= upTo && (!amid || what == "sums") {
+			timer = time.AfterFunc(time.Duration(k.rand.IntN(25_000))*time.Microsecond, func() { _ = cmd.Process.Kill() })
+		}
+	}
+	_ = cmd.Wait() // killed
+	if sums {
+		k.amid++
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// later leaves the store as a migration does that brings levels.
+func (k *killed) later(t *testing.T) {
+	t.Helper()
+	s := openAt(t, k.address)
+	defer s.Close()
+	for _, query := range []string{"UPDATE usage_summed SET seq = 0 WHERE id = 2", "DELETE FROM usage_sums WHERE level > 5"} {
+		if _, err := s.write.ExecContext(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// check compares what is in the store with what was written, by exchanges and by sums of all kinds.
+func (k *killed) check(t *testing.T) {
+	t.Helper()
+	s := openAt(t, k.address)
+	defer s.Close()
+	upTo, err := s.ReadUpTo(t.Context(), "j")
+	if err != nil || upTo < k.said {
+		t.Fatalf("%d exchanges were said to be written, and the store is at %d, %v", k.said, upTo, err)
+	}
+	s.atOnce, s.refill = killedAtOnce, 20*killedAtOnce
+	for round := range 2 {
+		c, err := s.Check(t.Context())
+		if err != nil || c.Exchanges != upTo {
+			t.Fatalf("%+v, %v; want %d exchanges", c, err, upTo)
+		}
+		if round == 1 && upTo-c.Summed >= killedAtOnce {
+			t.Errorf("%d exchanges are not summed up", upTo-c.Summed)
+		}
+		k.compare(t, s, int(upTo))
+		for more := true; more; {
+			if _, more, err = s.SumUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// compare holds the store's sums against those of the exchanges as they were sent, each way of telling them apart.
+func (k *killed) compare(t *testing.T, s *Store, n int) {
+	t.Helper()
+	for ; k.counted < n; k.counted++ {
+		r := workload(k.counted)
+		for by, names := range waysToSum {
+			for _, name := range names(r) {
+				w := k.want[by][name]
+				w.Requests, w.CostNano, w.Usage = w.Requests+1, w.CostNano+r.CostNano, w.Usage.Add(r.Usage)
+				if r.Error != nil {
+					w.Errors++
+				}
+				if k.want[by] == nil {
+					k.want[by] = map[string]usage.Sum{}
+				}
+				k.want[by][name] = w
+			}
+		}
+	}
+	for by := range waysToSum {
+		sums, err := s.Sums(t.Context(), usage.Query{By: []string{by}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]usage.Sum{}
+		for _, sum := range sums {
+			name := sum.Group[by]
+			sum.Group = nil
+			got[name] = sum
+		}
+		if d := cmp.Diff(k.want[by], got); d != "" {
+			t.Fatalf("by %s (- wanted, + got):\n%s", by, d)
+		}
+	}
+}
+
+// waysToSum are columns, and what an exchange is summed under.
+var waysToSum = map[string]func(*usage.Record) []string{
+	"project": func(r *usage.Record) []string { return []string{r.Project} },
+	"model":   func(r *usage.Record) []string { return []string{r.Model} },
+	"user":    func(r *usage.Record) []string { return []string{r.User} },
+	"tag": func(r *usage.Record) []string {
+		if len(r.Tags) == 0 {
+			return []string{""}
+		}
+		return r.Tags
+	},
+	"hour": func(r *usage.Record) []string { return []string{r.Time.UTC().Truncate(time.Hour).Format(time.RFC3339)} },
+}
