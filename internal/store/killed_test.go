@@ -73,7 +73,7 @@ const (
 // Whatever was said to be written is there, once, and the sums of every level are those of the exchanges. With PENSTOCK_SLOW=1
 // these are a million exchanges and 50 kills on each engine.
 func TestSumsSurviveKills(t *testing.T) {
-	kills, exchanges := 6, 30_000
+	kills, exchanges := 4, 12_000
 	if os.Getenv("PENSTOCK_SLOW") != "" {
 		kills, exchanges = 50, 1_000_000
 	} else {
@@ -151,10 +151,19 @@ func (k *killed) round(t *testing.T, upTo int64) {
 	}
 }
 
+func (k *killed) open(t *testing.T) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), k.address, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // later leaves the store as a migration does that brings levels.
 func (k *killed) later(t *testing.T) {
 	t.Helper()
-	s := openAt(t, k.address)
+	s := k.open(t)
 	defer s.Close()
 	for _, query := range []string{"UPDATE usage_summed SET seq = 0 WHERE id = 2", "DELETE FROM usage_sums WHERE level > 5"} {
 		if _, err := s.write.ExecContext(t.Context(), query); err != nil {
@@ -166,7 +175,7 @@ func (k *killed) later(t *testing.T) {
 // check compares what is in the store with what was written, by exchanges and by sums of all kinds.
 func (k *killed) check(t *testing.T) {
 	t.Helper()
-	s := openAt(t, k.address)
+	s := k.open(t)
 	defer s.Close()
 	upTo, err := s.ReadUpTo(t.Context(), "j")
 	if err != nil || upTo < k.said {
