@@ -72,12 +72,12 @@ func TestSumsAreCheckedEverywhere(t *testing.T) {
 			", 1, 1, 1, 1, 1, 1, 1"+strings.Repeat(", 1", len(sumFields)))
 	}
 	for query, want := range map[string]string{
-		"UPDATE usage_sums SET input = input + 1 WHERE level = 1 AND start = 0":                                                                            "1970-01-01 00:00",
-		fmt.Sprintf("UPDATE usage_sums SET failed = 9 WHERE level = 3 AND start = %d", at(2020, 2, 3)/day):                                                 "2020-02-03 00:00",
-		fmt.Sprintf("DELETE FROM usage_sums WHERE level = 2 AND start = %d", at(2200, 1, 1)/hour):                                                          "2200-01-01 00:00",
-		fmt.Sprintf("UPDATE exchanges SET time = %d WHERE seq = 64*20", at(2020, 5, 25)+5*hour):                                                            "2020-05-",
-		fmt.Sprintf("UPDATE usage_sums SET end_user = end_user + 1 WHERE level = 6 AND end_user = (SELECT MAX(end_user) FROM usage_sums WHERE level = 6)"): "under other names",
-		fmt.Sprintf("DELETE FROM usage_sums WHERE level = 8 AND start = %d", at(2020, 2, 3)/day):                                                           "level 8 from 2020-02-03",
+		"UPDATE usage_sums SET input = input + 1 WHERE level = 1 AND start = 0":                                                               "1970-01-01 00:00",
+		fmt.Sprintf("UPDATE usage_sums SET failed = 9 WHERE level = 3 AND start = %d", at(2020, 2, 3)/day):                                    "2020-02-03 00:00",
+		fmt.Sprintf("DELETE FROM usage_sums WHERE level = 2 AND start = %d", at(2200, 1, 1)/hour):                                             "2200-01-01 00:00",
+		fmt.Sprintf("UPDATE exchanges SET time = %d WHERE seq = 64*20", at(2020, 5, 25)+5*hour):                                               "2020-05-",
+		"UPDATE usage_sums SET end_user = end_user + 1 WHERE level = 6 AND end_user = (SELECT MAX(end_user) FROM usage_sums WHERE level = 6)": "under other names",
+		fmt.Sprintf("DELETE FROM usage_sums WHERE level = 8 AND start = %d", at(2020, 2, 3)/day):                                              "level 8 from 2020-02-03",
 		row(perMinute, at(1980, 1, 1)/minute):         "1980-01-01 00:00",
 		row(userDays, at(2020, 6, 30)/day):            "2020-06-30 00:00",
 		row(tagDays, at(2290, 1, 1)/day):              "2290-01-01 00:00",
