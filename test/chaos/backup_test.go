@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,6 +148,7 @@ func TestBackupsOfADatabase(t *testing.T) {
 		b.ask()
 	}
 	soon(t, patience, "all records are there", func() bool { return len(a.records()) >= 40 })
+	kept := a.keep()
 	if _, stderr, code := command(t, a.dir, "backup", "one.backup", "--data", "a"); code != 0 && !strings.Contains(stderr, "admin key") {
 		t.Fatalf("backup: %d %s", code, stderr)
 	} else if code != 0 { // the admin key lies with the other
@@ -169,6 +171,25 @@ func TestBackupsOfADatabase(t *testing.T) {
 	if got := c.ask(); got.status != 200 {
 		t.Errorf("a key from before the backup: %s", got)
 	}
+	var bodies struct{ Answer struct{ Text string } }
+	want := strings.Replace(string(kept.body), `"sim-a/plain?events=3"`, `"plain"`, 1) // what the provider calls it
+	if err := c.admin(http.MethodGet, "/exchanges/"+kept.id()+"/bodies?reason=test", nil, &bodies); err != nil || bodies.Answer.Text != want {
+		t.Errorf("kept bodies after the restore: %v, %q and not %q", err, bodies.Answer.Text, want)
+	}
+}
+
+// keep makes a call of a project that keeps bodies.
+func (r *replica) keep() answer {
+	r.t.Helper()
+	if err := r.admin(http.MethodPost, "/projects", map[string]any{"name": "keeping", "bodies": "keep", "retention": "30d"}, nil); err != nil {
+		r.t.Fatal(err)
+	}
+	shared := r.key
+	defer func() { r.key = shared }()
+	r.key = r.newKey("keeping")
+	var kept answer
+	soon(r.t, patience, "the key is known", func() bool { kept = r.ask(); return kept.status == http.StatusOK })
+	return kept
 }
 
 // Fault 50: somebody holds a read transaction of the store's file for long. Calls, records and changes go on, and the
