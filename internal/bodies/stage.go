@@ -263,7 +263,8 @@ func (c *capture) keep(ctx context.Context) (words string) {
 	}
 	putHead(*c.packed, c.stream, c.whole, size, c.size, int(answerKept))
 	packed := len(*c.packed) - headSize
-	if !c.seal(ctx) {
+	sealed := c.seal(ctx)
+	if c.why != "" {
 		return ""
 	}
 	confirmed, err := c.k.append(*c.packed, c.x.Caller.Strict)
@@ -272,6 +273,7 @@ func (c *capture) keep(ctx context.Context) (words string) {
 		return ""
 	}
 	c.k.m.keptBytes.Add(float64(packed))
+	c.k.m.sealedBytes.Add(float64(sealed))
 	for _, cut := range []bool{kept < size, answerKept < c.size} {
 		if cut {
 			c.k.m.cut.Inc()
@@ -317,12 +319,12 @@ func keptOf(kept, size int64) string {
 	return "the first " + figure.Bytes(kept) + " of " + figure.Bytes(size)
 }
 
-// seal makes an entry of the journal of what was packed, in its place.
-func (c *capture) seal(ctx context.Context) bool {
+// seal makes an entry of the journal of what was packed, in its place, and says how long the sealed value in it is.
+func (c *capture) seal(ctx context.Context) (size int) {
 	s := c.k.slot(ctx)
 	if s == nil {
 		c.drop(droppedBusy)
-		return false
+		return 0
 	}
 	project := c.x.Caller.Project
 	s.zipped = c.k.zip.EncodeAll(*c.packed, append(s.zipped[:0], format))
@@ -333,11 +335,10 @@ func (c *capture) seal(ctx context.Context) bool {
 	c.k.free(s)
 	if err != nil {
 		c.drop(droppedSeal)
-		return false
+		return 0
 	}
 	*c.packed = entry
-	c.k.m.sealedBytes.Add(float64(len(entry) - before))
-	return true
+	return len(entry) - before
 }
 
 // leftWait is how long the bodies of an exchange that has ended, because the caller left or the process stops, wait for a

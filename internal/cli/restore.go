@@ -185,6 +185,9 @@ func (a *app) sayRestored(f *restoreFlags, cfg *config.File, r *upkeep.Restored,
 			return err
 		}
 	}
+	if r.Other != "" {
+		fmt.Fprintf(a.err, "Another audit chain was allowed: %s.\n", r.Other)
+	}
 	if !f.verify {
 		a.sayLeft(cfg, r)
 	}
@@ -195,9 +198,6 @@ func (a *app) sayRestored(f *restoreFlags, cfg *config.File, r *upkeep.Restored,
 func (a *app) sayLeft(cfg *config.File, r *upkeep.Restored) {
 	if r.Aside != "" {
 		fmt.Fprintf(a.err, "What was there before is in %s.\n", r.Aside)
-	}
-	if r.Other != "" {
-		fmt.Fprintf(a.err, "It was taken all the same: %s.\n", r.Other)
 	}
 	if r.Unread {
 		fmt.Fprintln(a.err, "The audit chain of the store that was there could not be read: the backup was not held against it.")
