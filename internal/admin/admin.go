@@ -26,6 +26,7 @@ import (
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
@@ -41,6 +42,7 @@ type Options struct {
 	Bodies  *bodies.Reader // nil with records off
 	Keeper  *audit.Keeper
 	Stops   *stop.Board
+	Holds   *retention.Holds
 	// Declarer is the store: it makes what a declaration changes.
 	Declarer Declarer
 	// Sync waits until all that has been answered so far can be read from Records.

@@ -13,7 +13,11 @@ import (
 // can; and who watches changes nothing.
 func TestControl9SeparationOfDuties(t *testing.T) {
 	t.Parallel()
-	harmless := map[string]bool{"POST /admin/v1/audit/checkpoint": true} // it makes the chain harder to bend
+	harmless := map[string]bool{
+		"POST /admin/v1/audit/checkpoint": true, // it makes the chain harder to bend
+		// They change what is kept for whoever watches, which nobody who is watched decides alone: each is an entry with a reason.
+		"POST /admin/v1/holds": true, "POST /admin/v1/holds/{id}/lift": true,
+	}
 	for _, e := range admin.Endpoints() {
 		name := e.Method + " " + e.Path
 		if strings.HasPrefix(e.Path, "/admin/v1/audit") && e.Method != http.MethodGet && !harmless[name] {

@@ -18,7 +18,7 @@ func (a *API) createProject(ctx context.Context, _ *call, in ProjectInput) (Proj
 	if err != nil {
 		return Project{}, err
 	}
-	return projectOf(p), nil
+	return a.shown(ctx, p), nil
 }
 
 func (a *API) changeProject(ctx context.Context, c *call, in ProjectChange) (Project, error) {
@@ -38,7 +38,7 @@ func (a *API) changeProject(ctx context.Context, c *call, in ProjectChange) (Pro
 	if err != nil {
 		return Project{}, err
 	}
-	return projectOf(p), nil
+	return a.shown(ctx, p), nil
 }
 
 func (a *API) listProjects(ctx context.Context, c *call) (list[Project], error) {
@@ -50,7 +50,12 @@ func (a *API) listProjects(ctx context.Context, c *call) (list[Project], error) 
 	if err != nil {
 		return list[Project]{}, err
 	}
-	return page(rows, limit, func(p auth.Project) string { return p.ID }, projectOf), nil
+	holds, err := a.o.Holds.Store.Holds(ctx)
+	if err != nil {
+		return list[Project]{}, err
+	}
+	show := func(p auth.Project) Project { return projectOf(p, holds) }
+	return page(rows, limit, func(p auth.Project) string { return p.ID }, show), nil
 }
 
 func (a *API) createKey(ctx context.Context, c *call, in KeyInput) (NewKey, error) {

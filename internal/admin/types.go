@@ -7,6 +7,7 @@ import (
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -22,16 +23,20 @@ type Project struct {
 	Bodies    string            `json:"bodies"`             // none or keep
 	Retention string            `json:"retention,omitzero"` // how long kept bodies live, such as 30d
 	Strict    bool              `json:"strict"`             // the record of every try is synced to the disk before it is sent
+	Held      bool              `json:"held"`               // a hold is on it or on its organisation: no retention deletes anything of it
 	Created   time.Time         `json:"created"`
 }
 
-func projectOf(p auth.Project) Project {
+func projectOf(p auth.Project, holds []retention.Hold) Project {
 	out := Project{ID: p.ID, Org: p.Org, Name: p.Name, Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Created: p.Created.UTC()}
 	if out.Labels == nil {
 		out.Labels = map[string]string{}
 	}
 	if p.Retention > 0 {
 		out.Retention = figure.Span(p.Retention)
+	}
+	for i := range holds {
+		out.Held = out.Held || holds[i].Of(p.ID, p.Org)
 	}
 	return out
 }

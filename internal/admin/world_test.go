@@ -184,6 +184,12 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 		return "/admin/v1/exchanges/" + w.exchange(), ""
 	case "GET /admin/v1/exchanges/{id}/bodies":
 		return "/admin/v1/exchanges/" + w.keptExchange() + "/bodies?reason=a+test", ""
+	case "POST /admin/v1/holds":
+		return e.Path, `{"org":"default","reason":"case 1"}`
+	case "POST /admin/v1/holds/{id}/lift":
+		var made admin.Hold
+		w.Admin(http.MethodPost, "/holds", admin.HoldInput{Project: "home", Reason: "case 2"}, &made)
+		return strings.Replace(e.Path, "{id}", made.ID, 1), `{"reason":"settled"}`
 	case "POST /admin/v1/stops":
 		return e.Path, fmt.Sprintf(`{"model":%q}`, strings.ReplaceAll(w.fresh("model"), " ", "-"))
 	case "POST /admin/v1/stops/{id}/lift":

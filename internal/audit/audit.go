@@ -45,6 +45,8 @@ const (
 	BackupTaken   Action = "backup.take"
 	StoreRestored Action = "backup.restore"  // by a command on the host, which has no key
 	AdminKeyReset Action = "admin_key.reset" // as above
+	HoldMade      Action = "hold.create"
+	HoldLifted    Action = "hold.lift"
 )
 
 // Actions lists all actions.
@@ -70,6 +72,8 @@ func Actions() []Action {
 		BackupTaken,
 		StoreRestored,
 		AdminKeyReset,
+		HoldMade,
+		HoldLifted,
 	}
 }
 

@@ -14,7 +14,7 @@ const (
 	RoleCaller   Role = "caller"   // calls models, sees its own exchanges
 	RoleViewer   Role = "viewer"   // reads projects, keys, usage, records (no bodies), routes, prices
 	RoleOperator Role = "operator" // viewer, and sets prices, routes, stops, projects and keys of callers
-	RoleAuditor  Role = "auditor"  // viewer, and reads the audit chain and bodies
+	RoleAuditor  Role = "auditor"  // viewer, and reads the audit chain and bodies, and puts projects on hold
 	RoleMetrics  Role = "metrics"  // reads /metrics
 	RoleAdmin    Role = "admin"    // everything on the control plane, including keys of any role
 )
@@ -36,6 +36,7 @@ const (
 	ReadMetrics   Permission = "metrics.read"
 	ReadAudit     Permission = "audit.read"  // the chain of administrative acts; nobody may change it
 	WriteStops    Permission = "stops.write" // stop models, projects or everything, and lift that
+	WriteHolds    Permission = "holds.write" // keep projects from being deleted by a retention, and lift that
 	ReadBodies    Permission = "bodies.read" // what was asked and answered, for a reason, which is audited
 	TestAlerts    Permission = "alerts.test" // send a test to the receiver of alerts
 	ReadKeyring   Permission = "keyring.read"
@@ -50,9 +51,9 @@ var may = map[Role][]Permission{
 	RoleCaller:   {Call},
 	RoleViewer:   reading,
 	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, WriteStops, TestAlerts, ReadKeyring),
-	RoleAuditor:  append(slices.Clip(reading), ReadAudit, ReadBodies, ReadKeyring),
+	RoleAuditor:  append(slices.Clip(reading), ReadAudit, ReadBodies, ReadKeyring, WriteHolds),
 	RoleMetrics:  {ReadMetrics},
-	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, ReadAudit, ReadBodies, TestAlerts, ReadKeyring, RotateKeyring, ReadSupport, TakeBackup),
+	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, WriteHolds, ReadAudit, ReadBodies, TestAlerts, ReadKeyring, RotateKeyring, ReadSupport, TakeBackup),
 }
 
 // Can reports whether the role has the permission. An unknown role has none.

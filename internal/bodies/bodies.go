@@ -46,7 +46,7 @@ type Store interface {
 	KeptBodies(ctx context.Context) ([]Kept, error)
 	// PurgeBodies deletes at most limit bodies of a project, those of its oldest exchanges, as far as its retention is over
 	// at now: the one that holds when it is called, which may be another than KeptBodies gave. Of a project that keeps none,
-	// or is gone, those that began before now. It does so for the holder of a lease only, which lasts for [LeaseFor] then;
+	// or is gone, those that began before now. It does so for the holder of a lease only, which lasts for [purge.LeaseFor] then;
 	// mine is false if another has it.
 	PurgeBodies(ctx context.Context, holder, project string, now time.Time, limit int) (deleted int, mine bool, err error)
 	// GiveBack gives some of the space of what was deleted back to the file system; more says that there is more.

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"time"
+
+	"github.com/penstock/penstock/internal/purge"
 )
 
 // A Kept is a project that has bodies in the store.
@@ -14,31 +16,14 @@ type Kept struct {
 	Retention time.Duration
 }
 
-// How the purger goes about it: little at a time, and resting longer than it works, so that others hardly notice. How many
-// rows are little depends on their size and on the store, so it finds out.
+// How the purger goes about it; see [purge.Pace].
 const (
-	purgeEvery = time.Minute
 	firstPurge = 5 * time.Second // after the start
 	fewRows    = 16              // of the first batch
 	manyRows   = 1024            // of any
-	rests      = 4               // times as long as the work took
 	short      = 15 * time.Millisecond
 	long       = 40 * time.Millisecond
 )
-
-// next is how many rows to delete in the next batch, when so many took so long.
-func next(rows int, took time.Duration) int {
-	switch {
-	case took > long:
-		return max(rows/2, 1)
-	case took < short:
-		return min(2*rows, manyRows)
-	}
-	return rows
-}
-
-// LeaseFor is how long a replica may purge without saying that it lives.
-const LeaseFor = 2 * time.Minute
 
 // A Purger deletes bodies whose retention is over. Replicas have one each; a lease in the store lets one of them work.
 type Purger struct {
@@ -74,7 +59,7 @@ func (p *Purger) Run(ctx context.Context) error {
 		case n > 0:
 			p.log.Info("deleted bodies whose retention is over", "exchanges", n)
 		}
-		timer.Reset(purgeEvery)
+		timer.Reset(purge.Every)
 	}
 }
 
@@ -92,47 +77,27 @@ func (p *Purger) once(ctx context.Context) (deleted int, err error) {
 			return deleted, err
 		}
 	}
-	for more := true; more; {
-		begun := time.Now()
-		if more, err = p.store.GiveBack(ctx); err != nil {
-			return deleted, err
-		}
-		if err := rest(ctx, rests*time.Since(begun)); err != nil {
-			return deleted, err
-		}
-	}
-	return deleted, nil
+	return deleted, purge.GiveBack(ctx, p.store.GiveBack)
 }
 
 // purge deletes what is due of one project.
 func (p *Purger) purge(ctx context.Context, project string) (deleted int, mine bool, err error) {
-	now, limit := p.now(), fewRows
+	now, pace := p.now(), purge.NewPace(fewRows, 1, manyRows, short, long)
 	for {
-		begun := time.Now()
+		limit, begun := pace.Rows(), time.Now()
 		n, mine, err := p.store.PurgeBodies(ctx, p.me, project, now, limit)
 		if err != nil || !mine {
 			return deleted, mine, err
 		}
 		deleted += n
 		p.m.purged.Add(float64(n))
-		took := time.Since(begun)
 		if n < limit {
 			return deleted, true, nil
 		}
-		limit = next(limit, took)
-		if err := rest(ctx, rests*took); err != nil {
+		took := time.Since(begun)
+		pace.Did(n, took)
+		if err := purge.Rest(ctx, took); err != nil {
 			return deleted, true, err
 		}
-	}
-}
-
-func rest(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/purge"
 )
 
 // A purge goes batch by batch, rests between them, takes what each project's retention says, and leaves it to whoever has
@@ -48,7 +49,7 @@ func TestPurge(t *testing.T) {
 			t.Errorf("%v were counted", n)
 		}
 		b.store.keep(Kept{"prj_day", time.Hour}) // a shorter retention holds for what is there
-		time.Sleep(purgeEvery + time.Second)
+		time.Sleep(purge.Every + time.Second)
 		synctest.Wait()
 		if n, _ := b.store.left(); n != 10 {
 			t.Errorf("%d rows are left", n)

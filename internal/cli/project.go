@@ -157,9 +157,9 @@ func (a *app) projectList(f *adminFlags) *cobra.Command {
 				fmt.Fprintln(a.err, "No projects yet. Make one: penstock project create NAME")
 				return nil
 			}
-			t := table{head: []string{"NAME", "ORG", "BODIES", "STRICT", "CREATED", "ID"}, text: []string{"NAME", "ORG"}}
+			t := table{head: []string{"NAME", "ORG", "BODIES", "STRICT", "HELD", "CREATED", "ID"}, text: []string{"NAME", "ORG"}}
 			for _, p := range projects {
-				t.add(p.Name, p.Org, p.Bodies, yes(p.Strict), p.Created.Local().Format("Jan 2 15:04"), p.ID)
+				t.add(p.Name, p.Org, p.Bodies, yes(p.Strict), yes(p.Held), p.Created.Local().Format("Jan 2 15:04"), p.ID)
 			}
 			return a.printTable(&t)
 		},

@@ -25,6 +25,7 @@ func (d *decoder) check(f *File) {
 	d.adopt(f.Alerts.Validate())
 	d.checkTelemetry(f)
 	d.adopt(f.Bodies.Validate())
+	d.adopt(f.Retention.Validate())
 	d.adopt(f.Limits.Gateway().Validate("limits"))
 	for _, name := range slices.Sorted(maps.Keys(f.Providers)) {
 		d.checkProvider(name, f.Providers[name])

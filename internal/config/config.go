@@ -28,6 +28,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/telemetry"
 	"github.com/penstock/penstock/internal/usage"
@@ -56,7 +57,9 @@ type File struct {
 	ShutdownGrace time.Duration `yaml:"shutdown_grace" zero:"true" default:"30s" doc:"how long open exchanges may go on after a stop was asked for"`
 	Usage         usage.Config  `yaml:",inline"` // records
 	Bodies        bodies.Config `yaml:"bodies" doc:"keeping what is asked and answered, for projects that want it"`
-	Alerts        alert.Config  `yaml:"alerts" doc:"who is told of trouble, and from when on"`
+	// Retention of bodies is with the projects.
+	Retention retention.Config `yaml:"retention" doc:"how long things are kept"`
+	Alerts    alert.Config     `yaml:"alerts" doc:"who is told of trouble, and from when on"`
 	// Telemetry names the standard variables of OpenTelemetry where the file says nothing of endpoints.
 	Telemetry telemetry.Config `yaml:"telemetry" doc:"OpenTelemetry traces and metrics, by OTLP"`
 	Log       Log              `yaml:"log" restart:"true" doc:"the log on stderr"`

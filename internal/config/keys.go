@@ -13,7 +13,7 @@ var future = []string{
 	"access_key", "api_version", "batch", "budget", "budgets", "cache", "collections", "compress",
 	"console", "datasets", "evaluate", "experiments", "feedback", "files", "flow", "guard", "guards", "idempotency", "jobs",
 	"limit", "location", "mcp", "memory", "optimize", "policies", "price", "prices", "profile", "project", "projects",
-	"prompt", "prompts", "rates", "reconcile", "recommend", "redis", "replicas", "residency", "retention", "retrieve", "retries",
+	"prompt", "prompts", "rates", "reconcile", "recommend", "redis", "replicas", "residency", "retrieve", "retries",
 	"schedule", "secret_key", "session_token", "sso", "tenants", "tiers", "tools", "weight",
 	"weights",
 }

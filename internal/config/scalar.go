@@ -29,6 +29,7 @@ var kinds = map[string]check{
 	"store": checkStore, "keyring": checkKeyring, "wrapper": checkWrapper, "webhook": checkWebhook, "anchor": checkPath, "keyfile": checkKeyFile,
 	"decimal": func(string, string) (problem, hint string) { return "", "" }, // whoever takes it reads it as an amount
 	"share":   checkShare,
+	"span":    func(string, string) (problem, hint string) { return "", "" }, // as decimal
 }
 
 // set reads a scalar into a field. node is what YAML would have made of the text.

@@ -18,6 +18,7 @@ var patterns = map[string]string{
 	"wrapper":   `^(file|exec):.+$`,
 	"keyfile":   `^file:.+$`,
 	"anchor":    `^(file|exec):.+$`,
+	"span":      `^(forever|[0-9]+d|([0-9]+(h|m|s))+)$`,
 	"share":     `^[0-9]+(\.[0-9]+)?%?$`,
 	"url":       `^https?://[^@?#]+$`,
 }

@@ -6,8 +6,8 @@
 // works behind any path prefix that a proxy takes off. Who is signed in is a sealed cookie ([Session]) that holds no key;
 // it is checked against the snapshot of keys at every request.
 //
-// The console holds no rules about tenants, money or roles: it calls auth, usage, catalog, bodies and audit, which are what the
-// control API (admin) calls too. Every page is in one table ([Pages]) with the permission that it needs. It is not for
+// The console holds no rules about tenants, money or roles: it calls auth, usage, catalog, bodies, retention and audit, which are
+// what the control API (admin) calls too. Every page is in one table ([Pages]) with the permission that it needs. It is not for
 // machines: they use the control API.
 package console
 
@@ -25,6 +25,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -39,6 +40,7 @@ type Options struct {
 	Ring    *seal.Ring // seals the sessions
 	// Bodies gives out what was asked and answered, and has that audited. nil where records are off.
 	Bodies *bodies.Reader
+	Holds  *retention.Holds
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync   func(context.Context) error
 	Status func() Status

@@ -11,6 +11,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/retention"
 )
 
 // listSize is how many projects or keys are on a page.
@@ -18,12 +19,18 @@ const listSize = 100
 
 // A projectsView answers: who uses this, and how is each set up?
 type projectsView struct {
-	Rows    []auth.Project
+	Rows    []projectRow
 	Next    string // address of the next page, "" at the end
 	First   bool   // this is the first page
 	May     bool   // make and change
 	Form    projectForm
 	Problem *problem
+}
+
+// A projectRow is a project of the list.
+type projectRow struct {
+	auth.Project
+	Held bool
 }
 
 // A problem is why a form was not taken.
@@ -135,10 +142,17 @@ func (c *Console) projectsPage(v *visit, status int, form projectForm, refused *
 	if err != nil {
 		return err
 	}
-	data := projectsView{Rows: rows, First: after == "", May: v.may(auth.WriteTenants), Form: form, Problem: refused}
+	holds, err := c.o.Holds.Store.Holds(ctx)
+	if err != nil {
+		return err
+	}
+	data := projectsView{First: after == "", May: v.may(auth.WriteTenants), Form: form, Problem: refused}
 	if len(rows) > listSize {
-		data.Rows = rows[:listSize]
+		rows = rows[:listSize]
 		data.Next = "projects?after=" + url.QueryEscape(rows[listSize-1].ID)
+	}
+	for _, p := range rows {
+		data.Rows = append(data.Rows, projectRow{p, len(holdsOf(holds, &p)) > 0})
 	}
 	f := c.frame(v, "projects", "Projects", data)
 	f.Command = "penstock project list"
@@ -170,11 +184,22 @@ func (c *Console) createProject(v *visit) error {
 	return v.redirect("projects/" + p.ID + "?said=made")
 }
 
+// holdsOf are the holds that a project is under, those of its organisation too.
+func holdsOf(all []retention.Hold, p *auth.Project) (of []retention.Hold) {
+	for _, h := range all {
+		if h.Of(p.ID, p.Org) {
+			of = append(of, h)
+		}
+	}
+	return of
+}
+
 // A projectView answers: what may this project do, and with which keys?
 type projectView struct {
 	*auth.Project
 	Retention string
 	Labels    []string
+	Holds     []retention.Hold
 	Keys      []keyRow
 	Next      string
 	May       bool
@@ -205,8 +230,12 @@ func (c *Console) projectPage(v *visit, status int, fill func(*projectView)) err
 	if err != nil {
 		return err
 	}
+	holds, err := c.o.Holds.Store.Holds(ctx)
+	if err != nil {
+		return err
+	}
 	form := formOf(&p)
-	data := projectView{Project: &p, Retention: form.Retention, Labels: labelLines(p.Labels), May: v.may(auth.WriteTenants), Form: form, Was: form}
+	data := projectView{Holds: holdsOf(holds, &p), Project: &p, Retention: form.Retention, Labels: labelLines(p.Labels), May: v.may(auth.WriteTenants), Form: form, Was: form}
 	if len(rows) > listSize {
 		rows = rows[:listSize]
 		data.Next = "projects/" + p.ID + "?after=" + url.QueryEscape(rows[listSize-1].ID)

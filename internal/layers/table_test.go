@@ -19,10 +19,10 @@ var layers = []layer{
 	{"2 wire: dialects", []string{"wire/*"}},
 	{"3 mechanism", []string{
 		"provider", "provider/*", "pipeline", "catalog", "tokens", "embed", "journal", "seal", "jobs", "certify",
-		"figure", "alert", "clock",
+		"figure", "alert", "clock", "purge",
 	}},
 	{"4 features", []string{
-		"auth", "stop", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit", "bodies",
+		"auth", "stop", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit", "bodies", "retention",
 		"backup",
 		"batch", "flow", "evaluate", "optimize", "recommend",
 	}},

@@ -7,6 +7,7 @@ import (
 	"github.com/penstock/penstock/internal/config"
 	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/route"
 )
 
@@ -14,6 +15,7 @@ import (
 func (s *Server) newConsole() (*console.Console, error) {
 	return console.New(console.Options{
 		Keys: s.keys, Tenants: s.tenants, Records: s.store, Chain: s.store, Keeper: s.keeper, Ring: s.ring, Bodies: s.bodies.reader, Sync: s.settled,
+		Holds:  &retention.Holds{Store: s.store},
 		Status: s.consoleStatus, Models: s.consoleModels, Health: s.health, Catalog: s.catalog, Log: s.o.Log, Register: s.metrics, Now: time.Now,
 	})
 }

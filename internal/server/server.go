@@ -34,6 +34,7 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/gateway"
 	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/store"
@@ -71,6 +72,7 @@ type Server struct {
 	writer   *usage.Writer
 	rollup   *usage.Rollup
 	bodies   bodyParts
+	purger   *retention.Purger
 	gateway  *gateway.Gateway
 	tenants  *auth.Service
 	keeper   *audit.Keeper
@@ -155,6 +157,9 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 		return err
 	}
 	if err := s.openRecords(cfg); err != nil {
+		return err
+	}
+	if err := s.openRetention(); err != nil {
 		return err
 	}
 	s.makeDoors()
@@ -344,7 +349,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // employ starts the workers that need the store.
 func (s *Server) employ(running context.Context, workers *errgroup.Group, cfg *config.File) {
-	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.ring.Run, s.watchRing, s.catalog.Run, s.keeper.Run, s.appear}
+	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.ring.Run, s.watchRing, s.catalog.Run, s.keeper.Run, s.appear, s.purger.Run}
 	if s.writer != nil {
 		all = append(all, s.writer.Run, s.rollup.Run)
 		all = append(all, s.bodies.workers()...)
@@ -379,6 +384,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Declarer: s.store,
 			Records:  s.store, Audit: s.store, Keeper: s.keeper,
 			Stops:      s.stops,
+			Holds:      &retention.Holds{Store: s.store},
 			Support:    s.support,
 			Configured: func(provider string) bool { return s.inForce().clients[provider] != nil },
 			Sync:       s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: s.clock.Now,

@@ -5,6 +5,7 @@ import (
 
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/stop"
 )
 
@@ -64,6 +65,18 @@ func stopStateOf(s stop.Stop) stopState {
 		running = "end"
 	}
 	return stopState{Model: s.Model, Project: s.Project, Until: s.Until, Running: running}
+}
+
+type holdState struct {
+	Org     string    `json:"org,omitzero"`
+	Project string    `json:"project,omitzero"`
+	Reason  string    `json:"reason"`
+	ByKey   string    `json:"by_key"`
+	Since   time.Time `json:"since"`
+}
+
+func holdStateOf(h retention.Hold) holdState {
+	return holdState{Org: h.Org, Project: h.Project, Reason: h.Reason, ByKey: h.ByKey, Since: h.Since}
 }
 
 // priceState has US dollars per million tokens, as decimal text.

@@ -11,6 +11,7 @@ import (
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/purge"
 )
 
 var addBody = insertInto("exchange_bodies", "project, exchange, data_key, sealed", 1)
@@ -93,7 +94,7 @@ func (s *Store) KeptBodies(ctx context.Context) ([]bodies.Kept, error) {
 // PurgeBodies implements [bodies.Store].
 func (s *Store) PurgeBodies(ctx context.Context, holder, project string, now time.Time, limit int) (n int, mine bool, err error) {
 	err = s.changeIn(ctx, laneBodies, "delete bodies", func(t tx) (err error) {
-		if mine, err = t.lease(ctx, "bodies", holder, s.now(), bodies.LeaseFor); err != nil || !mine {
+		if mine, err = t.lease(ctx, "bodies", holder, s.now(), purge.LeaseFor); err != nil || !mine {
 			return err
 		}
 		before, err := t.keptSince(ctx, project, now)
@@ -110,8 +111,11 @@ func (s *Store) PurgeBodies(ctx context.Context, holder, project string, now tim
 }
 
 // keptSince is from when on a project keeps bodies, by what it says now: whoever asked may have waited since. A project that
-// is gone, or keeps none, keeps none before now.
+// is gone, or keeps none, keeps none before now. One that is on hold keeps all that there is.
 func (t tx) keptSince(ctx context.Context, project string, now time.Time) (time.Time, error) {
+	if held, err := t.held(ctx, project); err != nil || held {
+		return time.Time{}, err
+	}
 	var how string
 	var retention int64
 	err := t.row(ctx, "SELECT bodies, retention FROM projects WHERE id = ?", project).Scan(&how, &retention)

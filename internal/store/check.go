@@ -36,20 +36,19 @@ func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 	}
 	defer func() { _ = txn.Rollback() }() // it has only read
 	t := tx{txn, s.d, ctx}
-	var last, bare int64
+	var bare int64
 	ck := checking{tx: t}
 	err = errors.Join(
-		t.row(ctx, "SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM exchanges").Scan(&c.Exchanges, &last),
-		t.row(ctx, "SELECT s.seq, COALESCE(u.seq, 0) FROM usage_summed s LEFT JOIN usage_summed u ON u.id = 2 WHERE s.id = 1").Scan(&ck.summed.first, &ck.summed.users),
+		t.row(ctx, "SELECT COUNT(*) FROM exchanges").Scan(&c.Exchanges),
+		t.row(ctx, "SELECT s.seq, COALESCE(u.seq, 0), s.purged_before FROM usage_summed s LEFT JOIN usage_summed u ON u.id = 2 WHERE s.id = 1").
+			Scan(&ck.summed.first, &ck.summed.users, &ck.purged),
 		t.row(ctx, "SELECT COUNT(*) FROM exchanges e LEFT JOIN exchange_records r ON r.seq = e.seq WHERE r.seq IS NULL").Scan(&bare),
 	)
-	switch most := max(ck.summed.first, ck.summed.users); {
+	switch {
 	case err != nil:
 		return c, s.unread(ctx, "check the store", err)
 	case bare > 0:
 		return c, fmt.Errorf("%d exchanges have no record", bare)
-	case most > last:
-		return c, fmt.Errorf("exchanges are summed up to %d, and the last is %d", most, last)
 	}
 	err = ck.sums(ctx)
 	c.Summed, c.held = ck.summed.first, ck.held
@@ -65,7 +64,8 @@ type checking struct {
 	tx
 
 	summed reached
-	held   int // sums at once, at most
+	purged int64 // exchanges that began before it may be gone
+	held   int   // sums at once, at most
 }
 
 // sums goes through all time, but for where there is nothing.
@@ -93,7 +93,7 @@ func (c *checking) next(ctx context.Context, from int64) (at int64, some bool, e
 			at, some = first.Int64, true
 		}
 	}
-	for _, l := range sumLevels {
+	for _, l := range append(slices.Clip(sumLevels), purgedDays, purgedTagDays) {
 		var start sql.NullInt64
 		if err := c.row(ctx, "SELECT MIN(start) FROM usage_sums WHERE level = ? AND start >= ?", l.id, from/l.width).Scan(&start); err != nil {
 			return 0, false, err
@@ -150,10 +150,55 @@ func (c *checking) during(ctx context.Context, p piece) error {
 			return err
 		}
 		c.held = max(c.held, len(minutes)+len(tagged)+len(want)+len(got))
+		if p.from < c.purged {
+			if err := c.withPurged(ctx, &l, p, want, got); err != nil {
+				return err
+			}
+		}
 		if err := l.compare(want, got); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// withPurged compares where exchanges were deleted, and takes out what was compared. By the day, what is left of them and what
+// was deleted make up the sums; in shorter spans, it is no more than those.
+func (c *checking) withPurged(ctx context.Context, l *level, p piece, want, got spans) error {
+	p.level = &purgedDays
+	if l.tells(byTag) {
+		p.level = &purgedTagDays
+	}
+	look := p.ofSums(&choice{})
+	gone, err := c.spans(ctx, 0, "SELECT start, "+summingLevels+" FROM usage_sums"+look.where()+" GROUP BY 1", look.args)
+	if err != nil {
+		return err
+	}
+	wants, gots, until := gone, spans{}, (c.purged+day-1)/day
+	for start, w := range want {
+		if at := start * l.width / day; at < until {
+			wants.at(at).add(&w.sums)
+			if g := got[start]; g == nil || !g.covers(&w.sums) {
+				return l.differ(start, "less than there is")
+			}
+		}
+	}
+	for start, g := range got {
+		if at := start * l.width / day; at < until {
+			gots.at(at).add(&g.sums)
+		}
+	}
+	for at := range wants {
+		if at >= until {
+			return l.differ(at*day/l.width, "something was deleted that was not due")
+		}
+	}
+	if err := (&level{id: l.id, width: day}).compare(wants, gots); err != nil {
+		return err
+	}
+	over := func(start int64, _ *spanSum) bool { return start*l.width/day < until }
+	maps.DeleteFunc(want, over)
+	maps.DeleteFunc(got, over)
 	return nil
 }
 
@@ -229,6 +274,24 @@ type spanSum struct {
 // spans are sums, each behind the number of its span.
 type spans map[int64]*spanSum
 
+// at is the sum of a span, which is made if there is none.
+func (s spans) at(start int64) *spanSum {
+	if s[start] == nil {
+		s[start] = &spanSum{}
+	}
+	return s[start]
+}
+
+// covers reports whether nothing in the sum is less than in another.
+func (s *sums) covers(other *sums) bool {
+	for i := range s {
+		if s[i] < other[i] {
+			return false
+		}
+	}
+	return true
+}
+
 // widened makes spans of so many.
 func (s spans) widened(times int64) spans {
 	all := spans{}
@@ -256,15 +319,18 @@ func (l *level) compare(want, got spans) error {
 		if g == nil {
 			g = &spanSum{prints: make([]int64, len(w.prints))}
 		}
-		what := fmt.Sprintf("the sums of level %d from %s are not those of the exchanges", l.id, fromSpan(start, l.width).Format("2006-01-02 15:04"))
 		for i, name := range sumFields {
 			if w.sums[i] != g.sums[i] {
-				return fmt.Errorf("%s: %s is %d, and should be %d", what, name, g.sums[i], w.sums[i])
+				return l.differ(start, fmt.Sprintf("%s is %d, and should be %d", name, g.sums[i], w.sums[i]))
 			}
 		}
-		if i := l.print(); w.prints[i] != g.prints[i] {
-			return fmt.Errorf("%s: some are under other names", what)
+		if i := l.print(); i < len(w.prints) && w.prints[i] != g.prints[i] {
+			return l.differ(start, "some are under other names")
 		}
 	}
 	return nil
+}
+
+func (l *level) differ(start int64, how string) error {
+	return fmt.Errorf("the sums of level %d from %s are not those of the exchanges: %s", l.id, fromSpan(start, l.width).Format("2006-01-02 15:04"), how)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"embed"
 	"errors"
@@ -64,8 +65,8 @@ type dialect struct {
 	isAway func(error) bool
 }
 
-// A lane is a row of writers who wait for each other, over all replicas. A transaction is in one lane only, and tables
-// belong to one lane each, so nobody waits in a circle.
+// A lane is a row of writers who wait for each other, over all replicas. A transaction is in one lane only, but for acts,
+// which may join others, and tables belong to one lane each, so nobody waits in a circle.
 type lane int64
 
 // The lanes.
@@ -76,10 +77,24 @@ const (
 	laneSchema                   // migrations
 	laneReplicas                 // who is there
 	laneBodies                   // bodies of exchanges
+	lanePurge                    // exchanges that are deleted, with all that hangs on them
 )
 
 // laneClass is the first of the two numbers of a lock; the second is the schema that the tables are in.
 const laneClass = 0x50656e00 // "Pen"
+
+// join waits until no other transaction is in any of the lanes, and is in them until its end.
+func (t tx) join(ctx context.Context, lanes ...lane) error {
+	if t.d.lock == "" {
+		return nil
+	}
+	for _, l := range lanes {
+		if _, err := t.exec(ctx, t.d.lock, laneClass+int64(l)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 var sqliteDialect = dialect{
 	name:       "SQLite",

@@ -54,7 +54,11 @@ type scanner interface{ Scan(into ...any) error }
 
 // unread is the error of a read that failed, for the one who asked for it.
 func (s *Store) unread(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
+	var told *fault.Error
+	switch {
+	case errors.As(err, &told):
+		return err // a refusal, not a failure
+	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", what, ctx.Err()) // as in change
 	}
 	said, hint := "The store could not be read.", s.d.hintRead

@@ -39,7 +39,8 @@ var (
 )
 
 const (
-	lastSeq   = "SELECT COALESCE(MAX(seq), 0) FROM exchanges"
+	// Numbers that were summed up are not given again, whether or not their exchanges are still there.
+	lastSeq   = "SELECT MAX(seq) FROM (SELECT MAX(seq) AS seq FROM exchanges UNION ALL SELECT seq FROM usage_summed) AS given"
 	seqsFrom  = "SELECT seq FROM exchanges WHERE seq >= ? ORDER BY seq"
 	noteBlock = `INSERT INTO exchange_blocks (block, first_time, last_time) VALUES (?, ?, ?) ON CONFLICT (block) DO UPDATE SET
 		first_time = CASE WHEN excluded.first_time < exchange_blocks.first_time THEN excluded.first_time ELSE exchange_blocks.first_time END,

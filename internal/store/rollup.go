@@ -26,7 +26,8 @@ type level struct {
 
 // The rows of usage_summed. Levels that came with a later schema hold less than the others for a while, in a store that has
 // exchanges from before them, and where a replica of an older version sums up; they are not asked then. Only what is behind
-// none of the rows is not needed any more to make sums of.
+// none of the rows is not needed any more to make sums of, and may be deleted. Of what was deleted before a level came, it
+// has nothing: one that is added here must not be asked about a time before usage_summed.purged_before at its migration.
 const (
 	reachFirst = 1
 	reachUsers = 2
@@ -70,6 +71,13 @@ var (
 	derived  = []struct{ from, to level }{{perHour, perDay}, {userHours, userDays}, {userDays, orgUsers}, {tagHours, tagDays}}
 )
 
+// What was deleted, by the day: no report reads it. With the exchanges that are left it makes up what the other levels have.
+// The second counts an exchange once for each of its tags, as tagDays does.
+var (
+	purgedDays    = level{id: 30, width: day}
+	purgedTagDays = level{id: 31, width: day, by: []int{byTag}}
+)
+
 // summedAtOnce is how many exchanges are summed up in one transaction: with fewer, the same row of sums is changed more
 // often; with more, more exchanges have to be read one by one by whoever asks, at some microsecond each. What waits for
 // summedEvery is summed up even if it is less. What lies there from before a level is read again, refilledAtOnce in one
@@ -85,8 +93,10 @@ const (
 	latencyKey = "level, start, project, model, target"
 	setSummed  = "UPDATE usage_summed SET seq = ? WHERE id = ? AND seq = ?"
 	findSummed = "SELECT s.seq, u.seq, COALESCE((SELECT MAX(seq) FROM exchanges), 0) FROM usage_summed s JOIN usage_summed u ON u.id = 2 WHERE s.id = 1"
-	toSum      = "SELECT seq, time, org, project, key_id, model, target, end_user, " + timedColumns + ", input, cached_input, cache_write, reasoning, " +
-		"estimated + 2 * unpriced + 4 * cost_unknown, cost_nano FROM exchanges WHERE seq > ? AND seq <= ? ORDER BY seq"
+	toSum      = "SELECT " + countedColumns + " FROM exchanges WHERE seq > ? AND seq <= ? ORDER BY seq"
+	// countedColumns are read by counted.scan.
+	countedColumns = "seq, time, org, project, key_id, model, target, end_user, " + timedColumns + ", input, cached_input, cache_write, reasoning, " +
+		"estimated + 2 * unpriced + 4 * cost_unknown, cost_nano"
 	timedColumns   = "failed + 2 * stream, total_ns, first_ns, overhead_ns, output"
 	tagsToSum      = "SELECT seq, tag FROM exchange_tags WHERE seq > ? AND seq <= ?"
 	findHistograms = "SELECT histograms FROM usage_latencies WHERE level = ? AND start = ? AND project = ? AND model = ? AND target = ?"
@@ -143,7 +153,7 @@ func (s *Store) SumUp(ctx context.Context) (behind int64, more bool, err error) 
 		return 0, false, s.unread(ctx, "read how far exchanges are summed up", err)
 	}
 	began := s.now()
-	switch {
+	switch last = max(last, seq); { // the last ones may have been deleted
 	case last-seq >= s.atOnce, last > seq && began.Sub(s.records.summed) >= summedEvery:
 		to, err := s.sumUp(ctx, seq, min(last, seq+s.atOnce))
 		if err != nil {

@@ -31,6 +31,7 @@ import (
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/secret"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
@@ -45,6 +46,9 @@ var (
 	_ audit.Store   = (*Store)(nil)
 	_ stop.Store    = (*Store)(nil)
 	_ bodies.Store  = (*Store)(nil)
+
+	_ retention.Store     = (*Store)(nil)
+	_ retention.HoldStore = (*Store)(nil)
 )
 
 // What Open can fail with, besides an address that is none; see OpenError.
@@ -426,10 +430,7 @@ func (s *Store) transact(ctx context.Context, l lane, f func(tx) error) error {
 		return err
 	}
 	inside := tx{t, s.d, ctx}
-	if s.d.lock != "" {
-		_, err = inside.exec(ctx, s.d.lock, laneClass+int64(l))
-	}
-	if err == nil {
+	if err = inside.join(ctx, l); err == nil {
 		err = f(inside)
 	}
 	if err != nil {

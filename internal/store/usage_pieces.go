@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"slices"
 	"time"
+
+	"github.com/penstock/penstock/internal/fault"
 )
 
 // A piece is a part of what is asked for that is answered from one place: from the sums of a level, or, without a level,
@@ -48,8 +50,8 @@ func (v view) query(_ context.Context, query string, args ...any) (*sql.Rows, er
 	return v.QueryContext(v.ctx, v.d.rebind(query), v.d.args(args)...)
 }
 
-func (v view) row(_ context.Context, query string) *sql.Row {
-	return v.QueryRowContext(v.ctx, v.d.rebind(query))
+func (v view) row(_ context.Context, query string, args ...any) *sql.Row {
+	return v.QueryRowContext(v.ctx, v.d.rebind(query), v.d.args(args)...)
 }
 
 // look calls f with a view.
@@ -162,13 +164,12 @@ func (s *Store) pieces(ctx context.Context, g grouping, levels []level, asked qu
 		return err
 	}
 	return s.look(ctx, func(v view) error {
-		var summed reached
-		var oldest, newest sql.NullInt64 // null where there is no exchange
-		if err := v.row(ctx, summedBetween).Scan(&summed.first, &summed.users, &oldest, &newest); err != nil {
+		h, err := v.held()
+		if err != nil {
 			return err
 		}
-		from, to := bounds(&asked, oldest.Int64, newest.Int64)
-		fit := g.levelsFor(levels, &ids, summed)
+		from, to := bounds(&asked, h.oldest, h.newest)
+		fit := g.levelsFor(levels, &ids, h.summed)
 		for _, at := range g.spans(from, to) {
 			for _, p := range append(cut(fit, at[0], at[1]), piece{from: at[0], to: at[1], unsummed: true}) {
 				if p.from >= p.to {
@@ -176,7 +177,10 @@ func (s *Store) pieces(ctx context.Context, g grouping, levels []level, asked qu
 				}
 				q := p.ofSums(&ids)
 				if p.level == nil {
-					q = p.ofExchanges(s.d, &g, &ids, summed.first)
+					q = p.ofExchanges(s.d, &g, &ids, h.summed.first)
+					if !p.unsummed && p.from < h.purged {
+						return gone(h.purged, fit)
+					}
 				}
 				if err := do(v, p, q); err != nil {
 					return err
@@ -187,8 +191,45 @@ func (s *Store) pieces(ctx context.Context, g grouping, levels []level, asked qu
 	})
 }
 
-const summedBetween = "SELECT s.seq, COALESCE(u.seq, -1), (SELECT MIN(first_time) FROM exchange_blocks), (SELECT MAX(last_time) FROM exchange_blocks) " +
+// A holding is what the store has to answer from.
+type holding struct {
+	summed         reached
+	purged         int64 // exchanges that began before it may be gone
+	oldest, newest int64 // between which all lies; 0 where there is nothing
+}
+
+var holdingQuery = "SELECT s.seq, COALESCE(u.seq, -1), s.purged_before, (SELECT MIN(first_time) FROM exchange_blocks), (SELECT MAX(last_time) FROM exchange_blocks), " +
+	"(SELECT MIN(start) FROM usage_sums WHERE level = " + decimal(perMinute.id) + "), (SELECT MAX(start) FROM usage_sums WHERE level = " + decimal(perMinute.id) + ") " +
 	"FROM usage_summed s LEFT JOIN usage_summed u ON u.id = 2 WHERE s.id = 1"
+
+// held says what there is. Where exchanges were deleted, that reaches as far as their sums do.
+func (v view) held() (h holding, err error) {
+	var oldest, newest, first, last sql.NullInt64 // null where there is none
+	err = v.row(v.ctx, holdingQuery).Scan(&h.summed.first, &h.summed.users, &h.purged, &oldest, &newest, &first, &last)
+	h.oldest, h.newest = oldest.Int64, newest.Int64
+	if begin := first.Int64 * minute; first.Valid && (!oldest.Valid || begin < h.oldest-h.oldest%minute) {
+		h.oldest = begin
+	}
+	if end := (last.Int64+1)*minute - 1; last.Valid && (!newest.Valid || end-end%minute > h.newest) {
+		h.newest = end
+	}
+	return h, err
+}
+
+// gone is the fault of a question about a time of which exchanges were deleted, that the levels which fit do not answer.
+func gone(purged int64, fit []level) error {
+	when := time.UnixMicro(purged).UTC()
+	f := fault.New(fault.InvalidRequest, "Of exchanges before %s only sums are left, and not those that would answer this.", when.Format(time.RFC3339))
+	f.Param = "from"
+	from := when.Truncate(time.Minute).Add(time.Minute).Format(time.RFC3339)
+	if len(fit) == 0 {
+		f.Hint = "Ask from " + from + " on, or by less at once: what is summed by is said in docs/retention.md."
+		return f
+	}
+	narrow := map[int64]string{minute: "minutes", hour: "hours (UTC)", day: "days (UTC)"}[fit[len(fit)-1].width]
+	f.Hint = "Ask for whole " + narrow + ", or from " + from + " on."
+	return f
+}
 
 // ofSums looks for a piece in a table of sums; nil if it is not in one.
 func (p *piece) ofSums(chosen *choice) *search {

@@ -18,6 +18,7 @@ import (
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -33,6 +34,8 @@ type Store interface {
 	// Declare makes changes of tenants and prices together, on the versions given: admin.Declarer.
 	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override) error
 	bodies.Store
+	retention.Store
+	retention.HoldStore
 	// SealedBodies counts bodies by the id of their data key: admin.Options.Sealed.
 	SealedBodies(ctx context.Context) (map[string]int64, error)
 }
@@ -67,6 +70,11 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"many bodies":                 testManyBodies,
 		"sealed bodies":               testSealedBodies,
 		"purge":                       testPurge,
+		"holds":                       testHolds,
+		"retention":                   testRetention,
+		"retention against a model":   testRetentionAgainstModel,
+		"retention and holds":         testRetentionHolds,
+		"retention and writers":       testRetentionAtOnce,
 		"records":                     testRecords,
 		"records are walls":           testRecordsAreWalls,
 		"records twice":               testRecordsTwice,
