@@ -20,6 +20,7 @@ var doneMark = []byte("[DONE]")
 type streamAnswer struct {
 	body    io.Closer
 	events  *sse.Scanner
+	scanner wire.ChunkScanner
 	event   llm.Event // reused for every event, as text is
 	text    []byte
 	choices int   // how many were asked for
@@ -89,7 +90,7 @@ func (a *streamAnswer) Next() (llm.Event, error) {
 	if in.Name == "error" {
 		err = named(in.Data)
 	} else {
-		err = wire.ScanChunk(in.Data, &a.event, a.text[:0], &a.meta)
+		err = a.scanner.Scan(in.Data, &a.event, a.text[:0], &a.meta)
 	}
 	if err != nil {
 		if a.last && errors.Is(err, wire.ErrGarbage) {

@@ -21,20 +21,25 @@ const doneMark = "[DONE]"
 //
 // Errors are [ErrGarbage] for what is not one JSON object in UTF-8, or no chunk, and *[InBandError] for an error object.
 func ScanChunk(data []byte, ev *llm.Event, text []byte, meta *llm.Meta) error {
+	_, err := scanChunk(data, ev, text, meta)
+	return err
+}
+
+func scanChunk(data []byte, ev *llm.Event, text []byte, meta *llm.Meta) (s scan, err error) {
 	*ev = llm.Event{Dialect: llm.OpenAI, Raw: data, Text: text[len(text):]}
 	if isDone(data) {
 		ev.Has = llm.End
-		return nil
+		return s, nil
 	}
-	s := scan{ev: ev, text: text, op: llm.OpChat, meta: meta}
-	if err := s.object(data); err != nil {
-		return err
+	s = scan{ev: ev, text: text, op: llm.OpChat, meta: meta}
+	if err = s.object(data); err != nil {
+		return s, err
 	}
 	ev.Text = s.text[len(text):]
 	if s.bill && s.choices == 0 {
 		ev.Has |= llm.Hidden
 	}
-	return nil
+	return s, nil
 }
 
 func isDone(data []byte) bool {

@@ -18,11 +18,13 @@ type scan struct {
 	meta      *llm.Meta // is told what the provider says of the answer; may be nil
 	id, model []byte    // of the answer, as JSON strings
 
-	choices int  // how many choices, or embeddings, were seen
-	bill    bool // there was a usage in its proper place
-	blank   bool // a choice ended by itself and its text is empty
-	choice  choice
-	err     error // the first thing that makes the answer unusable
+	choices  int  // how many choices, or embeddings, were seen
+	bill     bool // there was a usage in its proper place
+	blank    bool // a choice ended by itself and its text is empty
+	choice   choice
+	texts    int      // how many texts were generated; of parts, 2 or more
+	lastText llm.Span // where the last of them lies, with its quotes, if that is a string
+	err      error    // the first thing that makes the answer unusable
 }
 
 // A choice is what was seen of the choice at hand.
@@ -221,10 +223,13 @@ func (s *scan) say() {
 		if raw := s.value(); len(raw) > len(`""`) {
 			s.generated()
 			s.keep(raw)
+			s.texts++
+			s.lastText = llm.Span{Start: s.at - len(raw), End: s.at}
 		} else {
 			s.choice.empty = true
 		}
 	case '[', '{':
+		s.texts += 2 // as many as there may be
 		s.parts(s.value())
 	}
 }
