@@ -211,7 +211,7 @@ var table = []Meaning{
 	},
 	{
 		Kind: ClockJumped, Severity: Warning,
-		Means: "The machine's clock was set by more than two seconds. Durations are not affected. Times in records, and the ends of keys and stops, were wrong for two seconds at most where the store is a database, which they are corrected by; where it is a file, they go by the machine.",
+		Means: "The machine's clock was set by more than two seconds. Durations are not affected. On PostgreSQL, times in records and the ends of keys and stops are right again within two seconds; on SQLite they go by the machine's clock.",
 		Do:    "Look at the time service of the machine. It is resolved by itself after ten minutes without another jump.",
 		Calm:  time.Minute, Lasts: 10 * time.Minute,
 	},

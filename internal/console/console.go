@@ -112,7 +112,7 @@ const (
 func New(o Options) (*Console, error) {
 	c := &Console{
 		o: o, pages: Pages(), foreign: http.NewCrossOriginProtection(), queries: make(chan struct{}, maxQueries),
-		sessions: newSessions(o.Ring, o.Now), guesses: newThrottle(o.Now),
+		sessions: newSessions(o.Ring, o.Now), guesses: newThrottle(time.Now), // which counts by the monotonic clock
 	}
 	var err error
 	if c.assets, err = loadAssets(); err != nil {

@@ -8,7 +8,7 @@ type Response struct {
 	Stream bool
 	// UpstreamID is the provider's own id of the call, from its headers, "" if it gave none.
 	UpstreamID string
-	// Meta is what the provider says of the answer, filled in as that comes; nil if nobody asks it. It is read by whoever
+	// Meta is what the provider says of the answer, filled in as that comes; nil if nothing is known. It is read by whoever
 	// walks Events, or after them.
 	Meta *Meta
 	// Events yields the answer in order. It can be walked once. Breaking off or an error ends the upstream call. An error
@@ -25,7 +25,7 @@ const maxFinished = 16
 type Meta struct {
 	ID    string // of the answer, "" if it has none
 	Model string // that answered, "" if it is not named
-	// Finish is why each choice ended, by the choice's index; "" for one that has not, or whose reason came too late.
+	// Finish is why each choice ended, by the choice's index; "" for one that has not.
 	Finish []FinishReason
 }
 

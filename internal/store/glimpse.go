@@ -103,11 +103,12 @@ func GlanceAtChain(ctx context.Context, path string, number int64) (head audit.H
 }
 
 func (g *Glimpse) server(ctx context.Context, db *sql.DB) error {
-	if err := g.clock(ctx, db); err != nil {
+	var err error
+	if g.Offset, g.Within, err = clockOffset(ctx, db, time.Now); err != nil {
 		return err
 	}
 	var commits, fsync string
-	err := db.QueryRowContext(ctx, "SELECT pg_database_size(current_database()), (SELECT COUNT(*) FROM pg_locks WHERE NOT granted), "+durability).
+	err = db.QueryRowContext(ctx, "SELECT pg_database_size(current_database()), (SELECT COUNT(*) FROM pg_locks WHERE NOT granted), "+durability).
 		Scan(&g.Bytes, &g.Waiting, &commits, &fsync)
 	if err != nil {
 		return err
@@ -125,22 +126,28 @@ func (g *Glimpse) schema(ctx context.Context, db *sql.DB, tables string) error {
 	return db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM "+versionTable).Scan(&g.Schema)
 }
 
-// clock compares clocks; of three looks the quickest counts.
-func (g *Glimpse) clock(ctx context.Context, db *sql.DB) (err error) {
+// quick is how wrong a look at the server's clock may be that is not repeated.
+const quick = 5 * time.Millisecond
+
+// clockOffset is how far the clock of a PostgreSQL server is ahead of ours, and how wrong that may be. Of three looks the
+// quickest counts: the first may have to make a connection.
+func clockOffset(ctx context.Context, db *sql.DB, ours func() time.Time) (offset, within time.Duration, err error) {
 	for i := range 3 {
-		offset, within, err := clockOffset(ctx, db, time.Now)
+		o, w, err := lookAtClock(ctx, db, ours)
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
-		if i == 0 || within < g.Within {
-			g.Offset, g.Within = offset, within
+		if i == 0 || w < within {
+			offset, within = o, w
+		}
+		if within <= quick {
+			break
 		}
 	}
-	return nil
+	return offset, within, nil
 }
 
-// clockOffset is how far the clock of a PostgreSQL server is ahead of ours, and how wrong that may be.
-func clockOffset(ctx context.Context, db *sql.DB, ours func() time.Time) (offset, within time.Duration, err error) {
+func lookAtClock(ctx context.Context, db *sql.DB, ours func() time.Time) (offset, within time.Duration, err error) {
 	var micros int64
 	civil, began := ours().Round(0), time.Now()
 	err = db.QueryRowContext(ctx, "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint").Scan(&micros)

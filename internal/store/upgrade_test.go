@@ -291,3 +291,29 @@ func TestReplicasAppearAndLeave(t *testing.T) {
 		}
 	})
 }
+
+// TestClocksAreComparedByTheMachinesOwn: what is held against the database's clock is not what has been corrected by it.
+func TestClocksAreComparedByTheMachinesOwn(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, address string) {
+		fast := func() time.Time { return time.Now().Add(90 * time.Second) }
+		s, err := Open(t.Context(), address, Options{Local: fast})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		want := -90 * time.Second
+		if strings.HasPrefix(address, "sqlite:") { // a file has no clock of its own
+			want = 0
+		}
+		if offset, within, err := s.ClockOffset(t.Context()); err != nil || (offset-want).Abs() > within+time.Second {
+			t.Errorf("the store's clock is ahead by %v, within %v, %v; want %v", offset, within, err, want)
+		}
+		if err := s.Appear(t.Context(), Replica{ID: "rep_a", Name: "a", Started: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Replicas(t.Context()); err != nil || len(got) != 1 || (got[0].ClockOff-90*time.Second).Abs() > 10*time.Second {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
