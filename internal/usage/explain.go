@@ -90,10 +90,18 @@ func (r *Record) endWords() string {
 	return ""
 }
 
-// FinishWords are why the choices of a try's answer ended, as the provider said: "stop", "stop, length"; "" if it did not.
+// FinishWords are why the choices of a try's answer ended, as the provider said: "stop", "3 x stop", "stop, length"; "" if it
+// did not.
 func FinishWords(t *pipeline.Try) string {
-	if len(t.Finish) == 1 {
-		return string(t.Finish[0])
+	if len(t.Finish) == 0 {
+		return ""
+	}
+	first := t.Finish[0]
+	switch same := !slices.ContainsFunc(t.Finish, func(r llm.FinishReason) bool { return r != first }); {
+	case len(t.Finish) == 1:
+		return string(first)
+	case same:
+		return fmt.Sprintf("%d x %s", len(t.Finish), first)
 	}
 	all := make([]string, len(t.Finish))
 	for i, reason := range t.Finish {
