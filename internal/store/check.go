@@ -40,8 +40,7 @@ func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 	ck := checking{tx: t}
 	err = errors.Join(
 		t.row(ctx, "SELECT COUNT(*) FROM exchanges").Scan(&c.Exchanges),
-		t.row(ctx, "SELECT s.seq, COALESCE(u.seq, 0), s.purged_before FROM usage_summed s LEFT JOIN usage_summed u ON u.id = 2 WHERE s.id = 1").
-			Scan(&ck.summed.first, &ck.summed.users, &ck.purged),
+		t.row(ctx, "SELECT "+summedColumns+", purged_before FROM usage_summed WHERE id = 1").Scan(append(ck.summed.into(), &ck.purged)...),
 		t.row(ctx, "SELECT COUNT(*) FROM exchanges e LEFT JOIN exchange_records r ON r.seq = e.seq WHERE r.seq IS NULL").Scan(&bare),
 	)
 	switch {
@@ -51,13 +50,16 @@ func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 		return c, fmt.Errorf("%d exchanges have no record", bare)
 	}
 	err = ck.sums(ctx)
-	c.Summed, c.held = ck.summed.first, ck.held
+	c.Summed, c.held = ck.summed[reachFirst], ck.held
 	return c, err
 }
 
-// checkedAtOnce is how much time is checked in one go, in microseconds, so that what is held of it does not grow with the age
-// of a store. It is whole spans of every level.
-const checkedAtOnce = 7 * day
+// How much time is checked in one go, in microseconds, so that what is held of it does not grow with the age of a store. It is
+// whole spans of every level. Details are in no order of time, and read whole each time.
+const (
+	sumsAtOnce    = 7 * day      // by the minute
+	detailsAtOnce = 52 * 7 * day // by the hour
+)
 
 // A checking compares each level of sums with the exchanges up to the last that it holds, span by span.
 type checking struct {
@@ -68,18 +70,24 @@ type checking struct {
 	held   int   // sums at once, at most
 }
 
-// sums goes through all time, but for where there is nothing.
+// sums goes through all time, but for where there is nothing, first for sums and then for details.
 func (c *checking) sums(ctx context.Context) error {
+	details := slices.IndexFunc(sumLevels, func(l level) bool { return l.table == inDetails }) // they are the last
+	return errors.Join(c.through(ctx, sumLevels[:details], minute, sumsAtOnce), c.through(ctx, sumLevels[details:], hour, detailsAtOnce))
+}
+
+// through checks levels of which none has spans narrower than a width.
+func (c *checking) through(ctx context.Context, levels []level, width, atOnce int64) error {
 	for from := int64(math.MinInt64); ; {
-		at, some, err := c.next(ctx, from)
+		at, some, err := c.next(ctx, levels, from)
 		if err != nil || !some {
 			return err
 		}
-		p := piece{from: at / checkedAtOnce * checkedAtOnce, to: math.MaxInt64}
-		if p.from < math.MaxInt64-checkedAtOnce {
-			p.to = p.from + checkedAtOnce
+		p := piece{from: at / atOnce * atOnce, to: math.MaxInt64}
+		if p.from < math.MaxInt64-atOnce {
+			p.to = p.from + atOnce
 		}
-		if err := c.during(ctx, p); err != nil || p.to == math.MaxInt64 {
+		if err := c.during(ctx, p, levels, width); err != nil || p.to == math.MaxInt64 {
 			return err
 		}
 		from = p.to
@@ -87,15 +95,15 @@ func (c *checking) sums(ctx context.Context) error {
 }
 
 // next finds a time from which on there is nothing, back to another: the first sum behind that, or the first exchange.
-func (c *checking) next(ctx context.Context, from int64) (at int64, some bool, err error) {
+func (c *checking) next(ctx context.Context, levels []level, from int64) (at int64, some bool, err error) {
 	take := func(first sql.NullInt64) {
 		if first.Valid && (!some || first.Int64 < at) {
 			at, some = first.Int64, true
 		}
 	}
-	for _, l := range append(slices.Clip(sumLevels), purgedDays, purgedTagDays) {
+	for _, l := range append(slices.Clip(levels), purgedDays, purgedTagDays) {
 		var start sql.NullInt64
-		if err := c.row(ctx, "SELECT MIN(start) FROM usage_sums WHERE level = ? AND start >= ?", l.id, from/l.width).Scan(&start); err != nil {
+		if err := c.row(ctx, "SELECT MIN(start) FROM "+l.table+" WHERE level = ? AND start >= ?", l.id, from/l.width).Scan(&start); err != nil {
 			return 0, false, err
 		}
 		if start.Int64 < 0 || start.Int64 > math.MaxInt64/l.width {
@@ -107,7 +115,7 @@ func (c *checking) next(ctx context.Context, from int64) (at int64, some bool, e
 	// In the blocks that begin before and end behind, of which there are few, it is looked for.
 	across := &search{join: c.d.join, ofBlock: c.d.ofBlock}
 	across.and("b.first_time < ? AND b.last_time >= ? AND e.time >= ?", from, from, from)
-	last := max(c.summed.first, c.summed.users)
+	last := slices.Max(c.summed[reachFirst:])
 	across.and("b.block <= ? AND +e.seq <= ?", last/blockSize, last)
 	for query, args := range map[string][]any{
 		"SELECT MIN(first_time) FROM exchange_blocks WHERE first_time >= ? AND block <= ?": {from, last / blockSize},
@@ -123,33 +131,33 @@ func (c *checking) next(ctx context.Context, from int64) (at int64, some bool, e
 }
 
 // during compares in a time that is whole spans of every level.
-func (c *checking) during(ctx context.Context, p piece) error {
-	var minutes, tagged spans
+func (c *checking) during(ctx context.Context, p piece, levels []level, width int64) error {
+	var plain, tagged spans // of exchanges, and of exchanges once for each of their tags
 	last := int64(-1)
-	for _, l := range sumLevels {
-		if c.summed.of(l) != last { // twice at most: levels are in the order of how far they reach
+	for _, l := range levels {
+		if c.summed.of(l) != last { // seldom: levels are in the order of their reach, and nearly always have the same
 			last = c.summed.of(l)
 			look := p.ofExchanges(c.d, &grouping{}, &choice{}, last)
 			var err error
-			if minutes, err = c.ofExchanges(ctx, look, minute, "", false); err != nil {
+			if plain, err = c.ofExchanges(ctx, look, width, "", false); err != nil {
 				return err
 			}
 			if tagged, err = c.ofExchanges(ctx, look, hour, " LEFT JOIN exchange_tags t ON t.seq = e.seq", true); err != nil {
 				return err
 			}
 		}
-		want := minutes.widened(l.width / minute)
+		want := plain.widened(l.width / width)
 		if l.tells(byTag) {
 			want = tagged.widened(l.width / hour)
 		}
 		p.level = &l
 		look, prints := p.ofSums(&choice{}), printsOf(l.tells(byTag), levelColumns, "requests")
-		query := "SELECT start, " + summingLevels + prints.text() + " FROM usage_sums" + look.where() + " GROUP BY 1"
+		query := "SELECT start, " + summingLevels[true] + prints.text() + " FROM " + l.table + look.where() + " GROUP BY 1"
 		got, err := c.spans(ctx, len(prints), query, look.args)
 		if err != nil {
 			return err
 		}
-		c.held = max(c.held, len(minutes)+len(tagged)+len(want)+len(got))
+		c.held = max(c.held, len(plain)+len(tagged)+len(want)+len(got))
 		if p.from < c.purged {
 			if err := c.withPurged(ctx, &l, p, want, got); err != nil {
 				return err
@@ -170,7 +178,7 @@ func (c *checking) withPurged(ctx context.Context, l *level, p piece, want, got 
 		p.level = &purgedTagDays
 	}
 	look := p.ofSums(&choice{})
-	gone, err := c.spans(ctx, 0, "SELECT start, "+summingLevels+" FROM usage_sums"+look.where()+" GROUP BY 1", look.args)
+	gone, err := c.spans(ctx, 0, "SELECT start, "+summingLevels[true]+" FROM usage_sums"+look.where()+" GROUP BY 1", look.args)
 	if err != nil {
 		return err
 	}
@@ -205,7 +213,7 @@ func (c *checking) withPurged(ctx context.Context, l *level, p piece, want, got 
 // ofExchanges sums exchanges, which may be joined with their tags.
 func (c *checking) ofExchanges(ctx context.Context, look *search, width int64, join string, tags bool) (spans, error) {
 	prints := printsOf(tags, rowColumns, "1")
-	query := "SELECT e.time / " + decimal(width) + ", " + summingRows + prints.text() + " FROM " + look.from() + join + look.where() + " GROUP BY 1"
+	query := "SELECT e.time / " + decimal(width) + ", " + summingRows[true] + prints.text() + " FROM " + look.from() + join + look.where() + " GROUP BY 1"
 	return c.spans(ctx, len(prints), query, look.args)
 }
 
@@ -219,7 +227,7 @@ func (c *checking) spans(ctx context.Context, prints int, query string, args []a
 		for i := range more.prints {
 			into = append(into, &more.prints[i])
 		}
-		k, s, err := (&grouping{width: 1}).scan(r, into...)
+		k, s, err := (&grouping{width: 1, halve: true}).scan(r, into...)
 		if err != nil {
 			return err
 		}

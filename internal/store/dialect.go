@@ -63,6 +63,8 @@ type dialect struct {
 	isForeign func(error) bool
 	// isAway reports that the engine could not be asked.
 	isAway func(error) bool
+	// isTooLarge reports that a sum is beyond the engine's numbers.
+	isTooLarge func(error) bool
 }
 
 // A lane is a row of writers who wait for each other, over all replicas. A transaction is in one lane only, but for acts,
@@ -123,6 +125,10 @@ var sqliteDialect = dialect{
 		return ok && (code&0xff == sqlite3.SQLITE_NOTADB || code&0xff == sqlite3.SQLITE_CORRUPT)
 	},
 	isAway: func(error) bool { return false },
+	isTooLarge: func(err error) bool {
+		_, ok := sqliteCode(err)
+		return ok && strings.Contains(err.Error(), "integer overflow") // which has no code of its own
+	},
 }
 
 var postgresDialect = dialect{
@@ -154,8 +160,9 @@ var postgresDialect = dialect{
 		code := postgresCode(err)
 		return code == "40001" || code == "40P01"
 	},
-	isForeign: func(error) bool { return false },
-	isAway:    postgresAway,
+	isForeign:  func(error) bool { return false },
+	isAway:     postgresAway,
+	isTooLarge: func(err error) bool { return postgresCode(err) == "22003" },
 }
 
 // sqliteCode is the extended result code of an error of SQLite.

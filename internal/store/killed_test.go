@@ -169,7 +169,7 @@ func (k *killed) later(t *testing.T) {
 	t.Helper()
 	s := k.open(t)
 	defer s.Close()
-	for _, query := range []string{"UPDATE usage_summed SET seq = 0 WHERE id = 2", "DELETE FROM usage_sums WHERE level > 5"} {
+	for _, query := range asMigrated {
 		if _, err := s.write.ExecContext(t.Context(), query); err != nil {
 			t.Fatal(err)
 		}

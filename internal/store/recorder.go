@@ -134,7 +134,7 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 	for _, query := range []string{
 		c.many[addExchange], c.many[addRecord], c.many[addTag], c.many[noteName],
 		addExchange, addRecord, addTag, noteName, noteBlock, lastSeq, seqsFrom, addName, readUpTo,
-		addBody, c.many[addBody], setSummed, toSum, tagsToSum, findHistograms, setHistograms, addSum, addSums,
+		addBody, c.many[addBody], setSummed, toSum, tagsToSum, findHistograms, setHistograms, addOne[inSums], addMany[inSums], addOne[inDetails], addMany[inDetails],
 	} {
 		stmt, err := db.PrepareContext(ctx, d.rebind(query)) //nolint:sqlclosecheck // close does
 		if err != nil {

@@ -71,17 +71,18 @@ func (s *Store) settle(ctx context.Context, block int64) error {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
 	for end := (block+1)*blockSize - 1; ; {
-		var seq, users, last int64
-		err := s.row(ctx, findSummed).Scan(&seq, &users, &last)
-		switch {
+		var at reached
+		var last int64
+		err := s.row(ctx, findSummed).Scan(append(at.into(), &last)...)
+		switch seq := at[reachFirst]; {
 		case err != nil:
 			return s.unread(ctx, "read how far exchanges are summed up", err)
-		case min(seq, users) >= end:
+		case at.least() >= end:
 			return nil
 		case seq < min(last, end):
 			_, err = s.sumUp(ctx, seq, min(last, seq+s.atOnce))
-		case users < seq:
-			err = s.refillSums(ctx, users, min(seq, users+s.refill))
+		case at.least() < seq:
+			err = s.refillSums(ctx, &at)
 		default:
 			return s.closeBlock(ctx, seq, end)
 		}

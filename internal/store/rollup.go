@@ -21,17 +21,39 @@ type level struct {
 	id    int64
 	width int64 // microseconds
 	by    []int // dimensions that it tells apart
-	reach int64 // the row of usage_summed that says up to which exchange it holds all
+	reach int   // the row of usage_summed that says up to which exchange it holds all
+	table string
 }
+
+// The tables. They have the same columns: sums are in the order of time, and details in that of users and tags, so that what is
+// asked of one is read together.
+const (
+	inSums    = "usage_sums"
+	inDetails = "usage_details"
+)
 
 // The rows of usage_summed. Levels that came with a later schema hold less than the others for a while, in a store that has
 // exchanges from before them, and where a replica of an older version sums up; they are not asked then. Only what is behind
 // none of the rows is not needed any more to make sums of, and may be deleted. Of what was deleted before a level came, it
 // has nothing: one that is added here must not be asked about a time before usage_summed.purged_before at its migration.
 const (
-	reachFirst = 1
-	reachUsers = 2
+	reachFirst = 1 + iota
+	reachUsers
+	reachDetails
 )
+
+var laterReaches = []int{reachUsers, reachDetails}
+
+// reached is up to which exchange levels hold all, by reach; -1 in a store of a schema before them.
+type reached [reachDetails + 1]int64
+
+func (r *reached) of(l level) int64 { return r[l.reach] }
+
+// into is what summedColumns are scanned into.
+func (r *reached) into() []any { return []any{&r[reachFirst], &r[reachUsers], &r[reachDetails]} }
+
+const summedColumns = "COALESCE((SELECT seq FROM usage_summed WHERE id = 1), -1), COALESCE((SELECT seq FROM usage_summed WHERE id = 2), -1), " +
+	"COALESCE((SELECT seq FROM usage_summed WHERE id = 3), -1)"
 
 // The dimensions of usage_sums, in the order of its columns.
 const (
@@ -51,31 +73,45 @@ const (
 	day    = 24 * hour
 )
 
-// The levels. There may be as many users and tags as exchanges, so they are told apart by little else, and by nothing shorter
-// than an hour: such a level has a row for each exchange at most. Minutes are for plots of everything.
+// The levels. There may be as many users and tags as exchanges, so they are told apart by nothing shorter than an hour: such a
+// level has a row for each exchange at most. Minutes are for plots of everything.
 var (
-	tenants   = []int{byOrg, byProject, byKey, byModel, byTarget}
-	perMinute = level{1, minute, []int{byOrg, byProject}, reachFirst}
-	perHour   = level{2, hour, tenants, reachFirst}
-	perDay    = level{3, day, tenants, reachFirst}
-	userDays  = level{4, day, []int{byOrg, byProject, byUser}, reachFirst}
-	tagDays   = level{5, day, []int{byOrg, byProject, byTag}, reachFirst}
-	userHours = level{6, hour, userDays.by, reachUsers}
-	tagHours  = level{7, hour, tagDays.by, reachUsers}
-	orgUsers  = level{8, day, []int{byOrg, byUser}, reachUsers} // who works in many projects is in few rows
+	projects = []int{byOrg, byProject}
+	tenants  = []int{byOrg, byProject, byKey, byModel, byTarget}
+	users    = []int{byOrg, byProject, byUser}
+	tags     = []int{byOrg, byProject, byTag}
 
-	sumLevels     = []level{perMinute, perHour, perDay, userDays, tagDays, userHours, tagHours, orgUsers}
+	perMinute    = level{1, minute, projects, reachFirst, inSums}
+	perHour      = level{2, hour, tenants, reachFirst, inSums}
+	perDay       = level{3, day, tenants, reachFirst, inSums}
+	userDays     = level{4, day, users, reachFirst, inSums}
+	tagDays      = level{5, day, tags, reachFirst, inSums}
+	userHours    = level{6, hour, users, reachUsers, inSums}
+	tagHours     = level{7, hour, tags, reachUsers, inSums}
+	orgUsers     = level{8, day, []int{byOrg, byUser}, reachUsers, inSums} // who works in many projects is in few rows
+	projectHours = level{9, hour, projects, reachDetails, inSums}
+	projectDays  = level{10, day, projects, reachDetails, inSums}
+	ofUser       = level{11, hour, append(tenants[:5:5], byUser), reachDetails, inDetails}
+	ofTag        = level{12, hour, append(tenants[:5:5], byTag), reachDetails, inDetails}
+	ofTagDays    = level{13, day, ofTag.by, reachDetails, inDetails}
+
+	sumLevels = []level{
+		perMinute, perHour, perDay, userDays, tagDays, userHours, tagHours, orgUsers, projectHours, projectDays, ofUser, ofTag, ofTagDays,
+	}
 	latencyLevels = []level{perHour, perDay}
 
-	gathered = []level{perMinute, perHour, userHours} // from exchanges; tagHours apart
-	derived  = []struct{ from, to level }{{perHour, perDay}, {userHours, userDays}, {userDays, orgUsers}, {tagHours, tagDays}}
+	gathered = []level{perMinute, ofUser} // from exchanges; ofTag apart
+	derived  = []struct{ from, to level }{
+		{ofUser, perHour}, {perHour, perDay}, {perHour, projectHours}, {perDay, projectDays}, {ofUser, userHours}, {userHours, userDays}, {userDays, orgUsers},
+		{ofTag, tagHours}, {tagHours, tagDays}, {ofTag, ofTagDays},
+	}
 )
 
 // What was deleted, by the day: no report reads it. With the exchanges that are left it makes up what the other levels have.
 // The second counts an exchange once for each of its tags, as tagDays does.
 var (
-	purgedDays    = level{id: 30, width: day}
-	purgedTagDays = level{id: 31, width: day, by: []int{byTag}}
+	purgedDays    = level{id: 30, width: day, table: inSums}
+	purgedTagDays = level{id: 31, width: day, by: []int{byTag}, table: inSums}
 )
 
 // summedAtOnce is how many exchanges are summed up in one transaction: with fewer, the same row of sums is changed more
@@ -92,7 +128,7 @@ const (
 	sumKey     = "level, start, org, project, key_id, model, target, end_user, tag"
 	latencyKey = "level, start, project, model, target"
 	setSummed  = "UPDATE usage_summed SET seq = ? WHERE id = ? AND seq = ?"
-	findSummed = "SELECT s.seq, u.seq, COALESCE((SELECT MAX(seq) FROM exchanges), 0) FROM usage_summed s JOIN usage_summed u ON u.id = 2 WHERE s.id = 1"
+	findSummed = "SELECT " + summedColumns + ", COALESCE((SELECT MAX(seq) FROM exchanges), 0)"
 	toSum      = "SELECT " + countedColumns + " FROM exchanges WHERE seq > ? AND seq <= ? ORDER BY seq"
 	// countedColumns are read by counted.scan.
 	countedColumns = "seq, time, org, project, key_id, model, target, end_user, " + timedColumns + ", input, cached_input, cache_write, reasoning, " +
@@ -127,20 +163,24 @@ func plus(a, b int64) int64 {
 	return a + b
 }
 
-var addSum, addSums = addToSums(1), addToSums(sumChunk)
-
 // sumChunk is how many rows of sums one statement writes.
 const sumChunk = 8
 
-// addToSums is a statement that adds to n rows of sums, which it makes where there are none.
-func addToSums(n int) string {
+// addOne and addMany are the statements that add to one row of sums, and to sumChunk of them, by table.
+var (
+	addOne  = map[string]string{inSums: addTo(inSums, 1), inDetails: addTo(inDetails, 1)}
+	addMany = map[string]string{inSums: addTo(inSums, sumChunk), inDetails: addTo(inDetails, sumChunk)}
+)
+
+// addTo is a statement that adds to n rows of sums, which it makes where there are none.
+func addTo(table string, n int) string {
 	columns := sumKey + ", " + strings.Join(sumFields[:], ", ")
 	var set []string
 	for _, f := range sumFields {
-		set = append(set, fmt.Sprintf("%[1]s = CASE WHEN usage_sums.%[1]s > %[2]d - excluded.%[1]s THEN %[2]d ELSE usage_sums.%[1]s + excluded.%[1]s END",
-			f, int64(math.MaxInt64)))
+		set = append(set, fmt.Sprintf("%[1]s = CASE WHEN %[3]s.%[1]s > %[2]d - excluded.%[1]s THEN %[2]d ELSE %[3]s.%[1]s + excluded.%[1]s END",
+			f, int64(math.MaxInt64), table))
 	}
-	head, _, _ := strings.Cut(insertInto("usage_sums", columns, n), " ON CONFLICT")
+	head, _, _ := strings.Cut(insertInto(table, columns, n), " ON CONFLICT")
 	return head + " ON CONFLICT (" + sumKey + ") DO UPDATE SET " + strings.Join(set, ", ")
 }
 
@@ -148,30 +188,40 @@ func addToSums(n int) string {
 func (s *Store) SumUp(ctx context.Context) (behind int64, more bool, err error) {
 	s.records.mu.Lock()
 	defer s.records.mu.Unlock()
-	var seq, users, last int64
-	if err := s.watched(ctx, findSummed).Scan(&seq, &users, &last); err != nil {
+	var at reached
+	var last int64
+	if err := s.watched(ctx, findSummed).Scan(append(at.into(), &last)...); err != nil {
 		return 0, false, s.unread(ctx, "read how far exchanges are summed up", err)
 	}
-	began := s.now()
-	switch last = max(last, seq); { // the last ones may have been deleted
-	case last-seq >= s.atOnce, last > seq && began.Sub(s.records.summed) >= summedEvery:
+	seq, began := at[reachFirst], s.now()
+	last = max(last, seq) // the last ones may have been deleted
+	enough := func() bool { return last-at[reachFirst] >= s.atOnce }
+	switch {
+	case enough(), last > seq && began.Sub(s.records.summed) >= summedEvery:
 		to, err := s.sumUp(ctx, seq, min(last, seq+s.atOnce))
 		if err != nil {
-			return last - min(seq, users), false, err
+			return last - at.least(), false, err
 		}
 		s.records.summed = began
-		if users == seq {
-			users = to
+		at.move(seq, to, append(laterReaches, reachFirst))
+	case at.least() < seq:
+		if err := s.refillSums(ctx, &at); err != nil {
+			return last - at.least(), false, err
 		}
-		seq = to
-	case users < seq:
-		to := min(seq, users+s.refill)
-		if err := s.refillSums(ctx, users, to); err != nil {
-			return last - users, false, err
-		}
-		users = to
 	}
-	return last - min(seq, users), last-seq >= s.atOnce || users < seq, nil
+	return last - at.least(), enough() || at.least() < at[reachFirst], nil
+}
+
+// least is how far all levels reach.
+func (r *reached) least() int64 { return slices.Min(r[reachFirst:]) }
+
+// move has those of some reaches that were at one exchange be at another.
+func (r *reached) move(from, to int64, reaches []int) {
+	for _, reach := range reaches {
+		if r[reach] == from {
+			r[reach] = to
+		}
+	}
 }
 
 // sumUp adds to the sums what lies behind an exchange: up to another, or as far as it lies in memory.
@@ -183,7 +233,7 @@ func (s *Store) sumUp(ctx context.Context, from, upTo int64) (to int64, err erro
 		if g, to, fromMemory, err = r.gather(ctx, from, upTo); err != nil {
 			return err
 		}
-		return r.addTo(ctx, g, from, to, reachFirst, reachUsers)
+		return r.addTo(ctx, g, from, to, append(laterReaches, reachFirst))
 	})
 	if fromMemory {
 		s.records.fresh.begin(to) // if it failed, too: they are read from the table then
@@ -191,9 +241,16 @@ func (s *Store) sumUp(ctx context.Context, from, upTo int64) (to int64, err erro
 	return to, err
 }
 
-// refillSums adds to later levels what the first have had from the exchanges behind one, up to another.
-func (s *Store) refillSums(ctx context.Context, from, to int64) error {
-	return s.changeIn(ctx, laneSums, "sum exchanges up", func(t tx) error {
+// refillSums adds to the later levels that are farthest behind some of what the first have had.
+func (s *Store) refillSums(ctx context.Context, at *reached) error {
+	from := at.least()
+	to := min(at[reachFirst], from+s.refill)
+	for _, r := range laterReaches {
+		if at[r] > from {
+			to = min(to, at[r]) // from there on they go together
+		}
+	}
+	err := s.changeIn(ctx, laneSums, "sum exchanges up", func(t tx) error {
 		r := &recording{&s.records, t, map[string]statement{}}
 		g := &gathering{}
 		g.begin(from)
@@ -201,14 +258,18 @@ func (s *Store) refillSums(ctx context.Context, from, to int64) error {
 			return err
 		}
 		g.derive()
-		return r.addTo(ctx, g, from, to, reachUsers)
+		return r.addTo(ctx, g, from, to, laterReaches)
 	})
+	if err == nil {
+		at.move(from, to, laterReaches)
+	}
+	return err
 }
 
 // addTo adds what exchanges give, to those levels of some reaches that hold all before them: another replica may just have
 // done it.
-func (c *recording) addTo(ctx context.Context, g *gathering, from, to int64, reaches ...int64) error {
-	var reached []int64
+func (c *recording) addTo(ctx context.Context, g *gathering, from, to int64, reaches []int) error {
+	var reached []int
 	for _, reach := range reaches {
 		n, err := c.run(ctx, setSummed, to, reach, from)
 		if err != nil {
@@ -264,9 +325,9 @@ func (g *gathering) take(e *counted, tags []int64) {
 	if len(tags) == 0 {
 		tags = []int64{0}
 	}
-	k := sumOf{e.time / tagHours.width, tagHours.only(&e.names)}
+	k := sumOf{e.time / ofTag.width, ofTag.only(&e.names)}
 	for _, k.names[byTag] = range tags {
-		g.add(tagHours, k, &e.sums)
+		g.add(ofTag, k, &e.sums)
 	}
 	if !e.timed.Failed {
 		g.latency(latencyOf{perHour.id, e.time / hour, e.names[byProject], e.names[byModel], e.names[byTarget]}).Add(e.timed)
@@ -314,16 +375,21 @@ func (g *gathering) derive() {
 	}
 }
 
-// addSums writes in the order of keys, so that pages are changed once and replicas never wait for each other in a circle.
+// addSums writes in the order of the table, so that pages are changed once and replicas never wait for each other in a circle.
 func (c *recording) addSums(ctx context.Context, l level, all map[sumOf]*sums) error {
 	keys := slices.SortedFunc(maps.Keys(all), func(a, b sumOf) int {
+		if l.table == inDetails {
+			if c := slices.Compare(a.names[byUser:], b.names[byUser:]); c != 0 {
+				return c
+			}
+		}
 		return cmp.Or(cmp.Compare(a.start, b.start), slices.Compare(a.names[:], b.names[:]))
 	})
 	var args []any
 	for len(keys) > 0 {
-		query, n := addSum, 1
+		query, n := addOne[l.table], 1
 		if len(keys) >= sumChunk {
-			query, n = addSums, sumChunk
+			query, n = addMany[l.table], sumChunk
 		}
 		args = args[:0]
 		for _, k := range keys[:n] {

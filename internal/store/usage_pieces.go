@@ -115,9 +115,10 @@ func (c *choice) and(q *search, d int, column string) {
 func (g *grouping) levelsFor(levels []level, chosen *choice, summed reached) []level {
 	var fit []level
 	for _, l := range levels {
-		enough := g.width%l.width == 0 && summed.of(l) == summed.first
+		enough := g.width%l.width == 0 && summed.of(l) == summed[reachFirst]
 		for _, d := range []int{byTag, byUser} { // of which there are many, so their sums are apart
 			enough = enough && l.tells(d) == (g.has(d) || len(chosen[d]) > 0)
+			enough = enough && (l.table == inSums || !l.tells(d) || len(chosen[d]) > 0) // details are read one by one
 		}
 		for d := range dimensions {
 			enough = enough && (l.tells(d) || !g.has(d) && len(chosen[d]) == 0)
@@ -130,17 +131,6 @@ func (g *grouping) levelsFor(levels []level, chosen *choice, summed reached) []l
 		return cmp.Or(cmp.Compare(b.width, a.width), cmp.Compare(len(a.by), len(b.by)))
 	})
 	return slices.CompactFunc(fit, func(a, b level) bool { return a.width == b.width })
-}
-
-// reached is up to which exchange levels hold all: the first ones, and those that came later, -1 in a store of a schema before them.
-type reached struct{ first, users int64 }
-
-// of is how far one reaches.
-func (r reached) of(l level) int64 {
-	if l.reach == reachFirst {
-		return r.first
-	}
-	return r.users
 }
 
 // bounds are the times of a question, in microseconds. Where nothing lies beyond them they are moved outwards to whole
@@ -177,7 +167,7 @@ func (s *Store) pieces(ctx context.Context, g grouping, levels []level, asked qu
 				}
 				q := p.ofSums(&ids)
 				if p.level == nil {
-					q = p.ofExchanges(s.d, &g, &ids, h.summed.first)
+					q = p.ofExchanges(s.d, &g, &ids, h.summed[reachFirst])
 					if !p.unsummed && p.from < h.purged {
 						return gone(h.purged, fit)
 					}
@@ -198,14 +188,14 @@ type holding struct {
 	oldest, newest int64 // between which all lies; 0 where there is nothing
 }
 
-var holdingQuery = "SELECT s.seq, COALESCE(u.seq, -1), s.purged_before, (SELECT MIN(first_time) FROM exchange_blocks), (SELECT MAX(last_time) FROM exchange_blocks), " +
+var holdingQuery = "SELECT " + summedColumns + ", purged_before, (SELECT MIN(first_time) FROM exchange_blocks), (SELECT MAX(last_time) FROM exchange_blocks), " +
 	"(SELECT MIN(start) FROM usage_sums WHERE level = " + decimal(perMinute.id) + "), (SELECT MAX(start) FROM usage_sums WHERE level = " + decimal(perMinute.id) + ") " +
-	"FROM usage_summed s LEFT JOIN usage_summed u ON u.id = 2 WHERE s.id = 1"
+	"FROM usage_summed WHERE id = 1"
 
 // held says what there is. Where exchanges were deleted, that reaches as far as their sums do.
 func (v view) held() (h holding, err error) {
 	var oldest, newest, first, last sql.NullInt64 // null where there is none
-	err = v.row(v.ctx, holdingQuery).Scan(&h.summed.first, &h.summed.users, &h.purged, &oldest, &newest, &first, &last)
+	err = v.row(v.ctx, holdingQuery).Scan(append(h.summed.into(), &h.purged, &oldest, &newest, &first, &last)...)
 	h.oldest, h.newest = oldest.Int64, newest.Int64
 	if begin := first.Int64 * minute; first.Valid && (!oldest.Valid || begin < h.oldest-h.oldest%minute) {
 		h.oldest = begin
@@ -240,6 +230,9 @@ func (p *piece) ofSums(chosen *choice) *search {
 	q.and("level = ? AND start >= ? AND start < ?", p.level.id, p.from/p.level.width, p.to/p.level.width)
 	for d, column := range levelColumns {
 		chosen.and(q, d, column)
+		if p.level.table == inDetails && d >= byUser && !p.level.tells(d) {
+			q.and(column + " = 0") // so that it is found by the key
+		}
 	}
 	return q
 }

@@ -99,6 +99,7 @@ type grouping struct {
 	by    []int          // their dimensions; -1 for the time
 	width int64          // microseconds
 	zone  *time.Location // of the days, which are put together from spans of the width; nil if spans are as they are
+	halve bool           // sums in halves: the whole is too large a number for the engine
 }
 
 // groupingOf reads group columns: those of known, and one of times.
@@ -133,6 +134,18 @@ type groupKey struct {
 
 // total sums what a question asks for.
 func (s *Store) total(ctx context.Context, g grouping, q question) (map[groupKey]*sums, error) {
+	totals, err := s.totalOf(ctx, g, q)
+	if err != nil && s.d.isTooLarge(err) {
+		g.halve = true
+		totals, err = s.totalOf(ctx, g, q)
+	}
+	if err != nil {
+		return nil, s.unread(ctx, "sum records", err)
+	}
+	return totals, nil
+}
+
+func (s *Store) totalOf(ctx context.Context, g grouping, q question) (map[groupKey]*sums, error) {
 	totals := map[groupKey]*sums{}
 	err := s.pieces(ctx, g, sumLevels, q, func(v view, p piece, look *search) error {
 		query := g.sumOfRows(look)
@@ -155,10 +168,7 @@ func (s *Store) total(ctx context.Context, g grouping, q question) (map[groupKey
 			return nil
 		})
 	})
-	if err != nil {
-		return nil, s.unread(ctx, "sum records", err)
-	}
-	return totals, nil
+	return totals, err
 }
 
 var (
@@ -186,12 +196,12 @@ func (g *grouping) keys(columns [dimensions]string, span string) (keys, clause s
 	return strings.Join(all, ", ") + ", ", " GROUP BY " + strings.Join(numbers, ", ")
 }
 
-// summing are the sums themselves. What providers reported is summed in two halves, because the whole could be too large
-// a number for the engine.
-func summing(from func(field string) string) string {
+// summing are the sums themselves. What providers reported may be summed in two halves, where the whole is too large a number
+// for the engine.
+func summing(halve bool, from func(field string) string) string {
 	var all []string
 	for i, f := range sumFields {
-		if column := from(f); i < 5 {
+		if column := from(f); i < counts || !halve {
 			all = append(all, "CAST(SUM("+column+") AS BIGINT)")
 		} else {
 			all = append(all, "CAST(SUM("+column+" >> 32) AS BIGINT), CAST(SUM("+column+" & 4294967295) AS BIGINT)")
@@ -200,19 +210,27 @@ func summing(from func(field string) string) string {
 	return strings.Join(all, ", ")
 }
 
+// counts are the first of sumFields, which are numbers of exchanges.
+const counts = 5
+
+func levelField(field string) string { return field }
+
+func rowField(field string) string {
+	if field == "requests" {
+		return "1"
+	}
+	return "e." + field
+}
+
+// summingLevels and summingRows are sums in halves or not.
 var (
-	summingLevels = summing(func(field string) string { return field })
-	summingRows   = summing(func(field string) string {
-		if field == "requests" {
-			return "1"
-		}
-		return "e." + field
-	})
+	summingLevels = map[bool]string{false: summing(false, levelField), true: summing(true, levelField)}
+	summingRows   = map[bool]string{false: summing(false, rowField), true: summing(true, rowField)}
 )
 
 func (g *grouping) sumOfSums(p piece, look *search) string {
 	keys, clause := g.keys(levelColumns, "start / "+decimal(max(g.width/p.level.width, 1)))
-	return "SELECT " + keys + summingLevels + " FROM usage_sums" + look.where() + clause
+	return "SELECT " + keys + summingLevels[g.halve] + " FROM " + p.level.table + look.where() + clause
 }
 
 func (g *grouping) sumOfRows(look *search) string {
@@ -221,16 +239,20 @@ func (g *grouping) sumOfRows(look *search) string {
 	if g.has(byTag) {
 		tags = " LEFT JOIN exchange_tags t ON t.seq = e.seq"
 	}
-	return "SELECT " + keys + summingRows + " FROM " + look.from() + tags + look.where() + clause
+	return "SELECT " + keys + summingRows[g.halve] + " FROM " + look.from() + tags + look.where() + clause
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // scan reads a row of either sum, and more columns behind it.
 func (g *grouping) scan(r scanner, more ...any) (k groupKey, s *sums, err error) {
-	var values [2*len(sums{}) - 5]sql.NullInt64 // null is the sum of nothing
+	var values [2*len(sums{}) - counts]sql.NullInt64 // null is the sum of nothing
+	n := len(sums{})
+	if g.halve {
+		n = len(values)
+	}
 	into := g.into(&k)
-	for i := range values {
+	for i := range values[:n] {
 		into = append(into, &values[i])
 	}
 	if err := r.Scan(append(into, more...)...); err != nil {
@@ -238,11 +260,11 @@ func (g *grouping) scan(r scanner, more ...any) (k groupKey, s *sums, err error)
 	}
 	s = &sums{}
 	for i := range s {
-		if i < 5 {
+		if i < counts || !g.halve {
 			s[i] = values[i].Int64
 			continue
 		}
-		s[i] = joined(values[2*i-5].Int64, values[2*i-4].Int64)
+		s[i] = joined(values[2*i-counts].Int64, values[2*i-counts+1].Int64)
 	}
 	return k, s, nil
 }
