@@ -36,18 +36,20 @@ func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 	}
 	defer func() { _ = txn.Rollback() }() // it has only read
 	t := tx{txn, s.d, ctx}
-	var bare int64
+	var last, bare int64
 	ck := checking{tx: t}
 	err = errors.Join(
-		t.row(ctx, "SELECT COUNT(*) FROM exchanges").Scan(&c.Exchanges),
+		t.row(ctx, "SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM exchanges").Scan(&c.Exchanges, &last),
 		t.row(ctx, "SELECT "+summedColumns+", purged_before FROM usage_summed WHERE id = 1").Scan(append(ck.summed.into(), &ck.purged)...),
 		t.row(ctx, "SELECT COUNT(*) FROM exchanges e LEFT JOIN exchange_records r ON r.seq = e.seq WHERE r.seq IS NULL").Scan(&bare),
 	)
-	switch {
+	switch most := slices.Max(ck.summed[reachFirst:]); {
 	case err != nil:
 		return c, s.unread(ctx, "check the store", err)
 	case bare > 0:
 		return c, fmt.Errorf("%d exchanges have no record", bare)
+	case ck.purged == 0 && most > last|(blockSize-1): // a block may have been closed before its end
+		return c, fmt.Errorf("exchanges are summed up to %d, and the last is %d", most, last)
 	}
 	err = ck.sums(ctx)
 	c.Summed, c.held = ck.summed[reachFirst], ck.held
