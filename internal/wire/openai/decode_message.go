@@ -5,59 +5,60 @@ import (
 	"strings"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
 // decodeMessage reads a message. Its parts are, in this order: reasoning, content, a refusal, tool calls.
-func decodeMessage(o *source) llm.Message {
+func decodeMessage(o *rawjson.Object) llm.Message {
 	var m llm.Message
 	role := ""
-	o.takeString("role", &role)
-	o.takeString("name", &m.Name)
+	o.TakeString("role", &role)
+	o.TakeString("name", &m.Name)
 	m.Role = llm.Role(role)
 	if m.Role == llm.RoleTool || m.Role == llm.RoleFunction {
 		result := llm.Part{Kind: llm.PartToolResult, ToolName: m.Name}
-		o.takeString("tool_call_id", &result.CallID)
+		o.TakeString("tool_call_id", &result.CallID)
 		result.Result = decodeContent(o, &m)
 		m.Parts = []llm.Part{result}
-		m.Extra = o.rest()
+		m.Extra = o.Rest()
 		return m
 	}
 	m.Parts = decodeReasoning(o)
 	m.Parts = append(m.Parts, decodeContent(o, &m)...)
 	if m.Plain || m.Null { // beside parts, or without a content, it could not be told from a part
 		refusal := llm.Part{Kind: llm.PartRefusal}
-		if o.takeString("refusal", &refusal.Text); refusal.Text != "" {
+		if o.TakeString("refusal", &refusal.Text); refusal.Text != "" {
 			m.Parts = append(m.Parts, refusal)
 		}
 	}
 	m.Parts = append(m.Parts, decodeCalls(o)...)
-	m.Extra = o.rest()
+	m.Extra = o.Rest()
 	return m
 }
 
 // decodeContent reads the content and says in m which form it had.
-func decodeContent(o *source, m *llm.Message) []llm.Part {
+func decodeContent(o *rawjson.Object, m *llm.Message) []llm.Part {
 	const name = "content"
-	switch o.kind(name) {
+	switch o.Kind(name) {
 	case 'n':
 		m.Null = true
-		o.take(name)
+		o.Take(name)
 	case '"':
 		m.Plain = true
 		var parts []llm.Part
-		if text := o.str(name); text != "" {
+		if text := o.Str(name); text != "" {
 			parts = []llm.Part{{Kind: llm.PartText, Text: text}}
 		}
-		o.take(name)
+		o.Take(name)
 		return parts
 	case '[':
-		all, ok := objectsOf(o.value(name))
+		all, ok := rawjson.ObjectsOf(o.Value(name))
 		var parts []llm.Part
 		for _, p := range all {
 			parts = append(parts, decodePart(p))
 		}
 		if ok {
-			o.take(name)
+			o.Take(name)
 		}
 		return parts
 	}
@@ -65,66 +66,66 @@ func decodeContent(o *source, m *llm.Message) []llm.Part {
 }
 
 // decodePart reads a part of a content. One that the form cannot hold exactly is PartOther, with all of it in Extra.
-func decodePart(o *source) llm.Part {
-	kind := o.str("type")
+func decodePart(o *rawjson.Object) llm.Part {
+	kind := o.Str("type")
 	var p llm.Part
 	ok := false
 	switch kind {
 	case "text", "refusal":
-		p = llm.Part{Kind: llm.PartKind(kind), Text: o.str(kind)}
-		ok = o.kind(kind) == '"'
+		p = llm.Part{Kind: llm.PartKind(kind), Text: o.Str(kind)}
+		ok = o.Kind(kind) == '"'
 	case "image_url":
-		p, ok = decodeImage(sourceOf(o.value(kind)))
+		p, ok = decodeImage(rawjson.ObjectOf(o.Value(kind)))
 	case "input_audio":
-		p, ok = decodeAudio(sourceOf(o.value(kind)))
+		p, ok = decodeAudio(rawjson.ObjectOf(o.Value(kind)))
 	case "file":
-		p, ok = decodeFile(sourceOf(o.value(kind)))
+		p, ok = decodeFile(rawjson.ObjectOf(o.Value(kind)))
 	}
 	if !ok {
-		return llm.Part{Kind: llm.PartOther, Extra: o.rest()}
+		return llm.Part{Kind: llm.PartOther, Extra: o.Rest()}
 	}
 	p.Cache = takeCache(o)
-	o.take("type", kind)
-	p.Extra = o.rest()
+	o.Take("type", kind)
+	p.Extra = o.Rest()
 	return p
 }
 
-func decodeImage(o *source) (llm.Part, bool) {
+func decodeImage(o *rawjson.Object) (llm.Part, bool) {
 	p := llm.Part{Kind: llm.PartImage}
-	o.takeString("url", &p.URL)
-	o.takeString("detail", &p.Detail)
+	o.TakeString("url", &p.URL)
+	o.TakeString("detail", &p.Detail)
 	if mediaType, data, ok := decodeDataURL(p.URL); ok {
 		p.URL, p.MediaType, p.Data = "", mediaType, data
 	}
-	return p, len(o.fields) == 0 && (p.URL != "" || p.Data != nil)
+	return p, len(o.Fields) == 0 && (p.URL != "" || p.Data != nil)
 }
 
-func decodeAudio(o *source) (llm.Part, bool) {
+func decodeAudio(o *rawjson.Object) (llm.Part, bool) {
 	p := llm.Part{Kind: llm.PartAudio}
 	var data, format string
-	o.takeString("data", &data)
-	o.takeString("format", &format)
+	o.TakeString("data", &data)
+	o.TakeString("format", &format)
 	p.MediaType = audioPrefix + format
 	var ok bool
 	p.Data, ok = decodeBase64(data)
-	return p, ok && format != "" && len(o.fields) == 0
+	return p, ok && format != "" && len(o.Fields) == 0
 }
 
 // audioPrefix makes a media type of the dialect's word for a format of audio.
 const audioPrefix = "audio/"
 
-func decodeFile(o *source) (llm.Part, bool) {
+func decodeFile(o *rawjson.Object) (llm.Part, bool) {
 	p := llm.Part{Kind: llm.PartFile}
 	var url string
-	o.takeString("file_id", &p.FileID)
-	o.takeString("filename", &p.Filename)
-	o.takeString("file_data", &url)
+	o.TakeString("file_id", &p.FileID)
+	o.TakeString("filename", &p.Filename)
+	o.TakeString("file_data", &url)
 	if url == "" {
-		return p, p.FileID != "" && len(o.fields) == 0
+		return p, p.FileID != "" && len(o.Fields) == 0
 	}
 	var ok bool
 	p.MediaType, p.Data, ok = decodeDataURL(url)
-	return p, ok && p.FileID == "" && len(o.fields) == 0
+	return p, ok && p.FileID == "" && len(o.Fields) == 0
 }
 
 // decodeDataURL reads data:TYPE;base64,DATA. ok is false for all else, and for what would not be the same when encoded
@@ -151,24 +152,24 @@ func decodeBase64(s string) (data []byte, ok bool) {
 
 // decodeReasoning reads what a model thought. Servers name it differently, and some say it twice; the fullest counts.
 // Only the usual name is taken, and only where it is the only one.
-func decodeReasoning(o *source) []llm.Part {
+func decodeReasoning(o *rawjson.Object) []llm.Part {
 	const usual = "reasoning_content"
-	if all, ok := objectsOf(o.value("reasoning_details")); ok {
+	if all, ok := rawjson.ObjectsOf(o.Value("reasoning_details")); ok {
 		var parts []llm.Part
 		for _, d := range all {
 			parts = append(parts, llm.Part{
-				Kind: llm.PartReasoning, Text: d.str("text") + d.str("summary"), Signature: d.str("signature"),
-				Redacted: []byte(d.str("data")), Summary: d.str("summary") != "",
+				Kind: llm.PartReasoning, Text: d.Str("text") + d.Str("summary"), Signature: d.Str("signature"),
+				Redacted: []byte(d.Str("data")), Summary: d.Str("summary") != "",
 			})
 		}
 		return parts
 	}
-	text := o.str(usual)
-	if text != "" && !o.has("reasoning") && !o.has("reasoning_details") {
-		o.take(usual)
+	text := o.Str(usual)
+	if text != "" && !o.Has("reasoning") && !o.Has("reasoning_details") {
+		o.Take(usual)
 	}
 	if text == "" {
-		text = o.str("reasoning")
+		text = o.Str("reasoning")
 	}
 	if text == "" {
 		return nil
@@ -177,32 +178,32 @@ func decodeReasoning(o *source) []llm.Part {
 }
 
 // decodeCalls reads tool_calls and function_call, the older form, whose calls have no id.
-func decodeCalls(o *source) []llm.Part {
+func decodeCalls(o *rawjson.Object) []llm.Part {
 	const name, old = "tool_calls", "function_call"
 	var parts []llm.Part
-	all, exact := objectsOf(o.value(name))
+	all, exact := rawjson.ObjectsOf(o.Value(name))
 	for _, c := range all {
 		p, ok := decodeCall(c)
 		parts = append(parts, p)
 		exact = exact && ok
 	}
-	if o.kind(old) != '{' {
-		if exact && !o.has(old) {
-			o.take(name)
+	if o.Kind(old) != '{' {
+		if exact && !o.Has(old) {
+			o.Take(name)
 		}
 		return parts
 	}
-	f := sourceOf(o.value(old))
-	parts = append(parts, llm.Part{Kind: llm.PartToolCall, ToolName: f.str("name"), Arguments: f.str("arguments")})
-	if !o.has(name) && f.kind("name") == '"' && f.kind("arguments") == '"' && f.only("name", "arguments") {
-		o.take(old)
+	f := rawjson.ObjectOf(o.Value(old))
+	parts = append(parts, llm.Part{Kind: llm.PartToolCall, ToolName: f.Str("name"), Arguments: f.Str("arguments")})
+	if !o.Has(name) && f.Kind("name") == '"' && f.Kind("arguments") == '"' && f.Only("name", "arguments") {
+		o.Take(old)
 	}
 	return parts
 }
 
 // decodeCall reads one of tool_calls; exact is false if encoding it again would give something else.
-func decodeCall(o *source) (p llm.Part, exact bool) {
-	kind, arguments := o.str("type"), "arguments"
+func decodeCall(o *rawjson.Object) (p llm.Part, exact bool) {
+	kind, arguments := o.Str("type"), "arguments"
 	if kind == customType {
 		arguments = "input"
 	}
@@ -210,17 +211,17 @@ func decodeCall(o *source) (p llm.Part, exact bool) {
 	if kind == "" {
 		kind = functionType // some clients leave it out
 	}
-	inner := sourceOf(o.value(kind))
+	inner := rawjson.ObjectOf(o.Value(kind))
 	p = llm.Part{
-		Kind: llm.PartToolCall, CallID: o.str("id"), ToolName: inner.str("name"), Arguments: inner.str(arguments),
+		Kind: llm.PartToolCall, CallID: o.Str("id"), ToolName: inner.Str("name"), Arguments: inner.Str(arguments),
 		Custom: kind == customType,
 	}
-	exact = exact && p.CallID != "" && inner.kind("name") == '"' && inner.kind(arguments) == '"'
-	o.take("id", "type", kind)
-	inner.take("name", arguments)
-	p.Extra = o.rest()
-	if len(inner.fields) > 0 {
-		p.Extra = append(p.Extra, inner.member(kind))
+	exact = exact && p.CallID != "" && inner.Kind("name") == '"' && inner.Kind(arguments) == '"'
+	o.Take("id", "type", kind)
+	inner.Take("name", arguments)
+	p.Extra = o.Rest()
+	if len(inner.Fields) > 0 {
+		p.Extra = append(p.Extra, inner.Member(kind))
 	}
 	return p, exact
 }

@@ -8,15 +8,16 @@ import (
 	"strconv"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
 // CountInputs says how many vectors an embeddings call asks for: 1 for a text or the tokens of one, else as many as the
 // array has elements.
 func CountInputs(r *llm.Request) int {
-	c := cursor{text: r.Field("input")}
+	c := rawjson.Cursor{Text: r.Field("input")}
 	n := 1
-	for i := range c.elements() {
-		if kind := c.kind(); kind == '"' || kind == '[' {
+	for i := range c.Elements() {
+		if kind := c.Kind(); kind == '"' || kind == '[' {
 			n = i + 1
 		}
 	}
@@ -30,16 +31,16 @@ func CountInputs(r *llm.Request) int {
 // It is an [ErrGarbage] if a vector cannot be read, holds a number that is no finite 32-bit float, or is not as long as
 // the first, and if there are fewer vectors than inputs (0: not known).
 func FixEmbeddings(body []byte, wantBase64 bool, inputs int) ([]byte, error) {
-	if !isJSON(body) {
+	if !rawjson.Valid(body) {
 		return nil, garbage("not JSON")
 	}
-	f := vectors{cursor: cursor{text: body}, base64: wantBase64}
-	for name := range f.members() {
+	f := vectors{Cursor: rawjson.Cursor{Text: body}, base64: wantBase64}
+	for name := range f.Members() {
 		if string(name) != "data" {
 			continue
 		}
-		for range f.elements() {
-			for name := range f.members() {
+		for range f.Elements() {
+			for name := range f.Members() {
 				if string(name) == "embedding" {
 					f.embedding()
 				}
@@ -59,7 +60,7 @@ func FixEmbeddings(body []byte, wantBase64 bool, inputs int) ([]byte, error) {
 
 // A vectors is a walk over an embeddings answer that writes its vectors in the form that is wanted.
 type vectors struct {
-	cursor
+	rawjson.Cursor
 	base64 bool
 	out    []byte // the answer up to text[copied], with changed vectors
 	copied int
@@ -70,15 +71,15 @@ type vectors struct {
 }
 
 func (f *vectors) embedding() {
-	kind := f.kind()
-	start := f.at
+	kind := f.Kind()
+	start := f.At
 	f.vector = f.vector[:0]
 	switch kind {
 	case '"':
-		f.decode(f.value())
+		f.decode(f.Value())
 	case '[':
-		for range f.elements() {
-			f.read(f.value())
+		for range f.Elements() {
+			f.read(f.Value())
 		}
 	default:
 		f.wrong = "a vector is neither an array nor base64"
@@ -94,14 +95,14 @@ func (f *vectors) embedding() {
 	if f.wrong != "" || (kind == '"') == f.base64 {
 		return
 	}
-	f.out = append(f.out, f.text[f.copied:start]...)
+	f.out = append(f.out, f.Text[f.copied:start]...)
 	f.out = f.appendVector(f.out)
-	f.copied = f.at
+	f.copied = f.At
 }
 
 // decode reads a vector in base64.
 func (f *vectors) decode(raw []byte) {
-	data, err := base64.StdEncoding.AppendDecode(nil, unquoted(raw))
+	data, err := base64.StdEncoding.AppendDecode(nil, rawjson.Unquoted(raw))
 	if err != nil || len(data)%4 != 0 {
 		f.wrong = "a vector is not base64 of 32-bit floats"
 		return

@@ -5,35 +5,36 @@ import (
 	"strings"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
 // The names under which servers have put reasoning.
 var reasoningNames = []string{"reasoning_content", "reasoning", "reasoning_details"}
 
 func (e *encoder) message(m *llm.Message) {
-	x := extra(m.Extra)
-	e.comma()
-	e.dst = append(e.dst, '{')
-	e.text(x, "role", string(m.Role))
+	x := rawjson.Extra(m.Extra)
+	e.Comma()
+	e.Dst = append(e.Dst, '{')
+	e.Text(x, "role", string(m.Role))
 	parts := m.Parts
 	if len(parts) == 1 && parts[0].Kind == llm.PartToolResult {
 		if parts[0].IsError {
-			e.refuse("the mark that a tool failed")
+			e.Refuse("the mark that a tool failed")
 		}
-		e.text(x, "tool_call_id", parts[0].CallID)
+		e.Text(x, "tool_call_id", parts[0].CallID)
 		parts = parts[0].Result
 	}
 	e.content(x, m, parts)
-	e.text(x, "name", m.Name)
-	if !x.has(reasoningNames...) {
-		e.text(x, reasoningNames[0], textOf(parts, llm.PartReasoning))
+	e.Text(x, "name", m.Name)
+	if !x.Has(reasoningNames...) {
+		e.Text(x, reasoningNames[0], textOf(parts, llm.PartReasoning))
 	}
 	if m.Plain || m.Null {
-		e.text(x, "refusal", textOf(parts, llm.PartRefusal))
+		e.Text(x, "refusal", textOf(parts, llm.PartRefusal))
 	}
 	e.calls(x, parts)
-	e.extra(x)
-	e.dst = append(e.dst, '}')
+	e.Extra(x)
+	e.Dst = append(e.Dst, '}')
 }
 
 // textOf joins the text of the parts of one kind.
@@ -47,14 +48,14 @@ func textOf(parts []llm.Part, kind llm.PartKind) string {
 	return b.String()
 }
 
-func (e *encoder) content(x extra, m *llm.Message, parts []llm.Part) {
+func (e *encoder) content(x rawjson.Extra, m *llm.Message, parts []llm.Part) {
 	const name = "content"
 	switch {
-	case x.has(name):
+	case x.Has(name):
 	case m.Plain:
-		e.member(name, textOf(parts, llm.PartText))
+		e.Member(name, textOf(parts, llm.PartText))
 	case m.Null:
-		e.raw(name, []byte("null"))
+		e.Raw(name, []byte("null"))
 	default:
 		e.parts(name, parts)
 	}
@@ -70,23 +71,23 @@ func (e *encoder) parts(name string, parts []llm.Part) {
 		}
 		if !some {
 			some = true
-			e.name(name)
-			e.dst = append(e.dst, '[')
+			e.Name(name)
+			e.Dst = append(e.Dst, '[')
 		}
 		e.part(&parts[i])
 	}
 	if some {
-		e.dst = append(e.dst, ']')
+		e.Dst = append(e.Dst, ']')
 	}
 }
 
 func (e *encoder) part(p *llm.Part) {
-	e.comma()
-	e.dst = append(e.dst, '{')
+	e.Comma()
+	e.Dst = append(e.Dst, '{')
 	switch p.Kind {
 	case llm.PartText, llm.PartRefusal:
-		e.member("type", string(p.Kind))
-		e.member(string(p.Kind), p.Text)
+		e.Member("type", string(p.Kind))
+		e.Member(string(p.Kind), p.Text)
 	case llm.PartImage:
 		e.image(p)
 	case llm.PartAudio:
@@ -95,11 +96,11 @@ func (e *encoder) part(p *llm.Part) {
 		e.file(p)
 	case llm.PartOther:
 	default:
-		e.refuse("a part of kind %s within a content", p.Kind)
+		e.Refuse("a part of kind %s within a content", p.Kind)
 	}
 	e.cache(p.Cache)
-	e.extra(p.Extra)
-	e.dst = append(e.dst, '}')
+	e.Extra(p.Extra)
+	e.Dst = append(e.Dst, '}')
 }
 
 func (e *encoder) image(p *llm.Part) {
@@ -108,39 +109,39 @@ func (e *encoder) image(p *llm.Part) {
 		url = dataURL(p)
 	}
 	if url == "" {
-		e.refuse("an image that is a file")
+		e.Refuse("an image that is a file")
 	}
-	e.member("type", "image_url")
-	e.dst = append(e.dst, `,"image_url":{`...)
-	e.member("url", url)
-	e.text(nil, "detail", p.Detail)
-	e.dst = append(e.dst, '}')
+	e.Member("type", "image_url")
+	e.Dst = append(e.Dst, `,"image_url":{`...)
+	e.Member("url", url)
+	e.Text(nil, "detail", p.Detail)
+	e.Dst = append(e.Dst, '}')
 }
 
 func (e *encoder) audio(p *llm.Part) {
 	format, ok := strings.CutPrefix(p.MediaType, audioPrefix)
 	if !ok || p.Data == nil {
-		e.refuse("audio that is not sent as bytes of a known type")
+		e.Refuse("audio that is not sent as bytes of a known type")
 	}
-	e.member("type", "input_audio")
-	e.dst = append(e.dst, `,"input_audio":{`...)
-	e.member("data", base64.StdEncoding.EncodeToString(p.Data))
-	e.member("format", format)
-	e.dst = append(e.dst, '}')
+	e.Member("type", "input_audio")
+	e.Dst = append(e.Dst, `,"input_audio":{`...)
+	e.Member("data", base64.StdEncoding.EncodeToString(p.Data))
+	e.Member("format", format)
+	e.Dst = append(e.Dst, '}')
 }
 
 func (e *encoder) file(p *llm.Part) {
-	e.member("type", "file")
-	e.dst = append(e.dst, `,"file":{`...)
-	e.text(nil, "file_id", p.FileID)
-	e.text(nil, "filename", p.Filename)
+	e.Member("type", "file")
+	e.Dst = append(e.Dst, `,"file":{`...)
+	e.Text(nil, "file_id", p.FileID)
+	e.Text(nil, "filename", p.Filename)
 	switch {
 	case p.Data != nil:
-		e.member("file_data", dataURL(p))
+		e.Member("file_data", dataURL(p))
 	case p.FileID == "":
-		e.refuse("a file by its URL")
+		e.Refuse("a file by its URL")
 	}
-	e.dst = append(e.dst, '}')
+	e.Dst = append(e.Dst, '}')
 }
 
 func dataURL(p *llm.Part) string {
@@ -148,8 +149,8 @@ func dataURL(p *llm.Part) string {
 }
 
 // calls writes the tool calls; a single one without an id is of the older form.
-func (e *encoder) calls(x extra, parts []llm.Part) {
-	if x.has("tool_calls", "function_call") {
+func (e *encoder) calls(x rawjson.Extra, parts []llm.Part) {
+	if x.Has("tool_calls", "function_call") {
 		return
 	}
 	var calls []*llm.Part
@@ -161,18 +162,18 @@ func (e *encoder) calls(x extra, parts []llm.Part) {
 	switch {
 	case len(calls) == 0:
 	case len(calls) == 1 && calls[0].CallID == "":
-		e.name("function_call")
-		e.dst = append(e.dst, '{')
-		e.member("name", calls[0].ToolName)
-		e.member("arguments", calls[0].Arguments)
-		e.dst = append(e.dst, '}')
+		e.Name("function_call")
+		e.Dst = append(e.Dst, '{')
+		e.Member("name", calls[0].ToolName)
+		e.Member("arguments", calls[0].Arguments)
+		e.Dst = append(e.Dst, '}')
 	default:
-		e.name("tool_calls")
-		e.dst = append(e.dst, '[')
+		e.Name("tool_calls")
+		e.Dst = append(e.Dst, '[')
 		for _, c := range calls {
 			e.call(c)
 		}
-		e.dst = append(e.dst, ']')
+		e.Dst = append(e.Dst, ']')
 	}
 }
 
@@ -181,16 +182,16 @@ func (e *encoder) call(p *llm.Part) {
 	if p.Custom {
 		arguments = "input"
 	}
-	e.comma()
-	e.dst = append(e.dst, '{')
-	e.member("id", p.CallID)
-	e.member("type", kind)
-	e.name(kind)
-	e.dst = append(e.dst, '{')
-	e.member("name", p.ToolName)
-	e.member(arguments, p.Arguments)
+	e.Comma()
+	e.Dst = append(e.Dst, '{')
+	e.Member("id", p.CallID)
+	e.Member("type", kind)
+	e.Name(kind)
+	e.Dst = append(e.Dst, '{')
+	e.Member("name", p.ToolName)
+	e.Member(arguments, p.Arguments)
 	e.inner(p.Extra, kind)
-	e.dst = append(e.dst, '}')
+	e.Dst = append(e.Dst, '}')
 	e.beside(p.Extra, kind, true)
-	e.dst = append(e.dst, '}')
+	e.Dst = append(e.Dst, '}')
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
 // An UpstreamError is an upstream's own description of an error.
@@ -22,18 +23,18 @@ type UpstreamError struct {
 // (Gemini's compatible endpoint). ok is false if the body is none of them: HTML, text, nothing.
 func ParseError(body []byte) (e UpstreamError, ok bool) {
 	body = bytes.TrimSpace(body)
-	if !isJSON(body) {
+	if !rawjson.Valid(body) {
 		return e, false
 	}
-	c := cursor{text: body}
-	if c.kind() == '[' {
-		c.at++
+	c := rawjson.Cursor{Text: body}
+	if c.Kind() == '[' {
+		c.At++
 	}
-	if c.kind() != '{' {
+	if c.Kind() != '{' {
 		return e, false
 	}
-	body = c.value()
-	r := llm.Request{Raw: body, Fields: fieldsOf(body)}
+	body = c.Value()
+	r := llm.Request{Raw: body, Fields: rawjson.Fields(body)}
 	if value := r.Field("error"); value != nil {
 		if e, ok = errorValue(value); ok {
 			return e, true
@@ -51,7 +52,7 @@ func ParseError(body []byte) (e UpstreamError, ok bool) {
 func errorValue(value []byte) (e UpstreamError, ok bool) {
 	switch value[0] {
 	case '"':
-		e.Message = string(unquoted(value))
+		e.Message = string(rawjson.Unquoted(value))
 		e.Raw = e.object()
 		return e, e.Message != ""
 	case '{':
@@ -68,9 +69,9 @@ func errorValue(value []byte) (e UpstreamError, ok bool) {
 
 // take reads the members of an error object.
 func (e *UpstreamError) take(object []byte) {
-	c := cursor{text: object}
-	for name := range c.members() {
-		value := scalar(c.value())
+	c := rawjson.Cursor{Text: object}
+	for name := range c.Members() {
+		value := scalar(c.Value())
 		switch string(name) {
 		case "message":
 			e.Message = value
@@ -92,7 +93,7 @@ func (e *UpstreamError) take(object []byte) {
 func scalar(value []byte) string {
 	switch {
 	case value[0] == '"':
-		return string(unquoted(value))
+		return string(rawjson.Unquoted(value))
 	case value[0] == '-' || value[0] >= '0' && value[0] <= '9':
 		return string(value)
 	}
@@ -104,18 +105,18 @@ func detail(value []byte) string {
 	if value[0] != '[' {
 		return scalar(value)
 	}
-	c := cursor{text: value}
+	c := rawjson.Cursor{Text: value}
 	var all []string
-	for range c.elements() {
+	for range c.Elements() {
 		var place []string
 		var problem string
-		for name := range c.members() {
+		for name := range c.Members() {
 			switch string(name) {
 			case "msg":
-				problem = scalar(c.value())
+				problem = scalar(c.Value())
 			case "loc":
-				for range c.elements() {
-					place = append(place, scalar(c.value()))
+				for range c.Elements() {
+					place = append(place, scalar(c.Value()))
 				}
 			}
 		}
@@ -132,7 +133,7 @@ func (e *UpstreamError) object() []byte {
 // appendErrorObject writes all four members, null for what is "".
 func appendErrorObject(dst []byte, message, kind, param, code string) []byte {
 	dst = append(dst, `{"message":`...)
-	dst = appendQuoted(dst, message)
+	dst = rawjson.AppendQuoted(dst, message)
 	dst = appendNullable(dst, "type", kind)
 	dst = appendNullable(dst, "param", param)
 	dst = appendNullable(dst, "code", code)
@@ -144,7 +145,7 @@ func appendNullable(dst []byte, name, value string) []byte {
 	if value == "" {
 		return append(dst, "null"...)
 	}
-	return appendQuoted(dst, value)
+	return rawjson.AppendQuoted(dst, value)
 }
 
 // AppendError appends the body of an error: {"error":{"message","type","param","code"}}. A provider's own error object
@@ -172,7 +173,7 @@ func passedOn(body []byte) (object []byte, ok bool) {
 	if v.Kind() != '{' || v.Compact() != nil {
 		return nil, false
 	}
-	r := llm.Request{Raw: v, Fields: fieldsOf(v)}
+	r := llm.Request{Raw: v, Fields: rawjson.Fields(v)}
 	for _, name := range []string{"message", "type", "param", "code"} {
 		if r.Field(name) == nil {
 			r.Set(name, []byte("null"))

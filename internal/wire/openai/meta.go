@@ -1,5 +1,7 @@
 package openai
 
+import "github.com/penstock/penstock/internal/wire/rawjson"
+
 // Limits on the texts of an answer's [llm.Meta], in bytes.
 const (
 	maxAnswerID = 128
@@ -35,7 +37,7 @@ func appendPlain(dst, raw []byte, most int) []byte {
 	if raw == nil {
 		return dst
 	}
-	s := unquoted(raw)
+	s := rawjson.Unquoted(raw)
 	if len(s) > most {
 		return dst
 	}

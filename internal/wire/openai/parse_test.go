@@ -17,6 +17,7 @@ import (
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
 var update = flag.Bool("update", false, "write what is expected anew; read the difference afterwards")
@@ -164,7 +165,7 @@ func checkFields(t interface{ Fatalf(string, ...any) }, r *llm.Request) {
 			t.Fatalf("field %q is %q, want %q", f.Name, got, want[f.Name])
 		}
 	}
-	if diff := cmp.Diff(fieldsOf(r.Raw), r.Fields, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(rawjson.Fields(r.Raw), r.Fields, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("the cursor finds other fields (-cursor +reader):\n%s", diff)
 	}
 	if got := r.AppendBody(nil); !bytes.Equal(got, r.Raw) {
@@ -205,10 +206,10 @@ func TestDepth(t *testing.T) {
 		return fmt.Appendf(nil, `{"model":"m","messages":[{"role":"user","content":%q}],"x":%s%s}`,
 			text, strings.Repeat("[", depth), strings.Repeat("]", depth))
 	}
-	if _, err := ParseChat(body(maxDepth-1, strings.Repeat("[{", 1000))); err != nil {
+	if _, err := ParseChat(body(rawjson.MaxDepth-1, strings.Repeat("[{", 1000))); err != nil {
 		t.Errorf("at the limit: %v", err)
 	}
-	if _, err := ParseChat(body(maxDepth, "")); err == nil {
+	if _, err := ParseChat(body(rawjson.MaxDepth, "")); err == nil {
 		t.Error("over the limit: accepted")
 	}
 }

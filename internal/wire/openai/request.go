@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
 // Members that an upstream body may need changed.
@@ -22,7 +23,7 @@ func AppendRequest(dst []byte, r *llm.Request, model string, streamUsage, servic
 	var few [3]llm.Edit
 	edits := few[:0]
 	if model != r.Model {
-		edits = append(edits, llm.Edit{Name: modelField, Value: appendQuoted(nil, model)})
+		edits = append(edits, llm.Edit{Name: modelField, Value: rawjson.AppendQuoted(nil, model)})
 	}
 	if r.Stream {
 		if value, change := streamOptionsFor(r.Field(optionsField), streamUsage); change {
@@ -43,7 +44,7 @@ func streamOptionsFor(sent []byte, want bool) (value []byte, change bool) {
 	if sent == nil || sent[0] != '{' {
 		return onlyUsage, want
 	}
-	options := llm.Request{Raw: sent, Fields: fieldsOf(sent)}
+	options := llm.Request{Raw: sent, Fields: rawjson.Fields(sent)}
 	asked := options.Field(usageField)
 	switch {
 	case want && string(asked) == "true", !want && asked == nil:
@@ -62,7 +63,7 @@ func spliced(dst, text []byte, at llm.Span, s string) []byte {
 		return append(dst, text...)
 	}
 	dst = append(dst, text[:at.Start]...)
-	dst = appendQuoted(dst, s)
+	dst = rawjson.AppendQuoted(dst, s)
 	return append(dst, text[at.End:]...)
 }
 

@@ -5,11 +5,12 @@ import (
 	"strconv"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
 // A scan is one walk over a chunk of a stream or over a plain answer. It tells ev what it sees.
 type scan struct {
-	cursor
+	rawjson.Cursor
 	ev    *llm.Event
 	text  []byte // what was generated is appended here, but not of a plain answer
 	op    llm.Operation
@@ -45,20 +46,20 @@ func garbage(what string) error { return fmt.Errorf("%w: %s", ErrGarbage, what) 
 
 // object reads the whole text, which must be one JSON object.
 func (s *scan) object(text []byte) error {
-	if !isJSON(text) {
+	if !rawjson.Valid(text) {
 		return garbage("not JSON")
 	}
-	s.cursor = cursor{text: text}
-	if s.kind() != '{' {
+	s.Cursor = rawjson.Cursor{Text: text}
+	if s.Kind() != '{' {
 		return garbage("not a JSON object")
 	}
-	for name := range s.members() {
+	for name := range s.Members() {
 		switch string(name) {
 		case modelField:
 			s.readModel()
 		case "id":
-			if s.kind() == '"' {
-				s.id = s.value()
+			if s.Kind() == '"' {
+				s.id = s.Value()
 			}
 		case "choices":
 			s.list()
@@ -67,14 +68,14 @@ func (s *scan) object(text []byte) error {
 				s.list()
 			}
 		case "usage":
-			s.bill = s.bill || s.kind() == '{'
+			s.bill = s.bill || s.Kind() == '{'
 			s.usage(true)
 		case "x_groq": // where Groq puts what does not fit elsewhere
 			s.elsewhere()
 		case "error":
 			s.inBand()
 		case "object":
-			if string(s.value()) == `"error"` {
+			if string(s.Value()) == `"error"` {
 				s.inBandWhole()
 			}
 		}
@@ -91,16 +92,16 @@ func (s *scan) fail(err error) {
 }
 
 func (s *scan) readModel() {
-	if s.kind() == '"' {
-		start := s.at
-		s.model = s.value()
-		s.ev.ModelAt = llm.Span{Start: start, End: s.at}
+	if s.Kind() == '"' {
+		start := s.At
+		s.model = s.Value()
+		s.ev.ModelAt = llm.Span{Start: start, End: s.At}
 	}
 }
 
 // elsewhere looks for usage in an object that is not the place for it.
 func (s *scan) elsewhere() {
-	for name := range s.members() {
+	for name := range s.Members() {
 		if string(name) == "usage" {
 			s.usage(false)
 		}
@@ -109,14 +110,14 @@ func (s *scan) elsewhere() {
 
 // inBand makes an error of the next value, unless that is null, "" or the like.
 func (s *scan) inBand() {
-	if e, ok := errorValue(s.value()); ok {
+	if e, ok := errorValue(s.Value()); ok {
 		s.fail(&InBandError{e})
 	}
 }
 
 // inBandWhole makes an error of the whole text, which calls itself one.
 func (s *scan) inBandWhole() {
-	if e, ok := ParseError(s.cursor.text); ok {
+	if e, ok := ParseError(s.Cursor.Text); ok {
 		s.fail(&InBandError{e})
 	}
 	s.fail(garbage("an error without words"))
@@ -124,7 +125,7 @@ func (s *scan) inBandWhole() {
 
 // list reads the array of choices, or of embeddings.
 func (s *scan) list() {
-	switch s.kind() {
+	switch s.Kind() {
 	case 'n':
 		return
 	case '[':
@@ -132,9 +133,9 @@ func (s *scan) list() {
 		s.fail(garbage("choices or data are not an array"))
 		return
 	}
-	for range s.elements() {
+	for range s.Elements() {
 		s.choices++
-		if s.kind() != '{' {
+		if s.Kind() != '{' {
 			s.fail(garbage("a choice is not an object"))
 			continue
 		}
@@ -147,26 +148,26 @@ func (s *scan) list() {
 }
 
 func (s *scan) readChoice() {
-	for name := range s.members() {
+	for name := range s.Members() {
 		switch string(name) {
 		case "delta", "message":
-			s.choice.message = s.kind() == '{'
+			s.choice.message = s.Kind() == '{'
 			s.message()
 		case "finish_reason":
 			s.finish()
 		case "index":
-			s.choice.index = s.value()
+			s.choice.index = s.Value()
 		case "usage": // where Moonshot and others put it
 			s.usage(false)
 		case "error": // where OpenRouter puts it
 			s.inBand()
 		case "embedding":
-			value := s.value()
+			value := s.Value()
 			s.choice.vector = len(value) > len(`""`) && (value[0] == '"' || value[0] == '[')
 		}
 	}
 	if s.meta != nil && s.choice.reason != nil {
-		s.meta.Finished(s.choice.place(s.choices-1), llm.FinishReasonOf(unquoted(s.choice.reason)))
+		s.meta.Finished(s.choice.place(s.choices-1), llm.FinishReasonOf(rawjson.Unquoted(s.choice.reason)))
 	}
 }
 
@@ -179,7 +180,7 @@ func (c *choice) place(stands int) int {
 }
 
 func (s *scan) finish() {
-	value := s.value()
+	value := s.Value()
 	if value[0] != '"' || len(value) == len(`""`) { // some servers send "" in every chunk
 		return
 	}
@@ -190,7 +191,7 @@ func (s *scan) finish() {
 }
 
 func (s *scan) message() {
-	for name := range s.members() {
+	for name := range s.Members() {
 		switch string(name) {
 		case "content", "refusal":
 			s.say()
@@ -201,7 +202,7 @@ func (s *scan) message() {
 		case "function_call":
 			s.call()
 		case "audio":
-			for name := range s.members() {
+			for name := range s.Members() {
 				s.generated()
 				if string(name) == "transcript" {
 					s.say()
@@ -218,19 +219,19 @@ func (s *scan) generated() {
 
 // say reads a value that is generated text, or an array of parts with text.
 func (s *scan) say() {
-	switch s.kind() {
+	switch s.Kind() {
 	case '"':
-		if raw := s.value(); len(raw) > len(`""`) {
+		if raw := s.Value(); len(raw) > len(`""`) {
 			s.generated()
 			s.keep(raw)
 			s.texts++
-			s.lastText = llm.Span{Start: s.at - len(raw), End: s.at}
+			s.lastText = llm.Span{Start: s.At - len(raw), End: s.At}
 		} else {
 			s.choice.empty = true
 		}
 	case '[', '{':
 		s.texts += 2 // as many as there may be
-		s.parts(s.value())
+		s.parts(s.Value())
 	}
 }
 
@@ -247,20 +248,20 @@ func (s *scan) think() {
 
 // parts takes the text out of an array of parts, or of one part, however deep it lies.
 func (s *scan) parts(value []byte) {
-	c := cursor{text: value, at: 1}
+	c := rawjson.Cursor{Text: value, At: 1}
 	wanted := false
-	for kind := c.kind(); kind != 0; kind = c.kind() {
-		if c.at < len(value)-1 {
+	for kind := c.Kind(); kind != 0; kind = c.Kind() {
+		if c.At < len(value)-1 {
 			s.generated()
 		}
 		switch kind {
 		case '{', '[', '}', ']':
-			c.at++
+			c.At++
 			continue
 		}
-		token := c.value()
+		token := c.Value()
 		switch {
-		case kind == '"' && c.behindName():
+		case kind == '"' && c.BehindName():
 			wanted = isTextName(token)
 		case kind == '"' && wanted:
 			s.keep(token)
@@ -279,15 +280,15 @@ func isTextName(name []byte) bool {
 // keep takes a JSON string for generated text.
 func (s *scan) keep(raw []byte) {
 	if !s.plain {
-		s.text = appendUnquoted(s.text, raw)
+		s.text = rawjson.AppendUnquoted(s.text, raw)
 	}
 }
 
 // calls reads an array of tool calls.
 func (s *scan) calls() {
-	for range s.elements() {
+	for range s.Elements() {
 		s.generated()
-		for name := range s.members() {
+		for name := range s.Members() {
 			if string(name) == "function" || string(name) == "custom" {
 				s.call()
 			}
@@ -297,7 +298,7 @@ func (s *scan) calls() {
 
 // call reads the inside of a tool call.
 func (s *scan) call() {
-	for name := range s.members() {
+	for name := range s.Members() {
 		switch string(name) {
 		case "name", "arguments", "input":
 			s.say()

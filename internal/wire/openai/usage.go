@@ -23,11 +23,11 @@ type counts struct {
 
 // usage reads the next value as a usage object, if it is one. One that is not in its proper place gives way to one that is.
 func (s *scan) usage(proper bool) {
-	if s.kind() != '{' || !proper && s.bill {
+	if s.Kind() != '{' || !proper && s.bill {
 		return
 	}
 	c := counts{unreported, unreported, unreported, unreported, unreported, unreported}
-	for name := range s.members() {
+	for name := range s.Members() {
 		switch string(name) {
 		case "prompt_tokens":
 			s.count(&c.prompt)
@@ -48,7 +48,7 @@ func (s *scan) usage(proper bool) {
 }
 
 func (s *scan) details(c *counts) {
-	for name := range s.members() {
+	for name := range s.Members() {
 		switch string(name) {
 		case "cached_tokens":
 			s.count(&c.cached)
@@ -62,7 +62,7 @@ func (s *scan) details(c *counts) {
 
 // count reads a value into n if it can be a number of tokens.
 func (s *scan) count(n *int64) {
-	value := s.value()
+	value := s.Value()
 	if v, err := strconv.ParseInt(string(value[:min(len(value), maxDigits)]), 10, 64); err == nil && v >= 0 && v <= maxCount {
 		*n = v
 	}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
 // The framing of a stream's event; JSON fits on one line.
@@ -45,11 +46,11 @@ type Model struct {
 // AppendModel appends the object of one model.
 func AppendModel(dst []byte, m Model) []byte {
 	dst = append(dst, `{"id":`...)
-	dst = appendQuoted(dst, m.ID)
+	dst = rawjson.AppendQuoted(dst, m.ID)
 	dst = append(dst, `,"object":"model","created":`...)
 	dst = strconv.AppendInt(dst, m.Created, 10)
 	dst = append(dst, `,"owned_by":`...)
-	dst = appendQuoted(dst, m.OwnedBy)
+	dst = rawjson.AppendQuoted(dst, m.OwnedBy)
 	return append(dst, '}')
 }
 

@@ -1,4 +1,4 @@
-package openai
+package rawjson
 
 import (
 	"bytes"
@@ -23,25 +23,25 @@ const (
 	maxQuote = 40
 )
 
-// refuse reports a wrong value, the one that next returned last.
-func (r *reader) refuse(hint, format string, args ...any) *fault.Error {
+// Refuse reports a wrong value, the one that Next returned last.
+func (r *Reader) Refuse(hint, format string, args ...any) *fault.Error {
 	return r.refuseAt(r.dec.StackPointer(), r.at, fault.InvalidRequest, hint, fmt.Sprintf(format, args...))
 }
 
-// wrong reports a value that is not what it should be: a whole number, an array of strings.
-func (r *reader) wrong(want string) *fault.Error {
-	return r.refuse("", "expected %s, got %s", want, r.got())
+// Wrong reports a value that is not what it should be: a whole number, an array of strings.
+func (r *Reader) Wrong(want string) *fault.Error {
+	return r.Refuse("", "expected %s, got %s", want, r.got())
 }
 
-// missing reports a member that is not there.
-func missing(param, hint string) *fault.Error {
+// Missing reports a member that is not there.
+func Missing(param, hint string) *fault.Error {
 	e := fault.New(fault.InvalidRequest, "%s: missing.", param)
 	e.Param, e.Hint = param, hint
 	return e
 }
 
 // refuseAt says that at ptr, and at the given offset, problem holds.
-func (r *reader) refuseAt(ptr jsontext.Pointer, offset int, code fault.Code, hint, problem string) *fault.Error {
+func (r *Reader) refuseAt(ptr jsontext.Pointer, offset int, code fault.Code, hint, problem string) *fault.Error {
 	place := r.place(ptr)
 	where := place
 	if where == "" {
@@ -52,8 +52,11 @@ func (r *reader) refuseAt(ptr jsontext.Pointer, offset int, code fault.Code, hin
 	return e
 }
 
+// Here is the place of the object or array that is being read.
+func (r *Reader) Here() string { return r.place(r.dec.StackPointer()) }
+
 // place writes a pointer as programmers do: messages[2].content.
-func (r *reader) place(ptr jsontext.Pointer) string {
+func (r *Reader) place(ptr jsontext.Pointer) string {
 	var b strings.Builder
 	level := 0
 	for token := range ptr.Tokens() {
@@ -69,7 +72,7 @@ func (r *reader) place(ptr jsontext.Pointer) string {
 		case kind == '[':
 			fmt.Fprintf(&b, "[%s]", token)
 		case !isWord(token):
-			fmt.Fprintf(&b, "[%s]", quote(token))
+			fmt.Fprintf(&b, "[%s]", Quote(token))
 		case level == 1:
 			b.WriteString(token)
 		default:
@@ -90,14 +93,14 @@ func isWord(s string) bool {
 }
 
 // got describes the value read last without telling its text.
-func (r *reader) got() string {
+func (r *Reader) got() string {
 	switch text := r.text[r.at:r.end]; text[0] {
 	case '{':
 		return "an object"
 	case '[':
 		return "an array"
 	case '"':
-		if _, err := strconv.ParseFloat(string(unquoted(text)), 64); err == nil && len(text) <= maxQuote {
+		if _, err := strconv.ParseFloat(string(Unquoted(text)), 64); err == nil && len(text) <= maxQuote {
 			return string(text) // a number in quotes: worth showing, and not confidential
 		}
 		if len(text) == len(`""`) {
@@ -110,12 +113,12 @@ func (r *reader) got() string {
 }
 
 // syntax reports what the decoder stumbled on.
-func (r *reader) syntax(err error) *fault.Error {
+func (r *Reader) syntax(err error) *fault.Error {
 	bad, ok := errors.AsType[*jsontext.SyntacticError](err)
 	switch {
 	case errors.Is(err, errTooDeep):
 		return r.refuseAt(r.dec.StackPointer(), int(r.dec.InputOffset())-1, fault.InvalidJSON, "Flatten it.",
-			fmt.Sprintf("more than %d levels of nesting", maxDepth))
+			fmt.Sprintf("more than %d levels of nesting", MaxDepth))
 	case errors.Is(err, io.EOF):
 		e := fault.New(fault.InvalidJSON, "The body is empty.")
 		e.Hint = "Send a JSON object."
@@ -124,14 +127,14 @@ func (r *reader) syntax(err error) *fault.Error {
 		return fault.Wrap(fault.InvalidJSON, err, "The body cannot be read as JSON.")
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return r.refuseAt(bad.JSONPointer.Parent(), int(bad.ByteOffset), fault.InvalidJSON, "Send it once.",
-			fmt.Sprintf("the key %s appears twice", quote(bad.JSONPointer.LastToken())))
+			fmt.Sprintf("the key %s appears twice", Quote(bad.JSONPointer.LastToken())))
 	}
 	problem, hint := r.mistake(int(bad.ByteOffset))
 	return r.refuseAt(bad.JSONPointer, int(bad.ByteOffset), fault.InvalidJSON, hint, problem)
 }
 
 // mistake says what is wrong with the grammar at an offset.
-func (r *reader) mistake(offset int) (problem, hint string) {
+func (r *Reader) mistake(offset int) (problem, hint string) {
 	rest := r.text[min(offset, len(r.text)):]
 	if len(rest) == 0 {
 		return "the JSON ends too early", "Check that all of the body was sent."
@@ -191,8 +194,8 @@ func isSurrogate(text []byte) bool {
 	return err == nil && n >= 0xD800 && n <= 0xDFFF
 }
 
-// quote puts a caller's own key into quotes, cut where it is long.
-func quote(s string) string { return strconv.Quote(clip(s)) }
+// Quote puts a caller's own key or name into quotes, cut where it is long.
+func Quote(s string) string { return strconv.Quote(clip(s)) }
 
 // clip cuts s to a length that can be shown, between two characters.
 func clip(s string) string {

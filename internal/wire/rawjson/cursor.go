@@ -1,0 +1,187 @@
+package rawjson
+
+import (
+	"bytes"
+	"iter"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// Valid reports whether text is one JSON value in UTF-8. Names that appear twice and half surrogate pairs, which occur
+// where a stream is cut within a character, do no harm to who passes them on, so they are let pass.
+func Valid(text []byte) bool {
+	return utf8.Valid(text) && jsontext.Value(text).IsValid(duplicates, surrogates)
+}
+
+var (
+	duplicates = jsontext.AllowDuplicateNames(true)
+	surrogates = jsontext.AllowInvalidUTF8(true) // which allows other bytes too, hence the look at those before
+)
+
+// A Cursor walks text that is known to be JSON ([Valid], [Reader]), which is why nothing it does can fail.
+type Cursor struct {
+	Text []byte
+	At   int
+}
+
+// Kind is the first byte of what comes next: '"', '{', '[', a closing bracket, a digit or minus, t, f, n; 0 at the end.
+// White space, commas and colons are passed over.
+func (c *Cursor) Kind() byte {
+	for ; c.At < len(c.Text); c.At++ {
+		switch b := c.Text[c.At]; b {
+		case ' ', '\t', '\r', '\n', ',', ':':
+		default:
+			return b
+		}
+	}
+	return 0
+}
+
+// Value reads the next value whole and returns its text.
+func (c *Cursor) Value() []byte {
+	kind := c.Kind()
+	start := c.At
+	switch kind {
+	case '"':
+		c.At = stringEnd(c.Text, c.At)
+	case '{', '[':
+		c.nested()
+	default:
+		for c.At < len(c.Text) && !isDelimiter(c.Text[c.At]) {
+			c.At++
+		}
+	}
+	return c.Text[start:c.At]
+}
+
+func isDelimiter(b byte) bool {
+	switch b {
+	case ' ', '\t', '\r', '\n', ',', ']', '}':
+		return true
+	}
+	return false
+}
+
+// nested reads an object or array.
+func (c *Cursor) nested() {
+	for depth := 0; c.At < len(c.Text); {
+		switch c.Text[c.At] {
+		case '"':
+			c.At = stringEnd(c.Text, c.At)
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		}
+		if c.At++; depth == 0 {
+			return
+		}
+	}
+}
+
+// stringEnd is where the string ends that begins at start.
+func stringEnd(text []byte, start int) int {
+	for i := start + 1; ; {
+		n := bytes.IndexByte(text[i:], '"')
+		if n < 0 {
+			return len(text)
+		}
+		i += n
+		escapes := 0
+		for text[i-1-escapes] == '\\' {
+			escapes++
+		}
+		if i++; escapes%2 == 0 {
+			return i
+		}
+	}
+}
+
+// BehindName reports whether what was read last is a member's name.
+func (c *Cursor) BehindName() bool {
+	i := c.At
+	for i < len(c.Text) && isDelimiter(c.Text[i]) && c.Text[i] != ',' {
+		i++
+	}
+	return i < len(c.Text) && c.Text[i] == ':'
+}
+
+// Members gives the names of the next value if that is an object, else nothing. In the loop, the cursor stands before the
+// member's value, which may be read or left. The loop must not be broken off.
+func (c *Cursor) Members() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		if c.Kind() != '{' {
+			return
+		}
+		c.At++
+		for c.Kind() == '"' {
+			start := c.At
+			c.At = stringEnd(c.Text, start)
+			name := Unquoted(c.Text[start:c.At])
+			c.Kind()
+			before := c.At
+			yield(name)
+			if c.At == before {
+				c.Value()
+			}
+		}
+		c.At++
+	}
+}
+
+// Elements counts through the elements of the next value if that is an array, as Members does through members.
+func (c *Cursor) Elements() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if c.Kind() != '[' {
+			return
+		}
+		c.At++
+		for i := 0; c.Kind() != ']' && c.Kind() != 0; i++ {
+			before := c.At
+			yield(i)
+			if c.At == before {
+				c.Value()
+			}
+		}
+		c.At++
+	}
+}
+
+// Fields finds the members of an object.
+func Fields(object []byte) []llm.Field {
+	c := Cursor{Text: object}
+	var fields []llm.Field
+	for name := range c.Members() {
+		start := c.At
+		c.Value()
+		fields = append(fields, llm.Field{Name: string(name), Value: llm.Span{Start: start, End: c.At}})
+	}
+	return fields
+}
+
+// Unquoted is what a JSON string says. It points into raw if nothing in it is escaped.
+func Unquoted(raw []byte) []byte {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1]
+	}
+	return AppendUnquoted(nil, raw)
+}
+
+// AppendUnquoted appends what a JSON string says. Half a surrogate pair becomes U+FFFD.
+func AppendUnquoted(dst, raw []byte) []byte {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return append(dst, raw[1:len(raw)-1]...)
+	}
+	dst, _ = jsontext.AppendUnquote(dst, raw) // the string has been checked
+	return dst
+}
+
+// AppendQuoted appends a Go string as JSON. Bytes that are not UTF-8 become U+FFFD.
+func AppendQuoted(dst []byte, s string) []byte {
+	dst, _ = jsontext.AppendQuote(dst, s) // the error only reports bytes that were replaced
+	return dst
+}
