@@ -60,6 +60,9 @@ type Request struct {
 	// DecodeChat makes the canonical form of a body of this dialect. Set by the wire package that parsed the request.
 	DecodeChat func(body []byte) (*Chat, error)
 
+	// Adapted names what the last try's request left out or bent, because its target does not take it.
+	Adapted []string
+
 	edits []Edit
 	chat  *Chat
 }

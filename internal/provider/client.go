@@ -29,6 +29,8 @@ type Options struct {
 	Egress  Egress
 	// Defaults are the timers that the configuration leaves unset. A timer that is 0 here too does not run.
 	Defaults Timeouts
+	// Traits gives what is known of the provider's models, by their names; nil knows nothing.
+	Traits func(model string) llm.Traits
 	// MaxBody caps a plain answer and MaxEvent one event of a stream, in decoded bytes; 0 takes the defaults.
 	MaxBody, MaxEvent int64
 	// MaxIdle is how many connections to one host are kept while no call uses them; 0 takes the default, 512.
@@ -74,7 +76,7 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 		name: name, codec: o.Codec, timeouts: cfg.Timeouts.Or(o.Defaults), http2: cfg.HTTP2,
 		settings: Settings{
 			BaseURL: base, StreamUsage: cfg.StreamUsage == nil || *cfg.StreamUsage, ServiceTiers: cfg.ServiceTiers,
-			MaxBody: o.MaxBody, MaxEvent: o.MaxEvent,
+			Traits: o.Traits, MaxBody: o.MaxBody, MaxEvent: o.MaxEvent,
 		},
 	}
 	if c.settings.MaxBody <= 0 {

@@ -50,8 +50,18 @@ type Settings struct {
 	StreamUsage bool
 	// ServiceTiers says that service_tier is passed on.
 	ServiceTiers bool
+	// Traits gives what is known of the provider's models, by their names; nil knows nothing.
+	Traits func(model string) llm.Traits
 	// MaxBody caps a plain answer and MaxEvent one event of a stream, in decoded bytes.
 	MaxBody, MaxEvent int64
+}
+
+// TraitsOf is what is known of a model.
+func (s Settings) TraitsOf(model string) llm.Traits {
+	if s.Traits == nil {
+		return llm.Traits{}
+	}
+	return s.Traits(model)
 }
 
 // Timeouts are the four timers of a try. Each that fires is named in the error.

@@ -111,7 +111,7 @@ func (c *testCase) newClient(t *testing.T, dial func(context.Context, string, st
 	cl, err := provider.New("house", provider.Config{
 		BaseURL: c.settings.BaseURL.String(), StreamUsage: &c.settings.StreamUsage, ServiceTiers: c.settings.ServiceTiers,
 	}, provider.Options{
-		Codec: c.codec, DialContext: dial, MaxBody: maxBody, MaxEvent: maxEvent,
+		Codec: c.codec, Traits: c.settings.Traits, DialContext: dial, MaxBody: maxBody, MaxEvent: maxEvent,
 		Defaults: provider.Timeouts{FirstToken: 10 * time.Second, Gap: 10 * time.Second},
 	})
 	if err != nil {
@@ -266,11 +266,47 @@ func writeEvent(out *strings.Builder, e *llm.Event) {
 	if e.Is(llm.UsageIn) {
 		fmt.Fprintf(out, "  usage %+v\n", e.Usage)
 	}
+	for i := range e.Deltas {
+		writeDelta(out, &e.Deltas[i])
+	}
 	raw := e.Raw
 	if len(raw) > 2000 {
 		raw = fmt.Appendf(nil, "%s ... %d bytes", raw[:100], len(raw))
 	}
 	fmt.Fprintf(out, "  raw   %s\n", bytes.ReplaceAll(raw, []byte("\n"), []byte("\n        ")))
+}
+
+// writeDelta writes a step of the canonical form down.
+func writeDelta(out *strings.Builder, d *llm.Delta) {
+	fmt.Fprintf(out, "  delta %d.%d", d.Choice, d.Part)
+	if p := d.Open; p != nil {
+		fmt.Fprintf(out, " open=%s", p.Kind)
+		if p.Kind == llm.PartToolCall {
+			fmt.Fprintf(out, " %s(%s)", p.ToolName, p.CallID)
+		}
+		if p.Redacted != nil {
+			fmt.Fprintf(out, " redacted=%q", p.Redacted)
+		}
+		if p.Citations != nil {
+			fmt.Fprintf(out, " citations=%s", p.Citations)
+		}
+	}
+	if d.Text != "" {
+		fmt.Fprintf(out, " text=%q", d.Text)
+	}
+	if d.Signature != "" {
+		fmt.Fprintf(out, " signature=%q", d.Signature)
+	}
+	if d.Close {
+		out.WriteString(" close")
+	}
+	if d.Finish != "" {
+		fmt.Fprintf(out, " finish=%s", d.Finish)
+	}
+	if d.StopText != "" {
+		fmt.Fprintf(out, " stop=%q", d.StopText)
+	}
+	out.WriteByte('\n')
 }
 
 // writeFailure writes down how an answer failed. What is no Failure yet is what reading gave.

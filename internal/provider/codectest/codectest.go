@@ -6,14 +6,15 @@
 // A case is a folder with
 //
 //	request.json     what the client sends
-//	settings.json    optional: stream_usage, service_tiers, model
+//	settings.json    optional: stream_usage, service_tiers, model, traits
 //	upstream.json    what the provider answers: a plain answer with status 200,
 //	upstream.sse     or a stream with status 200,
 //	upstream.http    or a whole answer with its head
 //	want_request.txt what the provider is sent
 //	want_events.txt  the events that come of the answer, and the failure at its end
+//	want_answer.txt  what a client of the OpenAI dialect is sent, where that is translated
 //
-// The last two are written by go test -update, and read by a person.
+// The last ones are written by go test -update, and read by a person.
 package codectest
 
 import (
@@ -100,6 +101,7 @@ func read(t *testing.T, codec provider.Codec, dir string) *testCase {
 		StreamUsage  bool   `json:"stream_usage"`
 		ServiceTiers bool   `json:"service_tiers"`
 		Model        string `json:"model"`
+		Traits       llm.Traits
 	}{StreamUsage: true, Model: "target-model"}
 	if b := file("settings.json"); b != nil {
 		if err := json.Unmarshal(b, &s); err != nil {
@@ -109,7 +111,7 @@ func read(t *testing.T, codec provider.Codec, dir string) *testCase {
 	c := &testCase{codec: codec, dir: dir, request: bytes.TrimSpace(file("request.json")), target: llm.Target{Provider: "house", Model: s.Model}}
 	c.settings = provider.Settings{
 		BaseURL: &url.URL{Scheme: "http", Host: "up.test", Path: "/base"}, StreamUsage: s.StreamUsage, ServiceTiers: s.ServiceTiers,
-		MaxBody: maxBody, MaxEvent: maxEvent,
+		MaxBody: maxBody, MaxEvent: maxEvent, Traits: func(string) llm.Traits { return s.Traits },
 	}
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: "
 	if b := file("upstream.json"); b != nil {
@@ -189,6 +191,34 @@ func (c *testCase) golden(t *testing.T) {
 	t.Helper()
 	c.compare(t, "want_request.txt", c.encode(t))
 	c.compare(t, "want_events.txt", c.events(t, bytes.NewReader(c.body)))
+	if told, ok := c.translated(t); ok {
+		c.compare(t, "want_answer.txt", told)
+	}
+}
+
+// translated is what a client is sent; ok is false if that is what the provider sent.
+func (c *testCase) translated(t *testing.T) (told string, ok bool) {
+	t.Helper()
+	r := c.parse(t)
+	a, err := c.codec.Decode(c.answer(t, bytes.NewReader(c.body)), c.settings, c.target, r)
+	if err != nil {
+		return "", false
+	}
+	defer func() { _ = a.Close() }()
+	translator := openai.Translator{ID: "chatcmpl-1", Created: 1, Model: r.Model, Usage: r.IncludeUsage}
+	var out []byte
+	for {
+		e, err := a.Next()
+		if err != nil {
+			return string(out), ok
+		}
+		ok = ok || len(e.Deltas) > 0
+		if r.Stream {
+			out = translator.AppendEvent(out, &e)
+		} else {
+			out = append(translator.AppendAnswer(out, &e), '\n')
+		}
+	}
 }
 
 func (c *testCase) compare(t *testing.T, name, got string) {

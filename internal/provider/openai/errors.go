@@ -5,18 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
-	"unicode"
 
 	"github.com/penstock/penstock/internal/provider"
 	wire "github.com/penstock/penstock/internal/wire/openai"
-)
-
-const (
-	// maxErrorBody is how much of an error's body is read, in bytes.
-	maxErrorBody = 64 << 10
-	// maxWords is how much of an upstream's own words is repeated, in characters.
-	maxWords = 500
 )
 
 // DecodeError reads an answer that is not 2xx.
@@ -25,7 +16,7 @@ const (
 // the operator: it may name hosts. What it says of Penstock's credential is for nobody, since it may repeat parts of it.
 func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 	status := resp.StatusCode
-	f := &provider.Failure{Reason: provider.ReasonStatus, Status: status, NothingBilled: unbilled(status)}
+	f := &provider.Failure{Reason: provider.ReasonStatus, Status: status, NothingBilled: provider.Unbilled(status)}
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		f.Message = "refused Penstock's own credential"
@@ -36,32 +27,20 @@ func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 		f.Err = fmt.Errorf("status %d", status)
 		return f
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, provider.MaxErrorBody))
 	f.Message = fmt.Sprintf("answered %d", status)
 	e, ok := wire.ParseError(body)
 	if !ok {
-		f.Err = errors.Join(errors.New(words(string(body))), err)
+		f.Err = errors.Join(errors.New(provider.Words(string(body))), err)
 		return f
 	}
-	f.Code, f.Param = words(e.Code), words(e.Param)
-	f.Err = errors.New(words(e.Message))
+	f.Code, f.Param = provider.Words(e.Code), provider.Words(e.Param)
+	f.Err = errors.New(provider.Words(e.Message))
 	if !f.Fallback() { // the request is to blame
-		f.Message += ": " + words(e.Message)
+		f.Message += ": " + provider.Words(e.Message)
 		f.Body = e.Raw
 	}
 	return f
-}
-
-// unbilled reports whether a status is evidence that nothing was generated: a refusal, or an overload, which is said
-// before the work begins. 408, 500, 502 and 504 may be said after it.
-func unbilled(status int) bool {
-	switch status {
-	case http.StatusRequestTimeout:
-		return false
-	case http.StatusServiceUnavailable, 529:
-		return true
-	}
-	return status >= 400 && status < 500
 }
 
 // failure makes a failure of what wire found wrong with an answer that came with status 2xx.
@@ -82,8 +61,8 @@ func inBand(e *wire.InBandError) error {
 		f.Err = errors.New("it refuses Penstock's own credential")
 		return f
 	}
-	f.Code, f.Param, f.Body = words(e.Code), words(e.Param), e.Raw
-	f.Err = errors.New(words(e.Message))
+	f.Code, f.Param, f.Body = provider.Words(e.Code), provider.Words(e.Param), e.Raw
+	f.Err = errors.New(provider.Words(e.Message))
 	return f
 }
 
@@ -94,21 +73,4 @@ func ofCredential(e *wire.InBandError) bool {
 		return true
 	}
 	return e.Type == "authentication_error" || e.Type == "permission_error"
-}
-
-// words makes text of an upstream fit for one line of a log: no control characters, no more than maxWords.
-func words(s string) string {
-	var b strings.Builder
-	n := 0
-	for _, r := range strings.TrimSpace(s) {
-		if n++; n > maxWords {
-			b.WriteString("...")
-			break
-		}
-		if unicode.IsControl(r) || r == unicode.ReplacementChar || !unicode.IsPrint(r) && r != ' ' {
-			r = ' '
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }

@@ -1,10 +1,8 @@
 package openai
 
 import (
-	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
@@ -25,7 +23,7 @@ func decodePlain(resp *http.Response, s provider.Settings, r *llm.Request) (prov
 	if isStream(resp) {
 		return nil, &provider.Failure{Reason: provider.ReasonGarbage, Message: "answered with a stream where none was asked for"}
 	}
-	body, err := readAll(resp, s.MaxBody)
+	body, err := provider.ReadWhole(resp, s.MaxBody)
 	if err != nil {
 		return nil, err
 	}
@@ -67,56 +65,5 @@ func (a *plainAnswer) Meta() *llm.Meta { return &a.meta }
 // Close closes the body.
 func (a *plainAnswer) Close() error { return a.body.Close() }
 
-// firstRead is how much is read into at first where the answer does not say how long it is, and bound is how much is
-// believed of what it says, in bytes.
-const (
-	firstRead = 4 << 10
-	bound     = 1 << 20
-)
-
-// readAll reads the body, at most limit bytes of it.
-func readAll(resp *http.Response, limit int64) ([]byte, error) {
-	if resp.ContentLength > limit {
-		return nil, tooLarge(limit)
-	}
-	size := int64(firstRead)
-	if resp.ContentLength >= 0 {
-		size = min(resp.ContentLength, bound)
-	}
-	body := make([]byte, 0, max(size, 1))
-	for {
-		n, err := resp.Body.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		switch {
-		case int64(len(body)) > limit:
-			return nil, tooLarge(limit)
-		case err == io.EOF:
-			return body, nil
-		case err != nil:
-			return nil, err
-		case len(body) == cap(body):
-			body = append(body, 0)[:len(body)]
-		}
-	}
-}
-
-func tooLarge(limit int64) error {
-	return &provider.Failure{Reason: provider.ReasonTooLarge, Message: "sent an answer of more than " + size(limit)}
-}
-
-// size writes a limit for people.
-func size(bytes int64) string {
-	if bytes < 1<<20 {
-		return fmt.Sprintf("%d KB", bytes>>10)
-	}
-	return fmt.Sprintf("%d MB", bytes>>20)
-}
-
 // isStream reports whether the answer says that it is an event stream.
-func isStream(resp *http.Response) bool { return mediaType(resp) == "text/event-stream" }
-
-// mediaType is the answer's content type without parameters.
-func mediaType(resp *http.Response) string {
-	t, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
-	return strings.ToLower(strings.TrimSpace(t))
-}
+func isStream(resp *http.Response) bool { return provider.MediaType(resp) == "text/event-stream" }

@@ -41,7 +41,7 @@ type streamAnswer struct {
 
 // decodeStream sees to it that there is a stream; its events are read later.
 func decodeStream(resp *http.Response, s provider.Settings, r *llm.Request) (provider.Answer, error) {
-	if t := mediaType(resp); t != "" && !isStream(resp) {
+	if t := provider.MediaType(resp); t != "" && !isStream(resp) {
 		return nil, noStream(resp, t)
 	}
 	a := &streamAnswer{
@@ -54,7 +54,7 @@ func decodeStream(resp *http.Response, s provider.Settings, r *llm.Request) (pro
 
 // noStream reads an answer that should have been a stream: it may be an error that came with status 200.
 func noStream(resp *http.Response, t string) error {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, provider.MaxErrorBody))
 	if err != nil {
 		return err
 	}
@@ -152,9 +152,7 @@ func (a *streamAnswer) end(err error) (llm.Event, error) {
 	clean := errors.Is(err, io.EOF)
 	switch {
 	case errors.Is(err, sse.ErrTooLong):
-		return llm.Event{}, &provider.Failure{
-			Reason: provider.ReasonTooLarge, Message: "sent an event of more than " + size(a.limit), Err: err,
-		}
+		return llm.Event{}, provider.TooLarge("an event", a.limit, err)
 	case !clean && !a.last:
 		return llm.Event{}, err
 	case a.empty():

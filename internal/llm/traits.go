@@ -1,0 +1,26 @@
+package llm
+
+// Traits are what decides how a request must be written for a model. They are data of the catalogue, never guessed from a
+// name; the zero Traits are those of a model of which nothing is known, which is asked in the plainest way.
+type Traits struct {
+	// MaxOutput is how many tokens it can generate, reasoning included; 0 is not known.
+	MaxOutput int64
+	// NoSampling: it refuses temperature, top_p and top_k. OneSampling: it refuses temperature and top_p together.
+	NoSampling, OneSampling bool
+	// Thinking is how it is asked to reason.
+	Thinking Thinking
+	// NoSchema: it does not take a JSON schema for its answer, and is given it as a tool that it must call.
+	NoSchema bool
+	// LateSystem: it takes system messages after others.
+	LateSystem bool
+}
+
+// Thinking is a way to ask for reasoning.
+type Thinking string
+
+// The ways. ThinkingNone is of models that do not reason, or of which that is not known.
+const (
+	ThinkingNone     Thinking = ""
+	ThinkingBudget   Thinking = "budget"   // by a number of tokens
+	ThinkingAdaptive Thinking = "adaptive" // by an effort; the model chooses how much
+)

@@ -1,0 +1,277 @@
+package anthropic
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
+)
+
+// DefaultMaxOutput is the cap on generated tokens, which the dialect must have, where neither the caller nor the catalogue
+// gives one. Every model takes it.
+const DefaultMaxOutput = 4096
+
+// minBudget is the smallest budget for reasoning that the dialect takes, in tokens.
+const minBudget = 1024
+
+// EncodeChat writes a chat of any dialect as a request in this one, for the model as its provider calls it. adapted names what
+// was left out or bent because the model does not take it, in the words of the canonical form: "temperature". What cannot be
+// said is a *fault.Error of the code InvalidRequest that says where.
+func EncodeChat(c *llm.Chat, model string, t llm.Traits) (body []byte, adapted []string, err error) {
+	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, 1024)}, chat: c, traits: t}
+	e.Dst = append(e.Dst, '{')
+	e.Member("model", model)
+	e.thinking = e.thinks()
+	e.maxTokens()
+	e.conversation()
+	e.tools()
+	e.sampling()
+	e.reasoning()
+	e.rest()
+	e.Dst = append(e.Dst, '}')
+	switch {
+	case e.refused != nil:
+		return nil, nil, e.refused
+	case e.Err != nil:
+		return nil, nil, fault.Wrap(fault.InvalidRequest, e.Err, "The request holds %s.", e.Err.Error())
+	}
+	return e.Dst, e.adapted, nil
+}
+
+// An encoder writes a request.
+type encoder struct {
+	rawjson.Writer
+	chat     *llm.Chat
+	traits   llm.Traits
+	thinking llm.Thinking // how reasoning is asked for, ThinkingNone if it is not
+	budget   int64        // of it, in tokens
+	schema   bool         // the answer's form is asked for as a tool
+	adapted  []string
+	refused  error // the first thing that cannot be said
+}
+
+// cannot refuses what the dialect has no words for.
+func (e *encoder) cannot(param, what, hint string) {
+	if e.refused == nil {
+		f := fault.New(fault.InvalidRequest, "%s: %s cannot be asked of a model that speaks Anthropic's dialect.", param, what)
+		f.Param, f.Hint = param, hint
+		e.refused = f
+	}
+}
+
+// adapt notes that something was left out or bent.
+func (e *encoder) adapt(name string) { e.adapted = append(e.adapted, name) }
+
+// budgets are what efforts mean to models that are given a number of tokens: the ones that vendors of other models name.
+var budgets = map[string]int64{"minimal": minBudget, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768}
+
+// thinks decides how the model is asked to reason, and with how many tokens.
+func (e *encoder) thinks() llm.Thinking {
+	r := &e.chat.Reasoning
+	switch {
+	case r.Off, r.Effort == "none", r.Effort == "" && r.Budget == 0:
+		return llm.ThinkingNone
+	case e.traits.Thinking == llm.ThinkingNone:
+		e.adapt("reasoning")
+		return llm.ThinkingNone
+	case e.traits.Thinking == llm.ThinkingBudget && unproven(e.chat.Messages):
+		e.adapt("reasoning") // in the middle of a tool loop it would be refused
+		return llm.ThinkingNone
+	}
+	if e.budget = r.Budget; e.budget <= 0 {
+		e.budget = budgets[r.Effort]
+	}
+	e.budget = max(e.budget, minBudget)
+	return e.traits.Thinking
+}
+
+// unproven reports whether the conversation stands in the middle of a tool loop whose last turn of the model lacks the reasoning
+// that it began with: callers of dialects without signatures cannot send it back.
+func unproven(messages []llm.Message) bool {
+	for i := len(messages) - 1; i >= 0; i-- {
+		switch m := &messages[i]; m.Role {
+		case llm.RoleTool, llm.RoleFunction:
+		case llm.RoleAssistant:
+			calls := slices.ContainsFunc(m.Parts, func(p llm.Part) bool { return p.Kind == llm.PartToolCall })
+			return calls && !slices.ContainsFunc(m.Parts, proven)
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// proven reports whether a part is reasoning that the provider takes back.
+func proven(p llm.Part) bool {
+	return p.Kind == llm.PartReasoning && (p.Signature != "" || p.Redacted != nil)
+}
+
+// maxTokens writes the cap, which must be above what reasoning may take.
+func (e *encoder) maxTokens() {
+	most := int64(DefaultMaxOutput)
+	switch {
+	case e.chat.MaxOutput != nil:
+		most = *e.chat.MaxOutput
+	case e.traits.MaxOutput > 0:
+		most = e.traits.MaxOutput
+	}
+	if e.thinking == llm.ThinkingBudget && most <= e.budget {
+		if e.chat.MaxOutput == nil {
+			most = e.budget + DefaultMaxOutput
+		} else if e.budget = most - 1; e.budget < minBudget {
+			e.thinking = llm.ThinkingNone
+			e.adapt("reasoning")
+		}
+	}
+	e.Integer(nil, "max_tokens", &most)
+}
+
+func (e *encoder) sampling() {
+	s := &e.chat.Sampling
+	temperature, topP, topK := s.Temperature, s.TopP, s.TopK
+	drop := func(name string, set *float64) *float64 {
+		if set != nil {
+			e.adapt(name)
+		}
+		return nil
+	}
+	switch {
+	case e.traits.NoSampling:
+		temperature, topP = drop("temperature", temperature), drop("top_p", topP)
+		if topK != nil {
+			topK = nil
+			e.adapt("top_k")
+		}
+	case e.thinking != llm.ThinkingNone && temperature != nil && *temperature != 1:
+		temperature = drop("temperature", temperature)
+	case e.traits.OneSampling && temperature != nil:
+		topP = drop("top_p", topP)
+	}
+	if temperature != nil && *temperature > 1 {
+		one := 1.0
+		temperature = &one
+		e.adapt("temperature")
+	}
+	e.Number(nil, "temperature", temperature)
+	e.Number(nil, "top_p", topP)
+	e.Integer(nil, "top_k", topK)
+	drop("frequency_penalty", s.FrequencyPenalty)
+	drop("presence_penalty", s.PresencePenalty)
+	if s.Seed != nil {
+		e.adapt("seed")
+	}
+	if s.LogitBias != nil {
+		e.adapt("logit_bias")
+	}
+	if s.Verbosity != "" {
+		e.adapt("verbosity")
+	}
+	if s.N != nil && *s.N > 1 {
+		e.cannot("n", "more than one answer", "Ask as many times, or a model of another dialect.")
+	}
+	if s.Logprobs != nil && *s.Logprobs || s.TopLogprobs != nil && *s.TopLogprobs > 0 {
+		e.cannot("logprobs", "the likelihood of tokens", "Leave it out, or ask a model of another dialect.")
+	}
+}
+
+func (e *encoder) reasoning() {
+	switch e.thinking {
+	case llm.ThinkingBudget:
+		e.Name("thinking")
+		e.Dst = append(e.Dst, `{"type":"enabled","budget_tokens":`...)
+		e.Dst = append(strconv.AppendInt(e.Dst, e.budget, 10), '}')
+	case llm.ThinkingAdaptive:
+		e.Name("thinking")
+		e.Dst = append(e.Dst, `{"type":"adaptive"}`...)
+	}
+	effort := ""
+	if e.thinking == llm.ThinkingAdaptive {
+		effort = e.chat.Reasoning.Effort
+	}
+	f := &e.chat.Format
+	native := f.Kind == llm.FormatJSONSchema && !e.traits.NoSchema
+	if effort == "" && !native {
+		return
+	}
+	e.Name("output_config")
+	e.Dst = append(e.Dst, '{')
+	if effort == "minimal" {
+		effort = "low"
+	}
+	e.Text(nil, "effort", effort)
+	if native {
+		e.Name("format")
+		e.Dst = append(e.Dst, `{"type":"json_schema"`...)
+		e.Raw("schema", objectSchema(f.Schema))
+		e.Dst = append(e.Dst, '}')
+	}
+	e.Dst = append(e.Dst, '}')
+}
+
+func (e *encoder) rest() {
+	c := e.chat
+	for i, s := range c.Stop {
+		if strings.TrimSpace(s) == "" {
+			e.cannot("stop["+strconv.Itoa(i)+"]", "a stop sequence of nothing but white space", "Leave it out, or ask a model of another dialect.")
+		}
+	}
+	e.Strings(nil, "stop_sequences", c.Stop)
+	if c.User != "" {
+		e.Name("metadata")
+		e.Dst = append(e.Dst, '{')
+		e.Member("user_id", c.User)
+		e.Dst = append(e.Dst, '}')
+	}
+	switch c.ServiceTier {
+	case "", "auto":
+	case "default":
+		e.Member("service_tier", "standard_only")
+	default:
+		e.adapt("service_tier")
+	}
+	for _, m := range c.Modalities {
+		if m != "text" {
+			e.cannot("modalities", "an answer in "+m, "Ask a model of another dialect.")
+		}
+	}
+	if len(c.Metadata) > 0 {
+		e.adapt("metadata")
+	}
+	if c.CacheKey != "" {
+		e.adapt("prompt_cache_key")
+	}
+	for _, m := range c.Extra {
+		switch {
+		case string(m.Value) == "null", slices.Contains(meansHere, m.Name):
+		case slices.Contains(meansElsewhere, m.Name):
+			e.adapt(m.Name)
+		default:
+			e.cannot(m.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
+		}
+	}
+	if c.Stream {
+		e.Boolean(nil, "stream", &c.Stream)
+	}
+}
+
+// meansHere are members that the canonical form holds in another way as well, or that say how the answer is written and not what
+// it is; whoever writes it heeds them.
+var meansHere = []string{"max_tokens", "stop", "tools", "functions", "tool_choice", "function_call", "response_format", "stream", "stream_options", "n"}
+
+// meansElsewhere are members that say what becomes of the exchange at a vendor that is not asked now.
+var meansElsewhere = []string{"store", "metadata", "safety_identifier", "prompt_cache_retention", "prompt_cache_options", "moderation", "user"}
+
+// objectSchema is a schema with the type that the dialect wants at its root, and an empty one for none.
+func objectSchema(schema []byte) []byte {
+	if len(schema) == 0 || string(schema) == "null" {
+		return []byte(`{"type":"object","properties":{}}`)
+	}
+	r := llm.Request{Raw: schema, Fields: rawjson.Fields(schema)}
+	if kind := r.Field(typeField); kind == nil || string(kind) == "null" {
+		return r.AppendBody(make([]byte, 0, len(schema)+16), llm.Edit{Name: typeField, Value: []byte(`"object"`)})
+	}
+	return schema
+}

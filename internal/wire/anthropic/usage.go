@@ -1,0 +1,61 @@
+package anthropic
+
+import (
+	"strconv"
+
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
+)
+
+// maxCount is the largest number of tokens that is believed.
+const maxCount = 1 << 40
+
+// counts are the numbers of usage objects as the provider gave them; of a stream, the last of each. -1 was not given.
+type counts struct{ input, cacheRead, cacheWrite, output, thinking int64 }
+
+var nothingCounted = counts{-1, -1, -1, -1, -1}
+
+// read reads the next value as a usage object, if it is one.
+func (c *counts) read(at *rawjson.Cursor) {
+	for name := range at.Members() {
+		switch string(name) {
+		case "input_tokens":
+			count(at, &c.input)
+		case "cache_read_input_tokens":
+			count(at, &c.cacheRead)
+		case "cache_creation_input_tokens":
+			count(at, &c.cacheWrite)
+		case "output_tokens":
+			count(at, &c.output)
+		case "output_tokens_details":
+			for name := range at.Members() {
+				if string(name) == "thinking_tokens" {
+					count(at, &c.thinking)
+				}
+			}
+		}
+	}
+}
+
+// count reads a value into n if it can be a number of tokens.
+func count(at *rawjson.Cursor, n *int64) {
+	value := at.Value()
+	if v, err := strconv.ParseInt(string(value[:min(len(value), 20)]), 10, 64); err == nil && v >= 0 && v <= maxCount {
+		*n = v
+	}
+}
+
+// usage is what the counts mean: the dialect counts cached tokens beside the others, and llm among them. ok is false if neither
+// of the two main counts is known.
+func (c counts) usage() (u llm.Usage, ok bool) {
+	if c.input < 0 && c.output < 0 {
+		return u, false
+	}
+	u = llm.Usage{
+		CachedInput: max(c.cacheRead, 0), CacheWrite: max(c.cacheWrite, 0), Output: max(c.output, 0), Reasoning: max(c.thinking, 0),
+		Estimated: c.input < 0 || c.output < 0,
+	}
+	u.Input = max(c.input, 0) + u.CachedInput + u.CacheWrite
+	u.Output = max(u.Output, u.Reasoning)
+	return u, true
+}

@@ -1,0 +1,282 @@
+package openai
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
+)
+
+// A Translator writes one answer of another dialect in this one, from its canonical form. It is for one exchange.
+type Translator struct {
+	// ID, Created (Unix seconds) and Model are what the answer says of itself, in every event the same.
+	ID      string
+	Created int64
+	Model   string
+	// Usage says that the caller asked for the usage event of a stream.
+	Usage bool
+
+	choices []written
+	usage   llm.Usage
+	counted bool
+}
+
+// written is what has been written of a choice, or gathered.
+type written struct {
+	begun  bool
+	parts  []part
+	calls  int
+	finish llm.FinishReason
+}
+
+// A part is one of a choice.
+type part struct {
+	llm.Part
+	call int // of the choice's calls; the dialect counts these only
+	text strings.Builder
+}
+
+// choice is the choice that a delta is about.
+func (t *Translator) choice(d *llm.Delta) *written {
+	for len(t.choices) <= d.Choice {
+		t.choices = append(t.choices, written{})
+	}
+	return &t.choices[d.Choice]
+}
+
+// open notes a part.
+func (c *written) open(d *llm.Delta) {
+	for len(c.parts) <= d.Part {
+		c.parts = append(c.parts, part{})
+	}
+	p := &c.parts[d.Part]
+	p.Part = *d.Open
+	if p.Kind == llm.PartToolCall {
+		p.call = c.calls
+		c.calls++
+	}
+}
+
+// note keeps in mind what the provider counted; the last counts.
+func (t *Translator) note(ev *llm.Event) {
+	if ev.Is(llm.UsageIn) {
+		t.usage, t.counted = ev.Usage, true
+	}
+}
+
+// AppendEvent appends what an event of a stream is in this dialect, which may be nothing, one event or several.
+func (t *Translator) AppendEvent(dst []byte, ev *llm.Event) []byte {
+	t.note(ev)
+	for i := range ev.Deltas {
+		dst = t.delta(dst, &ev.Deltas[i])
+	}
+	if !ev.Is(llm.End) {
+		return dst
+	}
+	if t.Usage && t.counted {
+		w := t.head("chat.completion.chunk")
+		w.Dst = append(w.Dst, `]`...)
+		t.bill(&w)
+		dst = framed(dst, append(w.Dst, '}'))
+	}
+	return append(dst, dataPrefix+doneMark+eventEnd...)
+}
+
+func (t *Translator) delta(dst []byte, d *llm.Delta) []byte {
+	c := t.choice(d)
+	if !c.begun {
+		c.begun = true
+		dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) {
+			w.Member("role", "assistant")
+			w.Member("content", "")
+		})
+	}
+	if d.Open != nil {
+		c.open(d)
+		if p := &c.parts[d.Part]; p.Kind == llm.PartToolCall {
+			dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) { p.opening(w) })
+		}
+	}
+	if d.Text != "" && d.Part < len(c.parts) {
+		p := &c.parts[d.Part]
+		dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) { p.piece(w, d.Text) })
+	}
+	if d.Finish != "" {
+		dst = t.chunk(dst, d.Choice, finishWord(d.Finish), func(*rawjson.Writer) {})
+	}
+	return dst
+}
+
+// opening writes the first piece of a call: its id and its name.
+func (p *part) opening(w *rawjson.Writer) {
+	w.Name("tool_calls")
+	w.Dst = append(w.Dst, `[{"index":`...)
+	w.Dst = strconv.AppendInt(w.Dst, int64(p.call), 10)
+	w.Member("id", p.CallID)
+	w.Dst = append(w.Dst, `,"type":"function","function":{`...)
+	w.Member("name", p.ToolName)
+	w.Dst = append(w.Dst, `,"arguments":""}}]`...)
+}
+
+// piece writes what a part grows by.
+func (p *part) piece(w *rawjson.Writer, text string) {
+	switch p.Kind {
+	case llm.PartToolCall:
+		w.Name("tool_calls")
+		w.Dst = append(w.Dst, `[{"index":`...)
+		w.Dst = strconv.AppendInt(w.Dst, int64(p.call), 10)
+		w.Dst = append(w.Dst, `,"function":{`...)
+		w.Member("arguments", text)
+		w.Dst = append(w.Dst, `}}]`...)
+	case llm.PartReasoning:
+		w.Member("reasoning_content", text)
+	case llm.PartRefusal:
+		w.Member("refusal", text)
+	case llm.PartText:
+		w.Member("content", text)
+	}
+}
+
+// chunk appends an event with one choice, of whose delta inside writes the members.
+func (t *Translator) chunk(dst []byte, choice int, finish string, inside func(*rawjson.Writer)) []byte {
+	w := t.head("chat.completion.chunk")
+	w.Dst = append(w.Dst, `{"index":`...)
+	w.Dst = strconv.AppendInt(w.Dst, int64(choice), 10)
+	w.Dst = append(w.Dst, `,"delta":{`...)
+	inside(&w)
+	w.Dst = append(w.Dst, `},"logprobs":null,"finish_reason":`...)
+	if finish == "" {
+		w.Dst = append(w.Dst, "null"...)
+	} else {
+		w.Quoted(finish)
+	}
+	w.Dst = append(w.Dst, `}]`...)
+	if t.Usage {
+		w.Dst = append(w.Dst, `,"usage":null`...)
+	}
+	return framed(dst, append(w.Dst, '}'))
+}
+
+// framed appends the data of an event with its framing.
+func framed(dst, data []byte) []byte {
+	return append(append(append(dst, dataPrefix...), data...), eventEnd...)
+}
+
+// head begins an answer or an event, up to and with the bracket that opens the choices.
+func (t *Translator) head(object string) rawjson.Writer {
+	w := rawjson.Writer{Dst: append(make([]byte, 0, 256), '{')}
+	w.Member("id", t.ID)
+	w.Member("object", object)
+	w.Integer(nil, "created", &t.Created)
+	w.Member("model", t.Model)
+	w.Name("choices")
+	w.Dst = append(w.Dst, '[')
+	return w
+}
+
+// bill writes what was counted.
+func (t *Translator) bill(w *rawjson.Writer) {
+	u, total := &t.usage, t.usage.Input+t.usage.Output
+	w.Name("usage")
+	w.Dst = append(w.Dst, '{')
+	w.Integer(nil, "prompt_tokens", &u.Input)
+	w.Integer(nil, "completion_tokens", &u.Output)
+	w.Integer(nil, "total_tokens", &total)
+	w.Dst = append(w.Dst, `,"prompt_tokens_details":{`...)
+	w.Integer(nil, "cached_tokens", &u.CachedInput)
+	w.Integer(nil, "cache_write_tokens", &u.CacheWrite)
+	w.Dst = append(w.Dst, `},"completion_tokens_details":{`...)
+	w.Integer(nil, "reasoning_tokens", &u.Reasoning)
+	w.Dst = append(w.Dst, `}}`...)
+}
+
+// finishWord is the dialect's word for why a choice ended.
+func finishWord(f llm.FinishReason) string {
+	switch f {
+	case llm.FinishLength, llm.FinishContext:
+		return "length"
+	case llm.FinishTools:
+		return "tool_calls"
+	case llm.FinishFilter:
+		return "content_filter"
+	}
+	return "stop"
+}
+
+// AppendAnswer appends a plain answer, which came as one event.
+func (t *Translator) AppendAnswer(dst []byte, ev *llm.Event) []byte {
+	t.note(ev)
+	for i := range ev.Deltas {
+		d := &ev.Deltas[i]
+		c := t.choice(d)
+		if d.Open != nil {
+			c.open(d)
+		}
+		if d.Text != "" && d.Part < len(c.parts) {
+			c.parts[d.Part].text.WriteString(d.Text)
+		}
+		if d.Finish != "" {
+			c.finish = d.Finish
+		}
+	}
+	w := t.head("chat.completion")
+	for i := range t.choices {
+		w.Comma()
+		t.choices[i].write(&w, i)
+	}
+	w.Dst = append(w.Dst, ']')
+	if t.counted {
+		t.bill(&w)
+	}
+	return append(append(dst, w.Dst...), '}')
+}
+
+// write writes a whole choice.
+func (c *written) write(w *rawjson.Writer, index int) {
+	w.Dst = append(w.Dst, `{"index":`...)
+	w.Dst = strconv.AppendInt(w.Dst, int64(index), 10)
+	w.Dst = append(w.Dst, `,"message":{"role":"assistant","content":`...)
+	if said := c.text(llm.PartText); said != "" || c.calls == 0 {
+		w.Quoted(said)
+	} else {
+		w.Dst = append(w.Dst, "null"...)
+	}
+	w.Name("refusal")
+	if refused := c.text(llm.PartRefusal); refused != "" {
+		w.Quoted(refused)
+	} else {
+		w.Dst = append(w.Dst, "null"...)
+	}
+	w.Text(nil, "reasoning_content", c.text(llm.PartReasoning))
+	if c.calls > 0 {
+		w.Name("tool_calls")
+		w.Dst = append(w.Dst, '[')
+		for i := range c.parts {
+			if p := &c.parts[i]; p.Kind == llm.PartToolCall {
+				w.Comma()
+				w.Dst = append(w.Dst, '{')
+				w.Member("id", p.CallID)
+				w.Dst = append(w.Dst, `,"type":"function","function":{`...)
+				w.Member("name", p.ToolName)
+				w.Member("arguments", p.text.String())
+				w.Dst = append(w.Dst, `}}`...)
+			}
+		}
+		w.Dst = append(w.Dst, ']')
+	}
+	w.Dst = append(w.Dst, `},"logprobs":null,"finish_reason":`...)
+	w.Quoted(finishWord(c.finish))
+	w.Dst = append(w.Dst, '}')
+}
+
+// text is what the parts of one kind say together.
+func (c *written) text(kind llm.PartKind) string {
+	var b strings.Builder
+	for i := range c.parts {
+		if c.parts[i].Kind == kind {
+			b.WriteString(c.parts[i].text.String())
+		}
+	}
+	return b.String()
+}
