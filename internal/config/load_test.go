@@ -232,9 +232,10 @@ func TestDiscover(t *testing.T) {
 		"DEEPSEEK_BASE_URL=http://10.0.0.7/v1",
 	)})
 	discovered := Discovered{
-		Found: []Found{{"openai", "OPENAI_API_KEY"}, {"groq", "GROQ_API_KEY"}, {"deepseek", "DEEPSEEK_BASE_URL"}, {"ollama", "OLLAMA_HOST"}},
+		Found: []Found{
+			{"openai", "OPENAI_API_KEY"}, {"anthropic", "ANTHROPIC_API_KEY"}, {"groq", "GROQ_API_KEY"}, {"deepseek", "DEEPSEEK_BASE_URL"}, {"ollama", "OLLAMA_HOST"},
+		},
 		Skipped: []string{
-			"ANTHROPIC_API_KEY is set; dialect anthropic is not in this version",
 			"GOOGLE_API_KEY is set; dialect gemini is not in this version",
 		},
 	}

@@ -139,6 +139,9 @@ func (g *Gateway) answer(ctx context.Context, w http.ResponseWriter, x *pipeline
 	}
 	c.setTries(w, x)
 	c.set(w, "X-Penstock-Target", resp.Target.String())
+	if len(x.Request.Adapted) > 0 {
+		c.set(w, "X-Penstock-Adapted", strings.Join(x.Request.Adapted, ", "))
+	}
 	if resp.Stream {
 		c.writeStream(w, x, resp)
 		return

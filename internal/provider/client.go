@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/secret"
 	"github.com/penstock/penstock/internal/wire/w3c"
@@ -172,7 +173,11 @@ func (c *Client) prepare(ctx context.Context, credential secret.String, t llm.Ta
 		if _, ok := errors.AsType[*Failure](err); ok {
 			return nil, err
 		}
-		return nil, &Failure{Reason: ReasonGarbage, NothingBilled: true, Message: "was not called: the request cannot be put in its dialect", Err: err}
+		f := &Failure{Reason: ReasonGarbage, NothingBilled: true, Message: "was not called: the request cannot be put in its dialect", Err: err}
+		if told, ok := errors.AsType[*fault.Error](err); ok {
+			f.Reason, f.Message = ReasonUnsupported, "was not called: "+told.Text()
+		}
+		return nil, f
 	}
 	if base := c.settings.BaseURL; req.URL.Scheme != base.Scheme || req.URL.Host != base.Host {
 		return nil, &Failure{

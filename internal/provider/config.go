@@ -14,8 +14,8 @@ import (
 
 // Config is one provider as the configuration file declares it, under providers.NAME.
 type Config struct {
-	Dialect      llm.Dialect `yaml:"dialect" enum:"openai" doc:"the API that the provider speaks"`
-	BaseURL      string      `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1); by default the vendor's own"`
+	Dialect      llm.Dialect `yaml:"dialect" enum:"openai,anthropic" doc:"the API that the provider speaks"`
+	BaseURL      string      `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1, for anthropic without); by default the vendor's own"`
 	Credential   string      `yaml:"credential" kind:"reference" doc:"the API key as env:NAME or file:PATH, read again when it changes; without, none is sent"`
 	Models       []string    `yaml:"models" doc:"the models that it has; by default those that the catalogue knows of its vendor"`
 	Vendor       string      `yaml:"vendor" doc:"whose models and prices these are in the catalogue, if the provider's name does not say it"`
@@ -28,13 +28,13 @@ type Config struct {
 }
 
 // Dialects are the dialects that this version speaks towards providers.
-func Dialects() []llm.Dialect { return []llm.Dialect{llm.OpenAI} }
+func Dialects() []llm.Dialect { return []llm.Dialect{llm.OpenAI, llm.Anthropic} }
 
 // later are dialects that the design has and this version has not.
-var later = []llm.Dialect{llm.Anthropic, llm.Gemini, llm.Bedrock, llm.Azure}
+var later = []llm.Dialect{llm.Gemini, llm.Bedrock, llm.Azure}
 
 // defaultBase says where a vendor's own API begins.
-var defaultBase = map[llm.Dialect]string{llm.OpenAI: "https://api.openai.com/v1"}
+var defaultBase = map[llm.Dialect]string{llm.OpenAI: "https://api.openai.com/v1", llm.Anthropic: "https://api.anthropic.com"}
 
 // Validate reports everything that is wrong with the section, as fault.Problems joined; path is where it stands, such as
 // "providers.house". It looks at nothing but the section.

@@ -88,7 +88,8 @@ const (
 	ReasonEmpty        Reason = "empty"   // whole, and nothing in it
 	ReasonInBand       Reason = "in_band" // an error object inside a 200
 	ReasonTooLarge     Reason = "too_large"
-	ReasonCredential   Reason = "credential" // Penstock's own credential is missing, unreadable or refused
+	ReasonCredential   Reason = "credential"  // Penstock's own credential is missing, unreadable or refused
+	ReasonUnsupported  Reason = "unsupported" // the request asks for what cannot be said in the provider's dialect; it was not called
 	ReasonCanceled     Reason = "canceled"
 )
 

@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -15,10 +16,24 @@ import (
 // explain makes the error that the caller gets when no target answered.
 func explain(x *pipeline.Exchange, failures []*provider.Failure) error {
 	last := failures[len(failures)-1]
+	if told := unsupported(failures); told != nil {
+		return told
+	}
 	err := classify(x, failures)
 	err.Err = last
 	err.Spent = true
 	return err
+}
+
+// unsupported is what the caller is told if no target can be asked what it asks: how to ask otherwise.
+func unsupported(failures []*provider.Failure) *fault.Error {
+	var told *fault.Error
+	if !all(failures, func(f *provider.Failure) bool {
+		return f.Reason == provider.ReasonUnsupported && errors.As(f.Err, &told)
+	}) {
+		return nil
+	}
+	return told
 }
 
 func classify(x *pipeline.Exchange, failures []*provider.Failure) *fault.Error {

@@ -17,6 +17,7 @@ import (
 	"github.com/penstock/penstock/internal/gateway"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/provider/anthropic"
 	"github.com/penstock/penstock/internal/provider/openai"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/telemetry"
@@ -24,7 +25,8 @@ import (
 
 // codecs is every dialect that this version speaks to providers.
 var codecs = map[llm.Dialect]func() provider.Codec{
-	llm.OpenAI: openai.New,
+	llm.OpenAI:    openai.New,
+	llm.Anthropic: anthropic.New,
 }
 
 // A runtime is what one configuration makes of the request path. It is immutable; reloads build another.
@@ -119,12 +121,23 @@ func (s *Server) buildClient(cfg *config.File, name string, out wayOut, old *run
 	}
 	c, err := provider.New(name, made.provider, provider.Options{
 		Codec: codec(), Egress: out.Egress, Resolve: cfg.Resolver().Resolve, Defaults: made.timeouts,
-		MaxIdle: max(s.budget.idle/len(cfg.Providers), 1),
+		MaxIdle: max(s.budget.idle/len(cfg.Providers), 1), Traits: s.traitsOf(cfg.Vendor(name, s.catalog.Table())),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &client{c, made}, nil
+}
+
+// traitsOf gives what the catalogue knows of a vendor's models and decides how they are asked.
+func (s *Server) traitsOf(vendor string) func(model string) llm.Traits {
+	return func(model string) llm.Traits {
+		m, ok := s.catalog.Table().Find(vendor, model)
+		if !ok {
+			return llm.Traits{}
+		}
+		return m.Traits()
+	}
 }
 
 // egressOf is the way out: the proxy, the hosts that NO_PROXY excepts from it, and the authorities that providers'
