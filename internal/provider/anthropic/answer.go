@@ -18,6 +18,7 @@ const streamType = "text/event-stream"
 type plainAnswer struct {
 	body  io.Closer
 	event llm.Event
+	meta  llm.Meta
 	given bool
 }
 
@@ -30,6 +31,7 @@ func decodePlain(resp *http.Response, s provider.Settings, r wire.Reading) (prov
 		return nil, err
 	}
 	a := &plainAnswer{body: resp.Body}
+	r.Meta = &a.meta
 	if err := wire.ScanAnswer(body, &a.event, r); err != nil {
 		return nil, failure(err)
 	}
@@ -45,6 +47,9 @@ func (a *plainAnswer) Next() (llm.Event, error) {
 	return a.event, nil
 }
 
+// Meta is what the provider says of the answer.
+func (a *plainAnswer) Meta() *llm.Meta { return &a.meta }
+
 // Close closes the body.
 func (a *plainAnswer) Close() error { return a.body.Close() }
 
@@ -54,6 +59,7 @@ type streamAnswer struct {
 	events *sse.Scanner
 	scan   wire.Stream
 	text   []byte
+	meta   llm.Meta
 	limit  int64 // of one event
 
 	usage    llm.Usage
@@ -68,7 +74,10 @@ func decodeStream(resp *http.Response, s provider.Settings, r wire.Reading) (pro
 	if t := provider.MediaType(resp); t != "" && t != streamType {
 		return nil, noStream(resp, t)
 	}
-	return &streamAnswer{body: resp.Body, events: sse.NewScanner(resp.Body, int(s.MaxEvent)), scan: wire.Stream{Reading: r}, limit: s.MaxEvent}, nil
+	a := &streamAnswer{body: resp.Body, events: sse.NewScanner(resp.Body, int(s.MaxEvent)), limit: s.MaxEvent}
+	r.Meta = &a.meta
+	a.scan = wire.Stream{Reading: r}
+	return a, nil
 }
 
 // noStream reads an answer that should have been a stream: it may be an error that came with status 200.
@@ -161,6 +170,9 @@ func (a *streamAnswer) end(err error) (llm.Event, error) {
 func cut() error {
 	return &provider.Failure{Reason: provider.ReasonCut, Message: "ended the stream without its end mark"}
 }
+
+// Meta is what the provider has said of the answer so far.
+func (a *streamAnswer) Meta() *llm.Meta { return &a.meta }
 
 // Close frees the scanner's buffer and ends the upstream's call.
 func (a *streamAnswer) Close() error {

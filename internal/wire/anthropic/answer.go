@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/wire/rawjson"
@@ -15,6 +16,30 @@ type Reading struct {
 	Canonical bool
 	// Schema says that [SchemaTool] was sent: its call is the text of the answer.
 	Schema bool
+	// Meta is told who the answer is and why it ended; it may be nil.
+	Meta *llm.Meta
+}
+
+// tell tells what a message object says of itself.
+func (r Reading) tell(id, model string) {
+	if r.Meta == nil {
+		return
+	}
+	r.Meta.ID, r.Meta.Model = plain(id, maxID, r.Meta.ID), plain(model, maxName, r.Meta.Model)
+}
+
+// The limits of what goes to records and logs, in bytes.
+const (
+	maxID   = 128
+	maxName = 256
+)
+
+// plain is s if it is short and printable ASCII, else what was there before.
+func plain(s string, most int, before string) string {
+	if s == "" || len(s) > most || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return before
+	}
+	return s
 }
 
 // endTurn is the stop reason of an answer that says all.
@@ -97,6 +122,8 @@ type message struct {
 // member reads one member of a message object, before whose value the cursor stands.
 func (m *message) member(c *rawjson.Cursor, name string) {
 	switch name {
+	case "id":
+		m.reading.tell(str(c.Value()), "")
 	case typeField:
 		m.kind = str(c.Value())
 	case "model":
@@ -104,6 +131,7 @@ func (m *message) member(c *rawjson.Cursor, name string) {
 			start := c.At
 			c.Value()
 			m.ev.ModelAt = llm.Span{Start: start, End: c.At}
+			m.reading.tell("", str(c.Text[start:c.At]))
 		}
 	case "stop_reason":
 		m.reason = str(c.Value())
@@ -142,10 +170,17 @@ func (m *message) block(i int, o *rawjson.Object) {
 	m.ev.Deltas = append(m.ev.Deltas, llm.Delta{Part: i, Open: &p, Text: text, Signature: o.Str("signature"), Close: true})
 }
 
-func (m *message) finish(reason, stop string) {
-	m.ev.Has |= llm.Finish
-	if m.reading.Canonical {
-		m.ev.Deltas = append(m.ev.Deltas, llm.Delta{Finish: m.reading.finishOf(reason), StopText: stop})
+func (m *message) finish(reason, stop string) { m.reading.finish(m.ev, reason, stop) }
+
+// finish tells why the answer ended.
+func (r Reading) finish(ev *llm.Event, reason, stop string) {
+	ev.Has |= llm.Finish
+	why := r.finishOf(reason)
+	if r.Meta != nil {
+		r.Meta.Finished(0, why)
+	}
+	if r.Canonical {
+		ev.Deltas = append(ev.Deltas, llm.Delta{Finish: why, StopText: stop})
 	}
 }
 

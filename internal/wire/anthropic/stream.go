@@ -191,8 +191,5 @@ func (s *Stream) delta(o *rawjson.Object, ev *llm.Event) {
 		return
 	}
 	s.reason = reason
-	ev.Has |= llm.Finish
-	if s.Reading.Canonical {
-		ev.Deltas = []llm.Delta{{Finish: s.Reading.finishOf(reason), StopText: inner.Str("stop_sequence")}}
-	}
+	s.Reading.finish(ev, reason, inner.Str("stop_sequence"))
 }
