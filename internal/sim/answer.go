@@ -30,6 +30,11 @@ type piece struct {
 	text   string
 	tokens int // what is billed for it
 	last   int // tokens of the choice up to its end, for logprobs and cumulative usage
+
+	// Of dialects that put what belongs together into blocks: which one, counted from 0, and whether it begins here.
+	block int
+	opens bool
+	proof bool // the block before was reasoning, and ends with its signature
 }
 
 // An answer is what a model says, whatever the dialect. It is made whole before it is sent; player sends it.
@@ -40,6 +45,7 @@ type answer struct {
 	do        *behaviour
 	choices   []choice
 	pieces    []piece // of all choices, in the order in which a stream has them
+	blocks    int     // of pieces
 	hidden    int     // reasoning tokens that are not shown, of all choices
 	prompt    int
 	cached    int
@@ -73,6 +79,7 @@ func newAnswer(id string, in *ask, m *model, do *behaviour, r *rand.Rand) *answe
 		perChoice[i] = a.makeChoice(i, m)
 	}
 	a.pieces = interleave(perChoice)
+	a.blocks = inBlocks(a.pieces)
 	if do.bigEvent > 0 && len(a.pieces) > 0 {
 		a.pieces[0].text = strings.Repeat("x", do.bigEvent)
 	}
@@ -80,6 +87,20 @@ func newAnswer(id string, in *ask, m *model, do *behaviour, r *rand.Rand) *answe
 		a.pieces[k-1].text = " \xff\xfe"
 	}
 	return a
+}
+
+// inBlocks puts pieces into blocks: neighbours of one kind, and of one call, are one. It returns how many there are.
+func inBlocks(pieces []piece) int {
+	n := 0
+	for i := range pieces {
+		p := &pieces[i]
+		if i == 0 || p.kind != pieces[i-1].kind || p.call != pieces[i-1].call {
+			p.opens, p.proof = true, i > 0 && pieces[i-1].kind == pieceReasoning
+			n++
+		}
+		p.block = n - 1
+	}
+	return n
 }
 
 // makeChoice fills a.choices[i] and gives its pieces, cut to the request's cap.

@@ -178,7 +178,7 @@ func (v *validator) provider(name string, p Provider) {
 		v.report(path, fmt.Sprintf("%q cannot be the first part of a path", name), "use letters, digits and dashes; v1 and names that begin with _ are taken")
 	}
 	if _, known := dialects[p.dialect()]; !known {
-		v.report(path+".dialect", fmt.Sprintf("%q is not spoken in this version", p.Dialect), "write openai")
+		v.report(path+".dialect", fmt.Sprintf("%q is not spoken in this version", p.Dialect), "write openai or anthropic")
 	}
 	if len(p.Models) == 0 {
 		v.report(path+".models", "there is none", `name at least one; "*" stands for any name`)

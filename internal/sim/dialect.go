@@ -18,10 +18,10 @@ type dialect interface {
 
 	// plain is a whole answer.
 	plain(a *answer) []byte
-	// opening, content and closing are a stream's events: before the content, one of it, and after it. end is the mark
-	// after the last event, nil if there is none.
+	// opening, content and closing are a stream's events: before the content, those of one piece of it, of which the last
+	// has the piece, and after it. end is the mark after the last event, nil if there is none.
 	opening(a *answer) []frame
-	content(a *answer, p piece) frame
+	content(a *answer, p piece) []frame
 	closing(a *answer) []frame
 	end() []byte
 	// strange is an event that no client can know.
@@ -43,7 +43,7 @@ type frame struct {
 }
 
 // dialects are those that this version speaks.
-var dialects = map[string]dialect{string(llm.OpenAI): openAI{}}
+var dialects = map[string]dialect{string(llm.OpenAI): openAI{}, string(llm.Anthropic): anthropic{}}
 
 // An operation is what a route does.
 type operation uint8

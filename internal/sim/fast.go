@@ -36,7 +36,9 @@ func newFastAnswer(name string) *fastAnswer {
 			add(f)
 		}
 		for _, p := range a.pieces {
-			add(d.content(a, p))
+			for _, f := range d.content(a, p) {
+				add(f)
+			}
 		}
 		for _, f := range d.closing(a) {
 			add(f)

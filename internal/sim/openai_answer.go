@@ -155,7 +155,7 @@ func (openAI) opening(a *answer) []frame {
 	return frames
 }
 
-func (openAI) content(a *answer, p piece) frame {
+func (openAI) content(a *answer, p piece) []frame {
 	b := []byte(`{`)
 	switch p.kind {
 	case pieceCall:
@@ -184,7 +184,7 @@ func (openAI) content(a *answer, p piece) frame {
 	if a.do.usage == "cumulative" && a.ask.usage {
 		report = usageJSON(a.usageAfter(a.sent + p.tokens))
 	}
-	return a.chunk(a.delta(p.choice, string(b), logprobs, "null"), report)
+	return []frame{a.chunk(a.delta(p.choice, string(b), logprobs, "null"), report)}
 }
 
 // callDelta is one piece of a tool call, in the shape that was asked for.

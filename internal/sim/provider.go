@@ -192,8 +192,10 @@ func (p *provider) allowed(h http.Header) bool {
 
 // credential is what the request identifies itself with.
 func credential(h http.Header) string {
-	if key := h.Get("Api-Key"); key != "" {
-		return key
+	for _, name := range []string{"Api-Key", "X-Api-Key"} {
+		if key := h.Get(name); key != "" {
+			return key
+		}
 	}
 	return strings.TrimPrefix(h.Get("Authorization"), "Bearer ")
 }

@@ -191,12 +191,12 @@ func (c *call) contents(due time.Time) error {
 				}
 			}
 		}
-		f := c.p.dialect.content(a, piece)
+		frames := c.p.dialect.content(a, piece)
 		if c.do.garbage == i+1 {
-			f.data = c.p.dialect.garbage()
+			frames[len(frames)-1].data = c.p.dialect.garbage()
 		}
 		a.sent += piece.tokens
-		if err := p.emit(f); err != nil {
+		if err := c.frames(frames); err != nil {
 			return err
 		}
 	}
@@ -208,7 +208,7 @@ func (c *call) contents(due time.Time) error {
 			return err
 		}
 		a.sent++
-		if err := p.emit(c.p.dialect.content(a, piece{text: " drip", tokens: 1})); err != nil {
+		if err := c.frames(c.p.dialect.content(a, piece{text: " drip", tokens: 1, block: max(a.blocks-1, 0)})); err != nil {
 			return err
 		}
 		if err := p.flush(); err != nil {

@@ -1,0 +1,171 @@
+package server_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/penstock/penstock/internal/penstocktest"
+	"github.com/penstock/penstock/internal/sim"
+)
+
+const bothDialects = `listen: 127.0.0.1:0
+admin: { listen: "127.0.0.1:0" }
+data: data
+providers:
+  gpt: { dialect: openai, base_url: "http://%SIM%/gpt/v1", vendor: none }
+  claude: { dialect: anthropic, base_url: "http://%SIM%/claude", vendor: none }
+models:
+  claude: { targets: [claude/m] }
+  gpt: { targets: [gpt/m] }
+  either: { targets: [claude/m, gpt/m] }
+`
+
+// speakers has one provider of each dialect.
+func speakers(t *testing.T) *penstocktest.Env {
+	t.Helper()
+	models := map[string]sim.Model{"*": {Price: sim.Price{Input: "1", Cached: "0.5", Output: "4"}, CachedShare: 0.25}}
+	return penstocktest.Start(t, penstocktest.Options{Config: bothDialects, Sim: &sim.Config{Seed: 1, Providers: map[string]sim.Provider{
+		"gpt": {Models: models}, "claude": {Models: models, Dialect: "anthropic"},
+	}}})
+}
+
+// told is what is compared of an answer or an event of one.
+type told struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Model   string `json:"model"`
+	Choices []struct {
+		Index   int    `json:"index"`
+		Message spoken `json:"message"`
+		Delta   spoken `json:"delta"`
+		Finish  string `json:"finish_reason"`
+	} `json:"choices"`
+	Usage *struct {
+		Prompt     int64 `json:"prompt_tokens"`
+		Completion int64 `json:"completion_tokens"`
+		Details    struct {
+			Cached int64 `json:"cached_tokens"`
+		} `json:"prompt_tokens_details"`
+	} `json:"usage"`
+}
+
+type spoken struct {
+	Role      string `json:"role"`
+	Content   string `json:"content"`
+	Reasoning string `json:"reasoning_content"`
+	Calls     []struct {
+		Index    int    `json:"index"`
+		ID       string `json:"id"`
+		Function struct {
+			Name      string `json:"name"`
+			Arguments string `json:"arguments"`
+		} `json:"function"`
+	} `json:"tool_calls"`
+}
+
+// gathered puts an answer together, streamed or not.
+func gathered(t *testing.T, body string) (text, reasoning, calls, finish string, whole told) {
+	t.Helper()
+	add := func(s spoken) {
+		text += s.Content
+		reasoning += s.Reasoning
+		for _, c := range s.Calls {
+			if c.Function.Name != "" {
+				calls += " " + c.Function.Name
+			}
+			calls += c.Function.Arguments
+		}
+	}
+	for line := range strings.Lines(body) {
+		data, event := strings.CutPrefix(line, "data: ")
+		if strings.TrimSpace(data) == "" || strings.TrimSpace(data) == "[DONE]" {
+			continue
+		}
+		if !event {
+			data = body
+		}
+		var c told
+		if err := json.Unmarshal([]byte(data), &c); err != nil {
+			t.Fatalf("%v: %s", err, data)
+		}
+		if whole.ID != "" && whole.ID != c.ID {
+			t.Errorf("two ids: %s and %s", whole.ID, c.ID)
+		}
+		usage := whole.Usage
+		if whole = c; c.Usage == nil {
+			whole.Usage = usage
+		}
+		for _, choice := range c.Choices {
+			add(choice.Message)
+			add(choice.Delta)
+			if choice.Finish != "" {
+				finish = choice.Finish
+			}
+		}
+		if !event {
+			break
+		}
+	}
+	return text, reasoning, calls, finish, whole
+}
+
+// A caller of the OpenAI dialect cannot tell which dialect answered, and the books balance.
+func TestTranslatedAnswersAreLikeTheOthers(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key := e.Key("home")
+	e.Price("gpt/m", "claude/m")
+	const tools = `,"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}}},{"type":"function","function":{"name":"now"}}]`
+	for name, c := range map[string]struct{ body, finish string }{
+		"text":        {`"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"echo:to be, or not to be"}]`, "stop"},
+		"cut short":   {`"max_tokens":3,"messages":[{"role":"user","content":"echo:one two three four five"}]`, "length"},
+		"a tool":      {`"messages":[{"role":"user","content":"call:weather"}]` + tools, "tool_calls"},
+		"tool forced": {`"tool_choice":"required","messages":[{"role":"user","content":"Hi"}]` + tools, "tool_calls"},
+		"the results": {`"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":null,"tool_calls":[{"id":"a.1","type":"function","function":{"name":"now","arguments":""}},{"id":"a.2","type":"function","function":{"name":"now","arguments":"{}"}}]},{"role":"tool","tool_call_id":"a.1","content":"noon"},{"role":"tool","tool_call_id":"a.2","content":"one"},{"role":"user","content":"echo:thanks"}]` + tools, "stop"},
+		"a schema":    {`"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}}},"messages":[{"role":"user","content":"Hi"}]`, "stop"},
+	} {
+		for _, stream := range []string{"", `"stream":true,"stream_options":{"include_usage":true},`} {
+			var texts, calls [2]string
+			for i, model := range []string{"gpt", "claude"} {
+				a := e.Post(key, "/v1/chat/completions", `{"model":"`+model+`",`+stream+c.body+`}`)
+				if a.Status != http.StatusOK {
+					t.Fatalf("%s of %s: %d %s", name, model, a.Status, a.Text())
+				}
+				text, _, called, finish, whole := gathered(t, a.Text())
+				texts[i], calls[i] = text, called
+				if finish != c.finish || whole.Model != model || whole.Usage == nil || whole.Usage.Completion == 0 || whole.Usage.Prompt == 0 {
+					t.Errorf("%s of %s, streamed %t: finish %q, model %q, usage %+v", name, model, stream != "", finish, whole.Model, whole.Usage)
+				}
+			}
+			if texts[0] != texts[1] || calls[0] != calls[1] {
+				t.Errorf("%s, streamed %t:\n%q %q\n%q %q", name, stream != "", texts[0], calls[0], texts[1], calls[1])
+			}
+		}
+	}
+	e.AtRest()
+	e.CheckBill()
+}
+
+// What a dialect cannot say is refused before anything is spent, unless another target can say it.
+func TestWhatCannotBeTranslatedIsRefused(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key := e.Key("home")
+	const two = `"n":2,"messages":[{"role":"user","content":"echo:hi"}]}`
+	a := e.Post(key, "/v1/chat/completions", `{"model":"claude",`+two)
+	if a.Status != http.StatusBadRequest || !strings.Contains(a.Text(), `"param":"n"`) {
+		t.Errorf("%d %s", a.Status, a.Text())
+	}
+	if a := e.Post(key, "/v1/chat/completions", `{"model":"either",`+two); a.Status != http.StatusOK || a.Header.Get("X-Penstock-Target") != "gpt/m" {
+		t.Errorf("%d %s", a.Status, a.Text())
+	}
+	adapted := e.Post(key, "/v1/chat/completions", `{"model":"claude","temperature":1.7,"seed":1,"messages":[{"role":"user","content":"echo:hi"}]}`)
+	if adapted.Status != http.StatusOK || adapted.Header.Get("X-Penstock-Adapted") != "temperature, seed" {
+		t.Errorf("%d, adapted %q", adapted.Status, adapted.Header.Get("X-Penstock-Adapted"))
+	}
+	e.AtRest()
+	e.CheckBill()
+}
