@@ -132,23 +132,26 @@ func (e *encoder) maxTokens() {
 func (e *encoder) sampling() {
 	s := &e.chat.Sampling
 	temperature, topP, topK := s.Temperature, s.TopP, s.TopK
-	drop := func(name string, set *float64) *float64 {
+	drop := func(name string, set *float64) {
 		if set != nil {
 			e.adapt(name)
 		}
-		return nil
 	}
 	switch {
 	case e.traits.NoSampling:
-		temperature, topP = drop("temperature", temperature), drop("top_p", topP)
+		drop("temperature", temperature)
+		drop("top_p", topP)
+		temperature, topP = nil, nil
 		if topK != nil {
 			topK = nil
 			e.adapt("top_k")
 		}
 	case e.thinking != llm.ThinkingNone && temperature != nil && *temperature != 1:
-		temperature = drop("temperature", temperature)
+		drop("temperature", temperature)
+		temperature = nil
 	case e.traits.OneSampling && temperature != nil:
-		topP = drop("top_p", topP)
+		drop("top_p", topP)
+		topP = nil
 	}
 	if temperature != nil && *temperature > 1 {
 		one := 1.0

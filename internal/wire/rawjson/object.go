@@ -77,6 +77,7 @@ func (o *Object) TakeString(name string, to *string) {
 	}
 }
 
+// TakeNumber takes a number.
 func (o *Object) TakeNumber(name string, to **float64) {
 	if n, err := strconv.ParseFloat(string(o.Value(name)), 64); err == nil {
 		*to = &n
@@ -93,6 +94,7 @@ func (o *Object) Integer(name string) *int64 {
 	return &n
 }
 
+// TakeInteger takes a whole number.
 func (o *Object) TakeInteger(name string, to **int64) {
 	if n := o.Integer(name); n != nil {
 		*to = n
@@ -100,6 +102,7 @@ func (o *Object) TakeInteger(name string, to **int64) {
 	}
 }
 
+// TakeBool takes true or false.
 func (o *Object) TakeBool(name string, to **bool) {
 	if k := o.Kind(name); k == 't' || k == 'f' {
 		b := k == 't'

@@ -105,7 +105,7 @@ func (s Shape) likeKnown(name string) string {
 	return ""
 }
 
-// A field is a top-level member that Penstock knows.
+// A Field is a top-level member that Penstock knows.
 type Field struct {
 	Name     string
 	optional bool   // may be null
@@ -113,7 +113,7 @@ type Field struct {
 	Check    Check
 }
 
-// A check reads exactly one value, refuses what is wrong, and notes in the request what others want to know.
+// A Check reads exactly one value, refuses what is wrong, and notes in the request what others want to know.
 type Check func(r *Reader, req *llm.Request) error
 
 // ShapeOf gathers the known members. Those with a hint are required.
@@ -129,6 +129,7 @@ func ShapeOf(fields ...Field) Shape {
 	return s
 }
 
+// Anything takes every value.
 func Anything(r *Reader, _ *llm.Request) error { return r.Skip() }
 
 // Short reads a string of at most limit bytes, as they stand in the body.
@@ -145,6 +146,7 @@ func (r *Reader) Short(want string, limit int) (string, error) {
 	return string(Unquoted(raw)), nil
 }
 
+// Text takes strings.
 func Text(r *Reader, _ *llm.Request) error {
 	kind, _, err := r.Next()
 	if err != nil {
@@ -156,7 +158,7 @@ func Text(r *Reader, _ *llm.Request) error {
 	return nil
 }
 
-// shortText takes strings of at most limit bytes.
+// ShortText takes strings of at most limit bytes.
 func ShortText(limit int, note func(*llm.Request, string)) Check {
 	return func(r *Reader, req *llm.Request) error {
 		s, err := r.Short("a string", limit)
@@ -167,6 +169,7 @@ func ShortText(limit int, note func(*llm.Request, string)) Check {
 	}
 }
 
+// Boolean takes true and false; note may be nil.
 func Boolean(note func(*llm.Request, bool)) Check {
 	return func(r *Reader, req *llm.Request) error {
 		kind, _, err := r.Next()
@@ -183,6 +186,7 @@ func Boolean(note func(*llm.Request, bool)) Check {
 	}
 }
 
+// Number takes numbers.
 func Number(r *Reader, _ *llm.Request) error {
 	kind, _, err := r.Next()
 	if err != nil {
@@ -194,7 +198,7 @@ func Number(r *Reader, _ *llm.Request) error {
 	return nil
 }
 
-// integer takes whole numbers in plain digits: how 1.0 and 1e3 are read differs from server to server.
+// Integer takes whole numbers in plain digits: how 1.0 and 1e3 are read differs from server to server.
 func Integer(want string, lo, hi int64, note func(*llm.Request, int64)) Check {
 	return func(r *Reader, req *llm.Request) error {
 		kind, raw, err := r.Next()
@@ -212,6 +216,7 @@ func Integer(want string, lo, hi int64, note func(*llm.Request, int64)) Check {
 	}
 }
 
+// AnyObject takes objects, whatever is in them.
 func AnyObject(r *Reader, _ *llm.Request) error {
 	kind, _, err := r.Next()
 	if err != nil {
@@ -223,6 +228,7 @@ func AnyObject(r *Reader, _ *llm.Request) error {
 	return r.Rest()
 }
 
+// TextOrObject takes strings and objects.
 func TextOrObject(r *Reader, _ *llm.Request) error {
 	kind, _, err := r.Next()
 	switch {
@@ -257,6 +263,7 @@ func (r *Reader) Elements(want string, f func(kind byte, raw []byte) error) (int
 	}
 }
 
+// Texts takes arrays of strings.
 func Texts(r *Reader, _ *llm.Request) error {
 	_, err := r.Elements("an array of strings", func(kind byte, _ []byte) error {
 		if kind != '"' {
@@ -267,6 +274,7 @@ func Texts(r *Reader, _ *llm.Request) error {
 	return err
 }
 
+// Objects takes arrays of objects.
 func Objects(r *Reader, _ *llm.Request) error {
 	_, err := r.Elements("an array of objects", func(kind byte, _ []byte) error {
 		if kind != '{' {

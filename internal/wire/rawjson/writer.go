@@ -24,6 +24,7 @@ type Writer struct {
 	Err error // the first thing that could not be said
 }
 
+// Refuse notes that something cannot be said; the first counts.
 func (e *Writer) Refuse(format string, args ...any) {
 	if e.Err == nil {
 		e.Err = fmt.Errorf(format, args...)
@@ -37,6 +38,7 @@ func (e *Writer) Comma() {
 	}
 }
 
+// Name writes the name of a member; its value follows.
 func (e *Writer) Name(name string) {
 	e.Comma()
 	e.Quoted(name)
@@ -57,25 +59,27 @@ func (e *Writer) Member(name, value string) {
 	e.Quoted(value)
 }
 
+// Raw writes a member whose value is JSON already.
 func (e *Writer) Raw(name string, value []byte) {
 	e.Name(name)
 	e.Dst = append(e.Dst, value...)
 }
 
+// Extra writes members as they came.
 func (e *Writer) Extra(x Extra) {
 	for _, m := range x {
 		e.Raw(m.Name, m.Value)
 	}
 }
 
-// The following write a member unless it is unset or in x.
-
+// Text writes a member with a string, unless that is "" or the member is in x.
 func (e *Writer) Text(x Extra, name, value string) {
 	if value != "" && !x.Has(name) {
 		e.Member(name, value)
 	}
 }
 
+// Boolean is as Text, of true and false.
 func (e *Writer) Boolean(x Extra, name string, value *bool) {
 	if value != nil && !x.Has(name) {
 		e.Name(name)
@@ -83,6 +87,7 @@ func (e *Writer) Boolean(x Extra, name string, value *bool) {
 	}
 }
 
+// Number is as Text, of numbers.
 func (e *Writer) Number(x Extra, name string, value *float64) {
 	if value != nil && !x.Has(name) {
 		e.Name(name)
@@ -90,6 +95,7 @@ func (e *Writer) Number(x Extra, name string, value *float64) {
 	}
 }
 
+// Integer is as Text, of whole numbers.
 func (e *Writer) Integer(x Extra, name string, value *int64) {
 	if value != nil && !x.Has(name) {
 		e.Name(name)
@@ -97,12 +103,14 @@ func (e *Writer) Integer(x Extra, name string, value *int64) {
 	}
 }
 
+// Object is as Text, for values that are JSON already.
 func (e *Writer) Object(x Extra, name string, value []byte) {
 	if value != nil && !x.Has(name) {
 		e.Raw(name, value)
 	}
 }
 
+// Strings is as Text, of an array of strings.
 func (e *Writer) Strings(x Extra, name string, values []string) {
 	if len(values) == 0 || x.Has(name) {
 		return
