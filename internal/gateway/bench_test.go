@@ -60,7 +60,7 @@ func BenchmarkPlain(b *testing.B) {
 
 // fifty is a stream of 50 events.
 func fifty() *llm.Response {
-	ev := llm.Event{Has: llm.Content, Raw: []byte(`{"model":"m-2026","choices":[{"delta":{"content":" word"}}]}`), ModelAt: llm.Span{Start: 9, End: 17}}
+	ev := llm.Event{Has: llm.Content, Dialect: llm.OpenAI, Raw: []byte(`{"model":"m-2026","choices":[{"delta":{"content":" word"}}]}`), ModelAt: llm.Span{Start: 9, End: 17}}
 	return response(true, func(yield func(llm.Event, error) bool) {
 		for range 50 {
 			if !yield(ev, nil) {

@@ -147,6 +147,7 @@ func plain(_ context.Context, x *pipeline.Exchange) (*llm.Response, error) {
 func events(stream bool, list ...llm.Event) *llm.Response {
 	return response(stream, func(yield func(llm.Event, error) bool) {
 		for _, ev := range list {
+			ev.Dialect = llm.OpenAI
 			if !yield(ev, nil) {
 				return
 			}

@@ -19,10 +19,10 @@ import (
 
 // chunk is an event with content; more says that the next one is there already.
 func chunk(text string, more bool) llm.Event {
-	return llm.Event{Has: llm.Content, Raw: []byte(text), More: more}
+	return llm.Event{Has: llm.Content, Dialect: llm.OpenAI, Raw: []byte(text), More: more}
 }
 
-var done = llm.Event{Has: llm.End, Raw: []byte("[DONE]")}
+var done = llm.Event{Has: llm.End, Dialect: llm.OpenAI, Raw: []byte("[DONE]")}
 
 // streaming answers with a stream.
 func streaming(list ...llm.Event) pipeline.Handler {
