@@ -384,7 +384,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Declarer: s.store,
 			Records:  s.store, Audit: s.store, Keeper: s.keeper,
 			Stops:      s.stops,
-			Holds:      &retention.Holds{Store: s.store},
+			Holds:      &retention.Holds{Store: s.store, Now: s.clock.Now},
 			Support:    s.support,
 			Configured: func(provider string) bool { return s.inForce().clients[provider] != nil },
 			Sync:       s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: s.clock.Now,
