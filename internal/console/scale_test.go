@@ -95,6 +95,7 @@ func cpu() time.Duration {
 var scalePages = []string{
 	"/", "/exchanges", "/exchanges?status=error&range=30d", "/exchanges?project=nowhere&range=all",
 	"/usage", "/usage?range=30d", "/usage?range=30d&by=project&show=tokens", "/usage?range=30d&by=key", "/usage?range=30d&by=day", "/usage?range=7d&by=hour",
-	"/usage?range=30d&by=user", "/usage?range=30d&by=tag", "/usage?range=24h&by=target", "/usage?range=24h&by=user", "/usage?range=30d&by=label:team",
+	"/usage?range=30d&by=user", "/usage?range=7d&by=user", "/usage?range=today&by=user", "/usage?range=month&by=user", "/usage?range=all&by=user", "/usage?range=30d&by=tag", "/usage?range=24h&by=target", "/usage?range=24h&by=user", "/usage?range=30d&by=label:team",
+	"/usage?range=30d&by=model&user=user-007", "/usage?range=30d&by=project&tag=beta", "/usage?range=24h&by=hour&user=user-007", "/usage?range=7d&by=tag",
 	"/usage?range=30d&model=support&by=project", "/usage.csv?range=30d&by=key", "/latency", "/latency?range=30d", "/latency?range=7d&by=project&of=first-token", "/latency?range=1h", "/usage?range=all&by=org", "/models", "/prices",
 }

@@ -79,6 +79,9 @@ func TestSumsSurviveKills(t *testing.T) {
 	} else {
 		t.Parallel()
 	}
+	if n, err := strconv.Atoi(os.Getenv("PENSTOCK_KILLED_N")); err == nil {
+		exchanges = n
+	}
 	for name, address := range emptyAt {
 		t.Run(name, func(t *testing.T) {
 			k := &killed{address: address(t), rand: rand.New(rand.NewPCG(11, 48)), want: map[string]map[string]usage.Sum{}}

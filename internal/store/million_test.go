@@ -80,7 +80,8 @@ func feel(t *testing.T, address string) {
 		took(t, fmt.Sprintf("records: %s (%d)", name, len(got)), began, 100*time.Millisecond)
 	}
 	for _, q := range []usage.Query{
-		{}, {By: []string{"project"}}, {By: []string{"key", "model"}}, {By: []string{"day"}}, {By: []string{"tag"}},
+		{}, {By: []string{"project"}}, {By: []string{"key", "model"}}, {By: []string{"day"}}, {By: []string{"tag"}}, {By: []string{"user"}},
+		{By: []string{"model"}, User: "user-77"}, {By: []string{"model"}, Tag: "team-1"}, {By: []string{"hour", "user"}, Users: []string{"user-77", "user-78"}},
 		{By: []string{"model"}, Project: first.Project}, {By: []string{"model"}, From: middle.Time, To: middle.Time.Add(time.Minute)},
 	} {
 		began := time.Now()
