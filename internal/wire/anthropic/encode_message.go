@@ -27,13 +27,29 @@ func (e *encoder) conversation() {
 	for i := lead; i < len(all); {
 		side := e.side(&all[i])
 		j := i + 1
-		for j < len(all) && e.side(&all[j]) == side && side != string(llm.RoleSystem) {
-			j++
+		for j < len(all) && (!speaks(&all[j]) || e.side(&all[j]) == side && side != string(llm.RoleSystem)) {
+			j++ // what says nothing parts no turns
+		}
+		if !speaks(&all[i]) {
+			j = i + 1
 		}
 		e.turn(side, i, all[i:j])
 		i = j
 	}
 	e.Dst = append(e.Dst, ']')
+}
+
+// speaks reports whether there is anything in a message that is written here.
+func speaks(m *llm.Message) bool {
+	return slices.ContainsFunc(m.Parts, func(p llm.Part) bool {
+		switch p.Kind {
+		case llm.PartText, llm.PartRefusal:
+			return p.Text != ""
+		case llm.PartReasoning:
+			return proven(p)
+		}
+		return true
+	})
 }
 
 func isSystem(r llm.Role) bool { return r == llm.RoleSystem || r == llm.RoleDeveloper }

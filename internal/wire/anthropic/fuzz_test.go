@@ -1,0 +1,104 @@
+package anthropic
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// known reports whether an error is one that readers of this package make.
+func known(err error) bool {
+	var e *InBandError
+	return err == nil || errors.Is(err, ErrGarbage) || errors.Is(err, ErrEmpty) || errors.As(err, &e)
+}
+
+func FuzzScanAnswer(f *testing.F) {
+	f.Add([]byte(`{"type":"message","content":[{"type":"text","text":"a"},{"type":"tool_use","id":"t","name":"n","input":{"a":1}}],"stop_reason":"tool_use","usage":{"input_tokens":3,"output_tokens":4}}`))
+	f.Add([]byte(`{"type":"error","error":{"type":"overloaded_error","message":"x"}}`))
+	f.Add([]byte(`{"content":[1,{"type":7}],"stop_reason":null}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var raw, canonical llm.Event
+		first, second := ScanAnswer(body, &raw, Reading{}), ScanAnswer(body, &canonical, Reading{Canonical: true, Meta: &llm.Meta{}})
+		if !known(first) || (first == nil) != (second == nil) || raw.Has != canonical.Has {
+			t.Fatalf("%v and %v, %b and %b", first, second, raw.Has, canonical.Has)
+		}
+		if first == nil {
+			parts(t, canonical.Deltas)
+		}
+	})
+}
+
+// parts sees to it that parts are opened before they grow, once, and in order.
+func parts(t *testing.T, deltas []llm.Delta) {
+	t.Helper()
+	opened := 0
+	for _, d := range deltas {
+		if d.Open != nil {
+			if d.Part != opened {
+				t.Fatalf("part %d is opened as the %d.", d.Part, opened)
+			}
+			opened++
+		}
+		if d.Finish == "" && d.Part >= opened {
+			t.Fatalf("part %d grows and is not open", d.Part)
+		}
+	}
+}
+
+func FuzzStream(f *testing.F) {
+	f.Add([]byte(`{"type":"message_start","message":{"id":"m","content":[],"usage":{"input_tokens":3}}}`), []byte(`{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"a","name":"b","input":{}}}`),
+		[]byte(`{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{"}}`), []byte(`{"type":"content_block_stop","index":0}`))
+	f.Add([]byte(`{"type":"ping"}`), []byte(`{"type":"error","error":{}}`), []byte(`{"type":"message_delta","delta":{"stop_reason":"x"}}`), []byte(`{"type":"message_stop"}`))
+	f.Fuzz(func(t *testing.T, a, b, c, d []byte) {
+		var s Stream
+		s.Reading = Reading{Canonical: true, Meta: &llm.Meta{}}
+		var all []llm.Delta
+		for _, data := range [][]byte{a, b, c, d} {
+			var ev llm.Event
+			err := s.Scan(data, &ev, nil)
+			if !known(err) {
+				t.Fatal(err)
+			}
+			if err != nil {
+				return
+			}
+			all = append(all, ev.Deltas...)
+		}
+		parts(t, all)
+	})
+}
+
+func FuzzParseError(f *testing.F) {
+	f.Add([]byte(`{"type":"error","error":{"type":"a","message":"b","details":{"error_code":"c"}}}`))
+	f.Add([]byte(`{"error":"x"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		e, ok := ParseError(body)
+		if ok != (e.Message != "") {
+			t.Fatalf("%t %+v", ok, e)
+		}
+	})
+}
+
+// What is billed is the whole prompt, once: what was read from the cache and written to it is counted beside the rest.
+func TestUsageHoldsTheCache(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]llm.Usage{
+		`{"input_tokens":3,"cache_read_input_tokens":90,"cache_creation_input_tokens":7,"output_tokens":5}`: {Input: 100, CachedInput: 90, CacheWrite: 7, Output: 5},
+		`{"input_tokens":3,"output_tokens":5,"output_tokens_details":{"thinking_tokens":4}}`:                {Input: 3, Output: 5, Reasoning: 4},
+		`{"output_tokens":5}`: {Output: 5, Estimated: true},
+		`{"input_tokens":-1,"cache_read_input_tokens":"9","output_tokens":1e3}`: {},
+		`{}`: {}, `null`: {}, `[]`: {},
+	} {
+		var ev llm.Event
+		err := ScanAnswer([]byte(`{"content":[{"type":"text","text":"a"}],"stop_reason":"end_turn","usage":`+text+`}`), &ev, Reading{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, ev.Usage); d != "" {
+			t.Errorf("%s: %s", text, d)
+		}
+	}
+}
