@@ -59,9 +59,6 @@ const (
 // Can reports whether the model is known to have the ability.
 func (m *Model) Can(ability string) bool { return slices.Contains(m.Abilities, ability) }
 
-// Traits are what decides how the model is asked.
-func (m *Model) Traits() llm.Traits { return llm.Traits{MaxOutput: m.MaxOutput} }
-
 // An Override is a price that an operator set for provider and model as configured. It beats the catalogue's.
 type Override struct {
 	Target llm.Target
