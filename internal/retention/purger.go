@@ -15,10 +15,11 @@ import (
 // How the purger goes about it; see [purge.Pace].
 const (
 	firstPurge = 5 * time.Second // after the start
-	fewRows    = 128             // of the first batch, and the least
+	someRows   = 512             // of the first batch
+	fewRows    = 128             // of any, unless no more are due: a block is read anew for each
 	manyRows   = 1024            // of any: a whole block
-	short      = 4 * time.Millisecond
-	long       = 12 * time.Millisecond
+	short      = 8 * time.Millisecond
+	long       = 24 * time.Millisecond
 	tellEvery  = time.Hour // between log lines
 )
 
@@ -110,7 +111,7 @@ func (p *Purger) once(ctx context.Context) (deleted int, err error) {
 		clear(p.quiet)
 		p.version, p.keep = due.Version, keep
 	}
-	pace := purge.NewPace(fewRows, fewRows, manyRows, short, long)
+	pace := purge.NewPace(someRows, fewRows, manyRows, short, long)
 	for i, blocks := 0, p.awake(due); i < len(blocks); {
 		p.late.Set(due.Policy.Before(false).Sub(blocks[i].Oldest).Seconds())
 		begun := time.Now()

@@ -48,7 +48,8 @@ func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 		return c, s.unread(ctx, "check the store", err)
 	case bare > 0:
 		return c, fmt.Errorf("%d exchanges have no record", bare)
-	case ck.purged == 0 && most > last|(blockSize-1): // a block may have been closed before its end
+	case most > last && ((most+1)%blockSize > 0 || ck.purged == 0 && most > last|(blockSize-1)):
+		// More than the last is the end of a block that was closed: of that one, or of one out of which all were deleted.
 		return c, fmt.Errorf("exchanges are summed up to %d, and the last is %d", most, last)
 	}
 	err = ck.sums(ctx)

@@ -35,12 +35,26 @@ func (s *Store) Record(ctx context.Context, project, id string) (*usage.Record, 
 	err := s.row(ctx, `SELECT r.record FROM exchanges e JOIN names p ON p.id = e.project JOIN exchange_records r ON r.seq = e.seq
 		WHERE e.id = ? AND (? = '' OR p.name = ?)`, id, project, project).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fault.New(fault.RecordNotFound, "There is no exchange %s here.", quote(id))
+		return nil, s.noRecord(ctx, id)
 	}
 	if err != nil {
 		return nil, s.unread(ctx, "read a record", err)
 	}
 	return decode(text)
+}
+
+// noRecord is the fault of an exchange that is not there. That it may have been deleted is told by its id alone, so that the words
+// are the same whether or not there was one, and of whom.
+func (s *Store) noRecord(ctx context.Context, id string) error {
+	f := fault.New(fault.RecordNotFound, "There is no exchange %s here.", quote(id))
+	var purged int64
+	if s.row(ctx, "SELECT purged_before FROM usage_summed WHERE id = 1").Scan(&purged) == nil && purged > 0 {
+		before := time.UnixMicro(purged)
+		if first := pipeline.FirstID(before); len(id) == len(first) && id < first {
+			f.Hint = "Those from before " + before.UTC().Format(time.DateTime) + " UTC are deleted, but for what is on hold: see docs/retention.md."
+		}
+	}
+	return f
 }
 
 // Records implements [usage.Store]. Newest is what was written last, so that a page that was read never changes.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -122,6 +123,9 @@ func testRetention(t *testing.T, s Store) {
 	same(t, "left of the old", count(t, s, usage.Filter{Tag: "old"}), n-1000)
 	_, err := s.Record(ctx, "", old[999].ID)
 	refused(t, err, fault.RecordNotFound)
+	if f := fault.From(err); !strings.Contains(f.Hint, "are deleted") {
+		t.Errorf("that it was deleted is not told: %q", f.Hint)
+	}
 	_, err = s.Record(ctx, "", old[1000].ID)
 	must(t, err)
 
