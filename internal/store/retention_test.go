@@ -70,7 +70,7 @@ func TestAPurgedStoreIsChecked(t *testing.T) {
 				if _, err := undone.ExecContext(t.Context(), query); err != nil {
 					t.Fatal(query, err)
 				}
-				ck := checking{tx: tx{undone, s.d, t.Context()}, summed: reached{64 * weeks, 64 * weeks}}
+				ck := checking{tx: tx{undone, s.d, t.Context()}, summed: reached{0, 64 * weeks, 64 * weeks, 64 * weeks}}
 				if err := ck.row(t.Context(), "SELECT purged_before FROM usage_summed WHERE id = 1").Scan(&ck.purged); err != nil {
 					t.Fatal(err)
 				}
