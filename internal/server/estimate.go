@@ -4,6 +4,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/tokens"
+	"github.com/penstock/penstock/internal/wire/anthropic"
 	"github.com/penstock/penstock/internal/wire/openai"
 )
 
@@ -20,4 +21,9 @@ func estimateInput(x *pipeline.Exchange) int64 {
 }
 
 // answerText finds the generated text in a plain answer.
-func answerText(ev llm.Event) []byte { return openai.AnswerText(nil, ev.Raw) }
+func answerText(ev llm.Event) []byte {
+	if ev.Dialect == llm.Anthropic {
+		return anthropic.AnswerText(nil, ev.Raw)
+	}
+	return openai.AnswerText(nil, ev.Raw)
+}

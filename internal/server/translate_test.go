@@ -20,6 +20,7 @@ providers:
 models:
   claude: { targets: [claude/m] }
   gpt: { targets: [gpt/m] }
+  mute: { targets: ["claude/m?usage=none"] }
   either: { targets: [claude/m, gpt/m] }
 `
 
@@ -147,6 +148,25 @@ func TestTranslatedAnswersAreLikeTheOthers(t *testing.T) {
 	}
 	e.AtRest()
 	e.CheckBill()
+}
+
+// Where a provider of the other dialect reports no usage, it is counted here, as of any provider.
+func TestTranslatedAnswersAreCounted(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key := e.Key("home")
+	e.Price("claude/m?usage=none")
+	e.Price("claude/m")
+	for _, stream := range []string{"", `"stream":true,`} {
+		a := e.Post(key, "/v1/chat/completions", `{"model":"mute",`+stream+`"messages":[{"role":"user","content":"say:60 please"}]}`)
+		if a.Status != http.StatusOK {
+			t.Fatalf("%d %s", a.Status, a.Text())
+		}
+		rec := e.Record(a.Header.Get("X-Request-Id"))
+		if try := rec.Tries[0]; !try.Usage.Estimated || try.Usage.Output < 40 || try.Usage.Output > 90 {
+			t.Errorf("streamed %t: %+v", stream != "", try.Usage)
+		}
+	}
 }
 
 // What a dialect cannot say is refused before anything is spent, unless another target can say it.

@@ -104,6 +104,17 @@ func ScanAnswer(body []byte, ev *llm.Event, r Reading) error {
 	return nil
 }
 
+// AnswerText appends the text that a plain answer holds, reasoning and the arguments of calls included, as [llm.Event].Text does
+// for streams: for counting tokens where the provider did not.
+func AnswerText(dst, body []byte) []byte {
+	var ev llm.Event
+	_ = ScanAnswer(body, &ev, Reading{Canonical: true}) // what could be read is the result
+	for i := range ev.Deltas {
+		dst = append(dst, ev.Deltas[i].Text...)
+	}
+	return dst
+}
+
 // garbage makes an [ErrGarbage] that says what is wrong, without quoting the answer.
 func garbage(what string) error { return fmt.Errorf("%w: %s", ErrGarbage, what) }
 
