@@ -142,19 +142,20 @@ func (c *checking) during(ctx context.Context, p piece, levels []level, width in
 			last = c.summed.of(l)
 			look := p.ofExchanges(c.d, &grouping{}, &choice{}, last)
 			var err error
-			if plain, err = c.ofExchanges(ctx, look, width, "", false); err != nil {
+			if plain, err = c.ofExchanges(ctx, look, width, "", printsOf(levels, false, rowColumns, "1")); err != nil {
 				return err
 			}
-			if tagged, err = c.ofExchanges(ctx, look, hour, " LEFT JOIN exchange_tags t ON t.seq = e.seq", true); err != nil {
+			if tagged, err = c.ofExchanges(ctx, look, hour, " LEFT JOIN exchange_tags t ON t.seq = e.seq", printsOf(levels, true, rowColumns, "1")); err != nil {
 				return err
 			}
 		}
-		want := plain.widened(l.width / width)
+		of, narrow := plain, width
 		if l.tells(byTag) {
-			want = tagged.widened(l.width / hour)
+			of, narrow = tagged, hour
 		}
+		want := of.widened(l.width/narrow, printOf(levels, &l))
 		p.level = &l
-		look, prints := p.ofSums(&choice{}), printsOf(l.tells(byTag), levelColumns, "requests")
+		look, prints := p.ofSums(&choice{}), printsOf([]level{l}, l.tells(byTag), levelColumns, "requests")
 		query := "SELECT start, " + summingLevels[true] + prints.text() + " FROM " + l.table + look.where() + " GROUP BY 1"
 		got, err := c.spans(ctx, len(prints), query, look.args)
 		if err != nil {
@@ -214,8 +215,7 @@ func (c *checking) withPurged(ctx context.Context, l *level, p piece, want, got 
 }
 
 // ofExchanges sums exchanges, which may be joined with their tags.
-func (c *checking) ofExchanges(ctx context.Context, look *search, width int64, join string, tags bool) (spans, error) {
-	prints := printsOf(tags, rowColumns, "1")
+func (c *checking) ofExchanges(ctx context.Context, look *search, width int64, join string, prints printing) (spans, error) {
 	query := "SELECT e.time / " + decimal(width) + ", " + summingRows[true] + prints.text() + " FROM " + look.from() + join + look.where() + " GROUP BY 1"
 	return c.spans(ctx, len(prints), query, look.args)
 }
@@ -242,9 +242,9 @@ func (c *checking) spans(ctx context.Context, prints int, query string, args []a
 
 // printsOf are columns that tell for each level, of those with tags or of the others, whether what is summed is under the names
 // that it should be under: numbers made of the names, times the exchanges under them.
-func printsOf(tags bool, columns [dimensions]string, times string) (all printing) {
+func printsOf(levels []level, tags bool, columns [dimensions]string, times string) (all printing) {
 	primes := [dimensions]int{1009, 7919, 104729, 611953, 224737, 350377, 746773}
-	for _, l := range sumLevels {
+	for _, l := range levels {
 		if l.tells(byTag) != tags {
 			continue
 		}
@@ -261,10 +261,10 @@ type printing []string
 
 func (p printing) text() string { return ", " + strings.Join(p, ", ") }
 
-// print says which of the prints is a level's.
-func (l *level) print() int {
+// printOf says which of the prints of some levels is that of one.
+func printOf(levels []level, l *level) int {
 	n := 0
-	for _, other := range sumLevels {
+	for _, other := range levels {
 		if other.id == l.id {
 			break
 		}
@@ -303,19 +303,17 @@ func (s *sums) covers(other *sums) bool {
 	return true
 }
 
-// widened makes spans of so many.
-func (s spans) widened(times int64) spans {
+// widened makes spans of so many, with one of the prints.
+func (s spans) widened(times int64, print int) spans {
 	all := spans{}
 	for start, more := range s {
 		had := all[start/times]
 		if had == nil {
-			had = &spanSum{prints: make([]int64, len(more.prints))}
+			had = &spanSum{prints: []int64{0}}
 			all[start/times] = had
 		}
 		had.add(&more.sums)
-		for i, p := range more.prints {
-			had.prints[i] += p
-		}
+		had.prints[0] += more.prints[print]
 	}
 	return all
 }
@@ -335,7 +333,7 @@ func (l *level) compare(want, got spans) error {
 				return l.differ(start, fmt.Sprintf("%s is %d, and should be %d", name, g.sums[i], w.sums[i]))
 			}
 		}
-		if i := l.print(); i < len(w.prints) && w.prints[i] != g.prints[i] {
+		if !slices.Equal(w.prints, g.prints) {
 			return l.differ(start, "some are under other names")
 		}
 	}

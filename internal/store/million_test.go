@@ -41,6 +41,11 @@ func feel(t *testing.T, address string) {
 	}
 	defer s.Close()
 	took(t, "open", began, time.Second)
+	for more := true; more; {
+		if _, more, err = s.SumUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	first, middle := workload(10), workload(500_000)
 	rare := workload(123_456)
