@@ -304,7 +304,7 @@ func (s *sums) covers(other *sums) bool {
 }
 
 // widened makes spans of so many, with one of the prints.
-func (s spans) widened(times int64, print int) spans {
+func (s spans) widened(times int64, which int) spans {
 	all := spans{}
 	for start, more := range s {
 		had := all[start/times]
@@ -313,7 +313,7 @@ func (s spans) widened(times int64, print int) spans {
 			all[start/times] = had
 		}
 		had.add(&more.sums)
-		had.prints[0] += more.prints[print]
+		had.prints[0] += more.prints[which]
 	}
 	return all
 }
