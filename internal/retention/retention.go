@@ -45,7 +45,7 @@ type Block struct {
 type Due struct {
 	Policy Policy
 	Blocks []Block // in the order in which they were written
-	// Version changes with every hold and every change of a project: until then, what was exempt stays exempt.
+	// Version changes with every hold, and with which projects are strict: until then, what is exempt stays exempt.
 	Version int64
 }
 

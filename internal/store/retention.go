@@ -19,8 +19,12 @@ import (
 // what the recorder remembers of the block that is being filled stays true, and so do the sums. Those read the rows that
 // are not summed yet, and never rows of a time of which some may be gone: see pieces.
 
-// exemptVersion changes with every hold, and with every change of a project.
-const exemptVersion = "SELECT CAST(SUM(version) AS BIGINT) FROM versions WHERE name IN ('holds', 'keys')"
+const (
+	// heldVersion changes with every hold. Whoever deletes holds to it: a hold that somebody was told of wins.
+	heldVersion = "SELECT version FROM versions WHERE name = 'holds'"
+	// exemptVersion changes with every hold, too, and with which projects are strict.
+	exemptVersion = "SELECT CAST((" + heldVersion + ") + (SELECT COALESCE(SUM(created % 1000003 + 1), 0) FROM projects WHERE strict = 1) AS BIGINT)"
+)
 
 // Due implements [retention.Store].
 func (s *Store) Due(ctx context.Context, now time.Time, keep time.Duration) (due retention.Due, err error) {
@@ -121,7 +125,7 @@ type purgeable struct {
 // A purging is what is to be deleted of a block in one transaction.
 type purging struct {
 	block        int64
-	version      int64 // of what is exempt
+	version      int64 // of holds
 	due          []purgeable
 	kept         int  // how many stay
 	scattered    bool // some of those stand between the ones that are due
@@ -151,7 +155,7 @@ func (s *Store) PurgeBlock(ctx context.Context, holder string, block int64, poli
 			return err
 		}
 		var version int64
-		if err := t.row(ctx, exemptVersion).Scan(&version); err != nil {
+		if err := t.row(ctx, heldVersion).Scan(&version); err != nil {
 			return err
 		}
 		if version != p.version { // somebody holds or lifts: it is looked at again
@@ -309,7 +313,7 @@ type exemptions struct {
 }
 
 func exemptionsOf(v view) (x exemptions, err error) {
-	if err := v.row(v.ctx, exemptVersion).Scan(&x.version); err != nil {
+	if err := v.row(v.ctx, heldVersion).Scan(&x.version); err != nil {
 		return x, err
 	}
 	x.projects, x.orgs, x.strict = map[string]bool{}, map[string]bool{}, map[string]bool{}

@@ -255,7 +255,21 @@ func testRetentionHolds(t *testing.T, s Store) {
 	same(t, "never", purge(began.Add(181*24*time.Hour)), time.Time{})
 	same(t, "left", left(), map[string]int{"prj_bodies": 300, "prj_held": 300})
 
+	// What is exempt changes with holds and strict projects, and with nothing else, such as a project's labels.
 	version := due.Version
+	change := func(strict bool) int64 {
+		t.Helper()
+		_, err := s.UpdateProject(ctx, "prj_usual", func(p *auth.Project) error { p.Strict, p.Labels = strict, map[string]string{"a": "b"}; return nil })
+		must(t, err)
+		due, err := s.Due(ctx, now, keep)
+		must(t, err)
+		return due.Version
+	}
+	same(t, "the version after other labels", change(false), version)
+	if change(true) == version {
+		t.Error("a project is strict, and the version is the same")
+	}
+	same(t, "the version as before", change(false), version)
 	_, err = s.LiftHold(ctx, "hold_2", "settled")
 	must(t, err)
 	due, err = s.Due(ctx, now, keep)
