@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,9 +96,9 @@ func TestPurger(t *testing.T) {
 				m.blocks[b] = append(m.blocks[b], begin.Add(time.Duration(b)*time.Hour+time.Duration(i)*time.Millisecond))
 			}
 		}
-		keep := time.Duration(0)
+		var keep atomic.Int64
 		var log strings.Builder
-		p, err := NewPurger(Options{Store: m, Keep: func() time.Duration { return keep }, Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: prometheus.NewRegistry()})
+		p, err := NewPurger(Options{Store: m, Keep: func() time.Duration { return time.Duration(keep.Load()) }, Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: prometheus.NewRegistry()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +114,7 @@ func TestPurger(t *testing.T) {
 			}
 		}
 		after(270*time.Minute, 4000)
-		m.set(func() { keep = 24 * time.Hour })
+		keep.Store(int64(24 * time.Hour))
 		after(20*time.Hour, 4000, 0)
 		m.set(func() { m.holder = "" })
 		after(2*purge.Every, 3000, 0)
