@@ -38,12 +38,19 @@ func (s *Store) Due(ctx context.Context, now time.Time, keep time.Duration) (due
 			due.Policy.Now = at
 		}
 	}
+	knows, err := Schema()
+	if err != nil {
+		return due, err
+	}
 	before := micros(due.Policy.Before(false))
+	var older int
 	var last sql.NullInt64
-	if err := s.row(ctx, "SELECT MAX(block) FROM exchange_blocks WHERE first_time < ?", before).Scan(&last); err != nil {
+	err = s.row(ctx, "SELECT (SELECT COUNT(*) FROM replicas WHERE knows < ? AND seen > "+s.d.now+" - ?), (SELECT MAX(block) FROM exchange_blocks WHERE first_time < ?)",
+		knows, Gone.Microseconds(), before).Scan(&older, &last)
+	if err != nil {
 		return due, s.unread(ctx, "look for exchanges whose retention is over", err)
 	}
-	if !last.Valid {
+	if older > 0 || !last.Valid { // an older version would take what is left for all that there was
 		return due, nil
 	}
 	if err := s.settle(ctx, last.Int64); err != nil {
@@ -97,7 +104,7 @@ func (s *Store) settle(ctx context.Context, block int64) error {
 }
 
 // closeBlock lets the next exchange have the first number behind a block whose exchanges, up to a number, are all summed up.
-// It waits until no replica is there of a version that would go on with the block.
+// It does so only while no replica is there of a version that would go on with the block.
 func (s *Store) closeBlock(ctx context.Context, summed, end int64) error {
 	knows, err := Schema()
 	if err != nil {

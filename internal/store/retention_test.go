@@ -30,6 +30,35 @@ func purgeBefore(t *testing.T, s *Store, at time.Time) (deleted int) {
 	return deleted
 }
 
+// While a replica of an older version is there, which would number and report by the exchanges that are left, nothing is deleted.
+func TestNothingIsDeletedBesideAnOlderVersion(t *testing.T) {
+	t.Parallel()
+	for name, address := range emptyAt {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openAt(t, address(t))
+			aged(t, s, 3)
+			knows, err := Schema()
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := time.Date(2020, 1, 14, 0, 0, 0, 0, time.UTC)
+			if err := s.Appear(t.Context(), Replica{ID: "old", Knows: knows - 1}); err != nil {
+				t.Fatal(err)
+			}
+			if n := purgeBefore(t, s, at); n != 0 {
+				t.Errorf("%d were deleted", n)
+			}
+			if err := s.Leave(t.Context(), "old"); err != nil {
+				t.Fatal(err)
+			}
+			if n := purgeBefore(t, s, at); n < 64 {
+				t.Errorf("%d were deleted", n)
+			}
+		})
+	}
+}
+
 // A store out of which exchanges were deleted is whole, and what is damaged in it is found, also in the time of those that are
 // gone.
 func TestAPurgedStoreIsChecked(t *testing.T) {
