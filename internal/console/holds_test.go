@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/penstocktest"
 )
 
@@ -14,8 +13,11 @@ func TestHoldsAreSeen(t *testing.T) {
 	t.Parallel()
 	e := penstocktest.Start(t, penstocktest.Options{})
 	e.Key("shop")
-	var hold admin.Hold
-	if status := e.Admin(http.MethodPost, "/holds", admin.HoldInput{Project: "shop", Reason: "case <4711>"}, &hold); status != http.StatusCreated {
+	var hold struct {
+		ID      string `json:"id"`
+		Project string `json:"project"`
+	}
+	if status := e.Admin(http.MethodPost, "/holds", map[string]string{"project": "shop", "reason": "case <4711>"}, &hold); status != http.StatusCreated {
 		t.Fatal(status)
 	}
 	b := newBrowser(t, e.AdminURL)
@@ -26,7 +28,7 @@ func TestHoldsAreSeen(t *testing.T) {
 	if page := b.get("/projects/" + hold.Project).text; !strings.Contains(page, "case &lt;4711&gt;") || !strings.Contains(page, hold.ID) {
 		t.Errorf("the page does not say it: %s", page)
 	}
-	if status := e.Admin(http.MethodPost, "/holds/"+hold.ID+"/lift", admin.LiftInput{Reason: "settled"}, nil); status != http.StatusOK {
+	if status := e.Admin(http.MethodPost, "/holds/"+hold.ID+"/lift", map[string]string{"reason": "settled"}, nil); status != http.StatusOK {
 		t.Fatal(status)
 	}
 	for _, path := range []string{"/projects", "/projects/" + hold.Project} {
