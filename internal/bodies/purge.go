@@ -96,7 +96,7 @@ func (p *Purger) purge(ctx context.Context, project string) (deleted int, mine b
 		}
 		took := time.Since(begun)
 		pace.Did(n, took)
-		if err := purge.Rest(ctx, took); err != nil {
+		if err := purge.Rest(ctx, took, purge.Briskly); err != nil {
 			return deleted, true, err
 		}
 	}

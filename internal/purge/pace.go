@@ -9,9 +9,12 @@ import (
 	"time"
 )
 
-// rests is how many times as long as the work took a worker rests. What waited for others counts as work, so where there is
-// much to wait for, it rests longer.
-const rests = 4
+// How many times as long as the work took a worker rests. What waited for others counts as work, so where there is much to wait
+// for, it rests longer.
+const (
+	Gently  = 24 // a percentile of what others wait for is not to show it
+	Briskly = 4  // what comes due would else be more than what goes
+)
 
 // Every is how often workers look for what is due.
 const Every = time.Minute
@@ -45,9 +48,9 @@ func (p *Pace) Did(rows int, took time.Duration) {
 	}
 }
 
-// Rest rests after work that took so long. The error is that of ctx, if it ended meanwhile.
-func Rest(ctx context.Context, took time.Duration) error {
-	timer := time.NewTimer(rests * took)
+// Rest rests after work that took so long, so many times as long. The error is that of ctx, if it ended meanwhile.
+func Rest(ctx context.Context, took time.Duration, times int) error {
+	timer := time.NewTimer(time.Duration(times) * took)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -65,7 +68,7 @@ func GiveBack(ctx context.Context, f func(context.Context) (more bool, err error
 		if err != nil || !more {
 			return err
 		}
-		if err := Rest(ctx, time.Since(begun)); err != nil {
+		if err := Rest(ctx, time.Since(begun), Briskly); err != nil {
 			return err
 		}
 	}

@@ -46,6 +46,33 @@ type Purger struct {
 	untold  int                 // deleted since the last log line
 	told    time.Time           // when that was
 	failed  bool                // the last pass did, and the log says so
+	lag     lag
+}
+
+// A lag finds out whether deleting gently keeps up with what comes due.
+type lag struct {
+	at     time.Time
+	late   time.Duration // then
+	behind bool
+}
+
+// look takes how late deleting is. Where an hour of it has not brought that down, it is behind, until it is nearly on time.
+func (l *lag) look(now time.Time, late time.Duration) {
+	const hour = time.Hour
+	switch {
+	case l.at.IsZero() || late <= 0:
+		*l = lag{at: now, late: late}
+	case now.Sub(l.at) >= hour:
+		*l = lag{now, late, late >= l.late || l.behind && late > 2*hour}
+	}
+}
+
+// rest is how many times as long as it works the purger rests.
+func (l *lag) rest() int {
+	if l.behind {
+		return purge.Briskly
+	}
+	return purge.Gently
 }
 
 // NewPurger makes the purger.
@@ -113,7 +140,9 @@ func (p *Purger) once(ctx context.Context) (deleted int, err error) {
 	}
 	pace := purge.NewPace(someRows, fewRows, manyRows, short, long)
 	for i, blocks := 0, p.awake(due); i < len(blocks); {
-		p.late.Set(due.Policy.Before(false).Sub(blocks[i].Oldest).Seconds())
+		late := due.Policy.Before(false).Sub(blocks[i].Oldest)
+		p.late.Set(late.Seconds())
+		p.lag.look(p.o.Now(), late)
 		begun := time.Now()
 		done, err := p.o.Store.PurgeBlock(ctx, p.me, blocks[i].N, due.Policy, pace.Rows())
 		if err != nil {
@@ -126,7 +155,7 @@ func (p *Purger) once(ctx context.Context) (deleted int, err error) {
 		deleted += done.Deleted
 		p.purged.Add(float64(done.Deleted))
 		pace.Did(done.Deleted, done.Took)
-		if err := purge.Rest(ctx, time.Since(begun)); err != nil {
+		if err := purge.Rest(ctx, time.Since(begun), p.lag.rest()); err != nil {
 			return deleted, err
 		}
 		if !done.More {

@@ -172,3 +172,22 @@ func TestStrictFloor(t *testing.T) {
 		}
 	}
 }
+
+// Who deletes gently and falls behind all the same goes on briskly, until nothing is late.
+func TestLag(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	var l lag
+	for i, step := range []struct {
+		after, late time.Duration
+		behind      bool
+	}{
+		{0, 90 * time.Hour, false}, {30 * time.Minute, 95 * time.Hour, false}, {30 * time.Minute, 80 * time.Hour, false}, {time.Hour, 80 * time.Hour, true},
+		{time.Minute, 70 * time.Hour, true}, {time.Hour, 60 * time.Hour, true}, {time.Hour, time.Hour, false}, {time.Hour, 3 * time.Hour, true}, {time.Second, 0, false},
+	} {
+		now = now.Add(step.after)
+		if l.look(now, step.late); l.behind != step.behind {
+			t.Errorf("step %d: behind %t", i, l.behind)
+		}
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -123,8 +125,8 @@ func Restore(ctx context.Context, cfg *config.File, from io.Reader, ring *seal.R
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	r := &restoring{cfg: cfg, o: o, in: in, ring: ring, out: &Restored{Manifest: in.Manifest}}
-	r.aside = "replaced-" + o.Now().UTC().Format("20060102T150405Z")
 	points := cfg.CheckpointsPath()
+	r.aside = freeName("replaced-"+o.Now().UTC().Format("20060102T150405Z"), filepath.Dir(points), filepath.Dir(cfg.StorePath()))
 	if path := cfg.StorePath(); path != "" {
 		err = r.intoFile(ctx, path, points)
 	} else {
@@ -136,6 +138,21 @@ func Restore(ctx context.Context, cfg *config.File, from io.Reader, ring *seal.R
 		return nil, err
 	}
 	return r.out, nil
+}
+
+// freeName is a name that nothing has yet in these directories: name, or name-2 and so on.
+func freeName(name string, dirs ...string) string {
+	taken := func(name string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool {
+			_, err := os.Lstat(filepath.Join(dir, name))
+			return err == nil
+		})
+	}
+	free := name
+	for n := 2; taken(free); n++ {
+		free = name + "-" + strconv.Itoa(n)
+	}
+	return free
 }
 
 type restoring struct {
