@@ -107,7 +107,7 @@ func drawFilter(t *rapid.T, project string) usage.Filter {
 func filtered(model []*usage.Record, f usage.Filter) (found []*usage.Record) {
 	is := func(want, have string) bool { return want == "" || want == have }
 	for _, r := range slices.Backward(model) {
-		if is(f.Key, r.Key) && is(f.Model, r.Model) && is(f.Target, r.Target) && is(f.User, r.User) &&
+		if is(f.Project, r.Project) && is(f.Key, r.Key) && is(f.Model, r.Model) && is(f.Target, r.Target) && is(f.User, r.User) &&
 			(f.Trace.IsZero() || f.Trace == r.Trace) && (f.Tag == "" || slices.Contains(r.Tags, f.Tag)) && hasStatus(r, f.Status) && within(r.Time, f.From, f.To) && len(found) < f.Limit {
 			found = append(found, r)
 		}
