@@ -22,9 +22,9 @@ import (
 // on hold stay, usage and money of each day stay what they were, and the space is given back. It is a million with
 // PENSTOCK_SLOW=1, or as many as PENSTOCK_MANY says, and says then how long calls, lists and reports took with and without it.
 func TestFault54RetentionWhileServing(t *testing.T) {
-	n, settled := 20_000, time.Duration(0)
+	n, settled, slow := 1500, time.Duration(0), time.Duration(10) // beside other tests, with the race detector
 	if os.Getenv("PENSTOCK_SLOW") != "" {
-		n, settled = 1_000_000, 30*time.Second
+		n, settled, slow = 1_000_000, 30*time.Second, 1
 	}
 	if many, err := strconv.Atoi(os.Getenv("PENSTOCK_MANY")); err == nil {
 		n = many
@@ -74,18 +74,18 @@ func TestFault54RetentionWhileServing(t *testing.T) {
 		t.Fatal("there is nothing to delete, or to hold")
 	}
 
-	alone := measure(t, e, key, func() bool { return false }, max(settled, 2*time.Second))
+	alone := measure(t, e, slow, key, func() bool { return false }, max(settled, 2*time.Second))
 	keep := time.Since(end) + 20*24*time.Hour // four fifths of all are due
 	e.WriteConfig(penstocktest.Config + fmt.Sprintf("retention: { records: %ds }\n", int(keep.Seconds())))
 	e.Restart() // not a reload: it looks seconds after the start, and then each minute
 	began = time.Now()
 	purged := func() float64 { return e.Metric("penstock_records_purged_total") }
 	due := float64(n) * .6 // the least that it can be; the last days are busier
-	during := measure(t, e, key, func() bool { return purged() > due && e.Metric("penstock_retention_late_seconds") == 0 }, time.Hour)
+	during := measure(t, e, slow, key, func() bool { return purged() > due && e.Metric("penstock_retention_late_seconds") == 0 }, time.Hour)
 	t.Logf("%.0f exchanges deleted in %v", purged(), time.Since(began).Round(time.Second))
 	var after map[string][]time.Duration
 	if settled > 0 {
-		after = measure(t, e, key, func() bool { return false }, settled)
+		after = measure(t, e, slow, key, func() bool { return false }, settled)
 	}
 	for what, all := range during {
 		t.Logf("%-8s before: %v", what, describe(alone[what]))
@@ -122,15 +122,16 @@ func fileSize(t *testing.T, e *penstocktest.Env) (size int64) {
 	return size
 }
 
-// measure calls, lists and reports at a steady pace until it is over, or the time is up, and says how long each took.
-func measure(t *testing.T, e *penstocktest.Env, key string, over func() bool, most time.Duration) map[string][]time.Duration {
+// measure calls, lists and reports at a steady pace, so many times slower than usual, until it is over, or the time is up, and
+// says how long each took.
+func measure(t *testing.T, e *penstocktest.Env, slow time.Duration, key string, over func() bool, most time.Duration) map[string][]time.Duration {
 	t.Helper()
 	var mu sync.Mutex
 	var working sync.WaitGroup
 	took, stop := map[string][]time.Duration{}, make(chan struct{})
 	steadily := func(what string, every time.Duration, work func() int) {
 		working.Go(func() {
-			tick := time.NewTicker(every)
+			tick := time.NewTicker(slow * every)
 			defer tick.Stop()
 			for {
 				select {

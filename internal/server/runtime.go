@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/alert"
@@ -121,7 +122,7 @@ func (s *Server) buildClient(cfg *config.File, name string, out wayOut, old *run
 	}
 	c, err := provider.New(name, made.provider, provider.Options{
 		Codec: codec(), Egress: out.Egress, Resolve: cfg.Resolver().Resolve, Defaults: made.timeouts,
-		MaxIdle: max(s.budget.idle/len(cfg.Providers), 1), Traits: s.traitsOf(cfg.Vendor(name, s.catalog.Table())),
+		MaxIdle: max(s.budget.idle/len(cfg.Providers), 1), Traits: s.traitsOf(cfg, name),
 	})
 	if err != nil {
 		return nil, err
@@ -129,10 +130,11 @@ func (s *Server) buildClient(cfg *config.File, name string, out wayOut, old *run
 	return &client{c, made}, nil
 }
 
-// traitsOf gives what the catalogue knows of a vendor's models and decides how they are asked.
-func (s *Server) traitsOf(vendor string) func(model string) llm.Traits {
+// traitsOf gives what the catalogue knows of a provider's models and decides how they are asked.
+func (s *Server) traitsOf(cfg *config.File, name string) func(model string) llm.Traits {
+	vendor := sync.OnceValue(func() string { return cfg.Vendor(name, s.catalog.Table()) })
 	return func(model string) llm.Traits {
-		m, ok := s.catalog.Table().Find(vendor, model)
+		m, ok := s.catalog.Table().Find(vendor(), model)
 		if !ok {
 			return llm.Traits{}
 		}
