@@ -35,24 +35,6 @@ func aged(t *testing.T, s *Store, weeks int) {
 	}
 }
 
-// What a check holds in memory does not grow with the age of a store: it is what a week has by the minute, or a year by the hour.
-func TestAnOldStoreIsCheckedPieceByPiece(t *testing.T) {
-	t.Parallel()
-	var held [2]int
-	for i, weeks := range []int{110, 170} {
-		s := openTest(t)
-		aged(t, s, weeks)
-		c, err := s.Check(t.Context())
-		if n := int64(64 * weeks); err != nil || c.Exchanges != n || c.Summed != n {
-			t.Fatalf("%d weeks: %+v, %v", weeks, c, err)
-		}
-		held[i] = c.held
-	}
-	if held[0] == 0 || held[1] > held[0]+held[0]/50 { // where hours and weeks fall differs a little
-		t.Errorf("%d sums were held at once of 110 weeks, and %d of 170", held[0], held[1])
-	}
-}
-
 // Whatever does not fit is found, wherever it lies: in the first week, in one in the middle, in the last, and where there is no
 // exchange.
 func TestSumsAreCheckedEverywhere(t *testing.T) {

@@ -32,7 +32,7 @@ func TestGlance(t *testing.T) {
 			}
 			defer s.Close()
 			g, err := Glance(t.Context(), at, Options{})
-			if err != nil || !g.There || g.Schema != g.Knows || g.Bytes == 0 || g.Waiting != 0 || g.Offset.Abs() > time.Second {
+			if err != nil || !g.There || g.Schema != g.Knows || g.Bytes == 0 || name == "sqlite" && g.Waiting != 0 || g.Offset.Abs() > time.Second {
 				t.Errorf("%+v, %v", g, err)
 			}
 			if offset, within, err := s.ClockOffset(t.Context()); err != nil || offset.Abs() > time.Second || (within > 0) != (name == "postgres") {
