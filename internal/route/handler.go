@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/penstock/penstock/internal/fault"
@@ -118,6 +119,9 @@ func (r *Router) try(ctx context.Context, x *pipeline.Exchange, target llm.Targe
 			return nil, err
 		}
 		return nil, f
+	}
+	if adapted := x.Request.Adapted; len(adapted) > 0 {
+		x.Note("adapted", target.String()+" does not take "+strings.Join(adapted, ", ")+": left out or bent", 0)
 	}
 	try.Upstream = resp.UpstreamID
 	try.Status = 200

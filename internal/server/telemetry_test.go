@@ -46,7 +46,7 @@ func TestATraceGoesThrough(t *testing.T) {
 	if r.Trace.String() != theirTrace {
 		t.Errorf("the record is of trace %s", r.Trace)
 	}
-	c.Wait(t, "three spans", func() bool { return len(c.Spans()) == 3 })
+	c.Wait(t, "three spans", func() bool { return len(c.Spans()) >= 3 })
 	spans := byID(c.Spans())
 	root, first, second := spans[w3c.SpanOf(a.ID()).String()], spans[w3c.SpanOf(r.Tries[0].ID).String()], spans[w3c.SpanOf(r.Tries[1].ID).String()]
 	if root == nil || first == nil || second == nil {
@@ -81,7 +81,7 @@ func TestATraceOfItsOwn(t *testing.T) {
 	c := collectortest.HTTP(t, "")
 	w := start(t, penstocktest.Options{Config: settings(nil, "telemetry: { traces: { endpoint: "+c.URL+", propagate: all } }")})
 	a := w.ask(w.model(""), "hello", false)
-	c.Wait(t, "two spans", func() bool { return len(c.Spans()) == 2 })
+	c.Wait(t, "two spans", func() bool { return len(c.Spans()) >= 2 })
 	root := byID(c.Spans())[w3c.SpanOf(a.ID()).String()]
 	if root == nil || len(root.ParentSpanId) != 0 || w3c.TraceID(root.TraceId) != w.record(a).Trace {
 		t.Fatalf("root %v", root)
@@ -114,7 +114,7 @@ func TestATraceThatIsNotRecorded(t *testing.T) {
 		t.Errorf("the provider was told %q, want %q", got, not)
 	}
 	w.ask(model, "hello", false)
-	c.Wait(t, "the other exchange", func() bool { return len(c.Spans()) == 2 })
+	c.Wait(t, "the other exchange", func() bool { return len(c.Spans()) >= 2 })
 	for _, s := range c.Spans() {
 		if w3c.TraceID(s.TraceId).String() == theirTrace {
 			t.Errorf("span %v", s)
@@ -151,7 +151,7 @@ func TestAHangingCollectorIsNobodysTrouble(t *testing.T) {
 	if err := w.Server.Reload(context.Background(), w.Load); err != nil {
 		t.Fatal(err)
 	}
-	c.Wait(t, "what had waited", func() bool { return len(c.Spans()) == 100 })
+	c.Wait(t, "what had waited", func() bool { return len(c.Spans()) >= 100 }) // more where a stage took a millisecond
 	began := time.Now()
 	w.Stop()
 	if took := time.Since(began); took > 15*time.Second {

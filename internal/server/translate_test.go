@@ -2,12 +2,14 @@ package server_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/penstock/penstock/internal/penstocktest"
+	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/sim"
 )
 
@@ -185,6 +187,11 @@ func TestWhatCannotBeTranslatedIsRefused(t *testing.T) {
 	adapted := e.Post(key, "/v1/chat/completions", `{"model":"claude","temperature":1.7,"seed":1,"messages":[{"role":"user","content":"echo:hi"}]}`)
 	if adapted.Status != http.StatusOK || adapted.Header.Get("X-Penstock-Adapted") != "temperature, seed" {
 		t.Errorf("%d, adapted %q", adapted.Status, adapted.Header.Get("X-Penstock-Adapted"))
+	}
+	if rec := e.Record(adapted.Header.Get("X-Request-Id")); !slices.ContainsFunc(rec.Stages, func(d pipeline.Decision) bool {
+		return d.Stage == "adapted" && strings.Contains(d.Decision, "claude/m does not take temperature, seed")
+	}) {
+		t.Errorf("the record does not say it: %+v", rec.Stages)
 	}
 	e.AtRest()
 	e.CheckBill()
