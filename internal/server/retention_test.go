@@ -22,7 +22,7 @@ import (
 // on hold stay, usage and money of each day stay what they were, and the space is given back. It is a million with
 // PENSTOCK_SLOW=1, or as many as PENSTOCK_MANY says, and says then how long calls, lists and reports took with and without it.
 func TestFault54RetentionWhileServing(t *testing.T) {
-	n, settled, slow := 1500, time.Duration(0), time.Duration(10) // beside other tests, with the race detector
+	n, settled, slow := 1500, time.Duration(0), 10 // beside other tests, with the race detector
 	if os.Getenv("PENSTOCK_SLOW") != "" {
 		n, settled, slow = 1_000_000, 30*time.Second, 1
 	}
@@ -124,14 +124,14 @@ func fileSize(t *testing.T, e *penstocktest.Env) (size int64) {
 
 // measure calls, lists and reports at a steady pace, so many times slower than usual, until it is over, or the time is up, and
 // says how long each took.
-func measure(t *testing.T, e *penstocktest.Env, slow time.Duration, key string, over func() bool, most time.Duration) map[string][]time.Duration {
+func measure(t *testing.T, e *penstocktest.Env, slow int, key string, over func() bool, most time.Duration) map[string][]time.Duration {
 	t.Helper()
 	var mu sync.Mutex
 	var working sync.WaitGroup
 	took, stop := map[string][]time.Duration{}, make(chan struct{})
 	steadily := func(what string, every time.Duration, work func() int) {
 		working.Go(func() {
-			tick := time.NewTicker(slow * every)
+			tick := time.NewTicker(time.Duration(slow) * every)
 			defer tick.Stop()
 			for {
 				select {
