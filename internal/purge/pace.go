@@ -12,7 +12,7 @@ import (
 // How many times as long as the work took a worker rests. What waited for others counts as work, so where there is much to wait
 // for, it rests longer.
 const (
-	Gently  = 24 // a percentile of what others wait for is not to show it
+	Gently  = 99 // so that the slowest of a hundred is slow for other reasons
 	Briskly = 4  // what comes due would else be more than what goes
 )
 

@@ -155,12 +155,14 @@ func (p *Purger) once(ctx context.Context) (deleted int, err error) {
 		deleted += done.Deleted
 		p.purged.Add(float64(done.Deleted))
 		pace.Did(done.Deleted, done.Took)
-		if err := purge.Rest(ctx, time.Since(begun), p.lag.rest()); err != nil {
-			return deleted, err
-		}
 		if !done.More {
 			p.quiet[blocks[i].N] = done.Next
-			i++
+			if i++; i == len(blocks) {
+				break
+			}
+		}
+		if err := purge.Rest(ctx, time.Since(begun), p.lag.rest()); err != nil {
+			return deleted, err
 		}
 	}
 	p.late.Set(0)

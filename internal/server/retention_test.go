@@ -22,7 +22,7 @@ import (
 // on hold stay, usage and money of each day stay what they were, and the space is given back. It is a million with
 // PENSTOCK_SLOW=1, or as many as PENSTOCK_MANY says, and says then how long calls, lists and reports took with and without it.
 func TestFault54RetentionWhileServing(t *testing.T) {
-	n, settled, slow := 1500, time.Duration(0), 10 // beside other tests, with the race detector
+	n, settled, slow := 400, time.Duration(0), 10 // beside other tests, with the race detector
 	if os.Getenv("PENSTOCK_SLOW") != "" {
 		n, settled, slow = 1_000_000, 30*time.Second, 1
 	}
