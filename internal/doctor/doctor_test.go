@@ -183,6 +183,22 @@ func TestUpstreams(t *testing.T) {
 	}
 }
 
+// A provider of another dialect is asked in its own: where its list is, with the header that has its key.
+func TestUpstreamOfAnthropic(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 10)
+	up := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.URL.Path + " " + r.Header.Get("X-Api-Key") + r.Header.Get("Authorization") + " " + r.Header.Get("Anthropic-Version")
+	}))
+	defer up.Close()
+	e, _ := configured(t, minimal+"providers:\n  house: { dialect: anthropic, base_url: \""+up.URL+"\", credential: file:key }\n")
+	e.upstreams(t.Context())
+	e.found(t, OK, "upstream", "answers in")
+	if got := <-asked; got != "GET /v1/models "+canary+" 2023-06-01" || len(asked) != 0 {
+		t.Errorf("it was asked %q, and %d more", got, len(asked))
+	}
+}
+
 // All of it: a file with mistakes ends the branch, a missing secret does not; what serves is part of it.
 func TestExamine(t *testing.T) {
 	t.Parallel()

@@ -46,11 +46,12 @@ func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name string,
 		e.add(Skip, "upstream", "", "%s: %v", name, err)
 		return
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("models").String(), nil)
-	if err != nil {
-		e.add(Fail, "upstream", "mend providers."+name+".base_url", "%s: its address is none", name)
+	codec := server.Codec(p.Dialect)
+	if codec == nil {
+		e.add(Skip, "upstream", "", "%s: dialect %q is not in this version", name, p.Dialect)
 		return
 	}
+	req := codec.Models(ctx, provider.Settings{BaseURL: base})
 	req.Header.Set("User-Agent", "penstock")
 	if p.Credential != "" {
 		credential, err := e.cfg.Resolver().Resolve(p.Credential)
@@ -58,7 +59,7 @@ func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name string,
 			e.add(Fail, "upstream", "put a key where providers."+name+".credential points; it is read again by itself", "%s: %v", name, err)
 			return
 		}
-		req.Header.Set("Authorization", "Bearer "+credential.Reveal())
+		codec.Authorize(req.Header, credential)
 	}
 	began := time.Now()
 	resp, err := way.RoundTrip(req)

@@ -53,6 +53,10 @@ func (wordCodec) Decode(resp *http.Response, s Settings, _ llm.Target, r *llm.Re
 	return &words{body: resp.Body, plain: b}, nil
 }
 
+func (wordCodec) Models(ctx context.Context, s Settings) *http.Request {
+	return Get(ctx, s, "/words", http.Header{})
+}
+
 func (wordCodec) DecodeError(resp *http.Response, _ Settings) error {
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
 	return &Failure{

@@ -20,6 +20,8 @@ import (
 type Codec interface {
 	// Encode makes the request, body and all, without credential. Its GetBody is set.
 	Encode(ctx context.Context, s Settings, t llm.Target, r *llm.Request) (*http.Request, error)
+	// Models makes the request for the list of the provider's models, which costs nothing, without credential.
+	Models(ctx context.Context, s Settings) *http.Request
 	// Authorize puts the credential where the vendor wants it. It is not called without a credential.
 	Authorize(h http.Header, credential secret.String)
 	// Decode reads a 2xx answer. A plain answer is read whole before Decode returns; of a stream nothing need have been

@@ -1,9 +1,12 @@
 package provider
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode"
 )
@@ -11,8 +14,8 @@ import (
 // What follows is what all codecs need to read answers.
 
 const (
-	// MaxErrorBody is how much of an error's body codecs read, in bytes.
-	MaxErrorBody = 64 << 10
+	// maxErrorBody is how much of an error's body is read, in bytes.
+	maxErrorBody = 64 << 10
 	// maxWords is how much of an upstream's own words is repeated, in characters.
 	maxWords = 500
 	// firstRead is how much is read into at first where the answer does not say how long it is, and bound is how much is
@@ -60,15 +63,31 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%d MB", bytes>>20)
 }
 
+// Get makes a request without a body for a path behind the base URL, which codecs need for what is no call of a model.
+func Get(ctx context.Context, s Settings, path string, h http.Header) *http.Request {
+	req := &http.Request{Method: http.MethodGet, URL: s.Endpoint(path), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h}
+	return req.WithContext(ctx)
+}
+
+// Endpoint is a path behind the base URL.
+func (s Settings) Endpoint(path string) *url.URL {
+	u := *s.BaseURL
+	u.Path += path
+	if u.RawPath != "" {
+		u.RawPath += path
+	}
+	return &u
+}
+
 // MediaType is an answer's content type without parameters, in lower case.
 func MediaType(resp *http.Response) string {
 	t, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	return strings.ToLower(strings.TrimSpace(t))
 }
 
-// Unbilled reports whether a status is evidence that nothing was generated: a refusal, or an overload, which is said before the
+// unbilled reports whether a status is evidence that nothing was generated: a refusal, or an overload, which is said before the
 // work begins. 408, 500, 502 and 504 may be said after it.
-func Unbilled(status int) bool {
+func unbilled(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout:
 		return false
@@ -78,8 +97,75 @@ func Unbilled(status int) bool {
 	return status >= 400 && status < 500
 }
 
-// Words makes text of an upstream fit for one line of a log: no control characters, and cut where it is long.
-func Words(s string) string {
+// Said is what a provider's error says. Body is the error object in the OpenAI dialect.
+type Said struct {
+	Message, Code, Param string
+	Body                 []byte
+}
+
+// Refusal makes a failure of an answer that is not 2xx, whose body read understands, or does not.
+//
+// What a provider says of a request is passed on if the request is to blame (most of 4xx). What it says of itself is for the
+// operator: it may name hosts. What it says of Penstock's credential is for nobody, since it may repeat parts of it.
+func Refusal(resp *http.Response, read func(body []byte) (Said, bool)) *Failure {
+	status := resp.StatusCode
+	f := &Failure{Reason: ReasonStatus, Status: status, NothingBilled: unbilled(status)}
+	switch {
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		f.Message = "refused Penstock's own credential"
+		f.Err = fmt.Errorf("status %d", status)
+		return f
+	case status < 400:
+		f.Reason, f.Message = ReasonGarbage, "answered with a redirect, which is never followed"
+		f.Err = fmt.Errorf("status %d", status)
+		return f
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	f.Message = fmt.Sprintf("answered %d", status)
+	e, ok := read(body)
+	if !ok {
+		f.Err = errors.Join(errors.New(oneLine(string(body))), err)
+		return f
+	}
+	f.Code, f.Param = oneLine(e.Code), oneLine(e.Param)
+	f.Err = errors.New(oneLine(e.Message))
+	if !f.Fallback() { // the request is to blame
+		f.Message += ": " + oneLine(e.Message)
+		f.Body = e.Body
+	}
+	return f
+}
+
+// InBand makes a failure of an error inside an answer that is 2xx; ofCredential says that it is about Penstock's.
+func InBand(e Said, ofCredential bool) *Failure {
+	f := &Failure{Reason: ReasonInBand, Message: "reported an error inside its answer"}
+	if ofCredential {
+		f.Err = errors.New("it refuses Penstock's own credential")
+		return f
+	}
+	f.Code, f.Param, f.Body = oneLine(e.Code), oneLine(e.Param), e.Body
+	f.Err = errors.New(oneLine(e.Message))
+	return f
+}
+
+// NoStream makes a failure of a 2xx answer of another type where a stream was asked for. It may be an error that came with
+// status 200, which scan finds in the body.
+func NoStream(resp *http.Response, scan func(body []byte) *Failure) error {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	if err != nil {
+		return err
+	}
+	if f := scan(body); f != nil && f.Reason == ReasonInBand {
+		return f
+	}
+	return &Failure{
+		Reason: ReasonGarbage, Message: "answered with something else where a stream was asked for",
+		Err: fmt.Errorf("content type %.80q", MediaType(resp)),
+	}
+}
+
+// oneLine makes text of an upstream fit for one line of a log: no control characters, and cut where it is long.
+func oneLine(s string) string {
 	var b strings.Builder
 	n := 0
 	for _, r := range strings.TrimSpace(s) {

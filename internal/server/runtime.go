@@ -30,6 +30,14 @@ var codecs = map[llm.Dialect]func() provider.Codec{
 	llm.Anthropic: anthropic.New,
 }
 
+// Codec is that of a dialect, nil if this version does not speak it.
+func Codec(d llm.Dialect) provider.Codec {
+	if of := codecs[d]; of != nil {
+		return of()
+	}
+	return nil
+}
+
 // A runtime is what one configuration makes of the request path. It is immutable; reloads build another.
 type runtime struct {
 	cfg     *config.File
@@ -116,12 +124,12 @@ func (s *Server) buildClient(cfg *config.File, name string, out wayOut, old *run
 			return c, nil
 		}
 	}
-	codec := codecs[made.provider.Dialect]
+	codec := Codec(made.provider.Dialect)
 	if codec == nil {
 		return nil, fmt.Errorf("dialect %q is not in this version", made.provider.Dialect)
 	}
 	c, err := provider.New(name, made.provider, provider.Options{
-		Codec: codec(), Egress: out.Egress, Resolve: cfg.Resolver().Resolve, Defaults: made.timeouts,
+		Codec: codec, Egress: out.Egress, Resolve: cfg.Resolver().Resolve, Defaults: made.timeouts,
 		MaxIdle: max(s.budget.idle/len(cfg.Providers), 1), Traits: s.traitsOf(cfg, name),
 	})
 	if err != nil {

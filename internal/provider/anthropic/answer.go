@@ -2,14 +2,12 @@ package anthropic
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
 	wire "github.com/penstock/penstock/internal/wire/anthropic"
-	"github.com/penstock/penstock/internal/wire/sse"
 )
 
 const streamType = "text/event-stream"
@@ -55,47 +53,32 @@ func (a *plainAnswer) Close() error { return a.body.Close() }
 
 // A streamAnswer gives the events of a stream as they come.
 type streamAnswer struct {
-	body   io.Closer
-	events *sse.Scanner
-	scan   wire.Stream
-	text   []byte
-	meta   llm.Meta
-	limit  int64 // of one event
+	in   provider.Stream
+	scan wire.Stream
+	text []byte
+	meta llm.Meta
 
 	usage    llm.Usage
 	content  bool // there was content
 	finished bool // there was a reason to end
 	excused  bool // for another reason than having said all
-	last     bool // the stream ended within the event at hand
 	ended    bool
 }
 
 func decodeStream(resp *http.Response, s provider.Settings, r wire.Reading) (provider.Answer, error) {
 	if t := provider.MediaType(resp); t != "" && t != streamType {
-		return nil, noStream(resp, t)
+		return nil, provider.NoStream(resp, func(body []byte) *provider.Failure {
+			var e llm.Event
+			if err := wire.ScanAnswer(body, &e, wire.Reading{}); err != nil {
+				return failure(err)
+			}
+			return nil
+		})
 	}
-	a := &streamAnswer{body: resp.Body, events: sse.NewScanner(resp.Body, int(s.MaxEvent)), limit: s.MaxEvent}
+	a := &streamAnswer{in: provider.OpenStream(resp, s)}
 	r.Meta = &a.meta
 	a.scan = wire.Stream{Reading: r}
 	return a, nil
-}
-
-// noStream reads an answer that should have been a stream: it may be an error that came with status 200.
-func noStream(resp *http.Response, t string) error {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, provider.MaxErrorBody))
-	if err != nil {
-		return err
-	}
-	var e llm.Event
-	if err := wire.ScanAnswer(body, &e, wire.Reading{}); err != nil {
-		if _, ok := errors.AsType[*wire.InBandError](err); ok {
-			return failure(err)
-		}
-	}
-	return &provider.Failure{
-		Reason: provider.ReasonGarbage, Message: "answered with something else where a stream was asked for",
-		Err: fmt.Errorf("content type %.80q", t),
-	}
 }
 
 // Next gives the next event.
@@ -103,25 +86,19 @@ func (a *streamAnswer) Next() (llm.Event, error) {
 	if a.ended {
 		return llm.Event{}, io.EOF
 	}
-	if a.last {
-		return a.end(io.EOF)
-	}
-	in, err := a.events.Next()
-	if errors.Is(err, io.ErrUnexpectedEOF) && len(in.Data) > 0 {
-		a.last, err = true, nil // the stream ended without the blank line
-	}
+	in, err := a.in.Next()
 	if err != nil {
 		return a.end(err)
 	}
 	var e llm.Event
 	if err := a.scan.Scan(in.Data, &e, a.text[:0]); err != nil {
-		if a.last && errors.Is(err, wire.ErrGarbage) {
+		if a.in.Last() && errors.Is(err, wire.ErrGarbage) {
 			return a.end(io.ErrUnexpectedEOF)
 		}
 		a.ended = true
 		return llm.Event{}, failure(err)
 	}
-	a.text, e.More = e.Text, a.events.Buffered()
+	a.text, e.More = e.Text, a.in.More()
 	return a.note(e)
 }
 
@@ -140,7 +117,7 @@ func (a *streamAnswer) note(e llm.Event) (llm.Event, error) {
 			return a.end(io.EOF)
 		case !a.finished:
 			a.ended = true
-			return llm.Event{}, cut()
+			return llm.Event{}, provider.Cut()
 		}
 		a.ended, e.More = true, false
 	}
@@ -155,20 +132,14 @@ func (a *streamAnswer) empty() bool {
 // end says what the end of the stream means: only the dialect's own end is the proof that it is whole.
 func (a *streamAnswer) end(err error) (llm.Event, error) {
 	a.ended = true
-	clean := errors.Is(err, io.EOF)
+	failed := a.in.End(err)
 	switch {
-	case errors.Is(err, sse.ErrTooLong):
-		return llm.Event{}, provider.TooLarge("an event", a.limit, err)
-	case !clean && !a.last:
-		return llm.Event{}, err
-	case clean && a.empty():
-		return llm.Event{}, &provider.Failure{Reason: provider.ReasonEmpty, Message: "sent a stream with nothing in it"}
+	case failed != nil:
+		return llm.Event{}, failed
+	case errors.Is(err, io.EOF) && a.empty():
+		return llm.Event{}, provider.EmptyStream()
 	}
-	return llm.Event{}, cut()
-}
-
-func cut() error {
-	return &provider.Failure{Reason: provider.ReasonCut, Message: "ended the stream without its end mark"}
+	return llm.Event{}, provider.Cut()
 }
 
 // Meta is what the provider has said of the answer so far.
@@ -177,6 +148,5 @@ func (a *streamAnswer) Meta() *llm.Meta { return &a.meta }
 // Close frees the scanner's buffer and ends the upstream's call.
 func (a *streamAnswer) Close() error {
 	a.ended = true
-	a.events.Close()
-	return a.body.Close()
+	return a.in.Close()
 }

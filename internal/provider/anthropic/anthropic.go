@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
@@ -56,7 +55,7 @@ func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *l
 		accept = acceptStream
 	}
 	req := &http.Request{
-		Method: http.MethodPost, URL: endpoint(s.BaseURL),
+		Method: http.MethodPost, URL: s.Endpoint(messagesPath),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header:        http.Header{"Content-Type": contentJSON, "Accept": accept, "Anthropic-Version": version},
 		Body:          io.NopCloser(bytes.NewReader(body)),
@@ -66,13 +65,9 @@ func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *l
 	return req.WithContext(ctx), nil
 }
 
-func endpoint(base *url.URL) *url.URL {
-	u := *base
-	u.Path += messagesPath
-	if u.RawPath != "" {
-		u.RawPath += messagesPath
-	}
-	return &u
+// Models asks for the list of models.
+func (codec) Models(ctx context.Context, s provider.Settings) *http.Request {
+	return provider.Get(ctx, s, "/v1/models", http.Header{"Accept": acceptJSON, "Anthropic-Version": version})
 }
 
 // Authorize sends the credential as the vendor's key.

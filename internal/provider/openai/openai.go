@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
@@ -50,7 +49,7 @@ func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *l
 		accept = acceptStream
 	}
 	req := &http.Request{
-		Method: http.MethodPost, URL: endpoint(s.BaseURL, path),
+		Method: http.MethodPost, URL: s.Endpoint(path),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header:        http.Header{"Content-Type": contentJSON, "Accept": accept},
 		Body:          io.NopCloser(bytes.NewReader(body)),
@@ -67,13 +66,9 @@ var (
 	acceptStream = []string{"text/event-stream"}
 )
 
-func endpoint(base *url.URL, path string) *url.URL {
-	u := *base
-	u.Path += path
-	if u.RawPath != "" {
-		u.RawPath += path
-	}
-	return &u
+// Models asks for the list of models.
+func (codec) Models(ctx context.Context, s provider.Settings) *http.Request {
+	return provider.Get(ctx, s, "/models", http.Header{"Accept": acceptJSON})
 }
 
 // Authorize sends the credential as a bearer token.

@@ -3,14 +3,12 @@ package openai
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
 	wire "github.com/penstock/penstock/internal/wire/openai"
-	"github.com/penstock/penstock/internal/wire/sse"
 )
 
 // doneMark is the data of the event that ends a stream.
@@ -18,21 +16,18 @@ var doneMark = []byte("[DONE]")
 
 // A streamAnswer gives the events of a stream as they come.
 type streamAnswer struct {
-	body    io.Closer
-	events  *sse.Scanner
+	in      provider.Stream
 	scanner wire.ChunkScanner
 	event   llm.Event // reused for every event, as text is
 	text    []byte
-	choices int   // how many were asked for
-	asked   bool  // the client asked for usage
-	limit   int64 // of one event
+	choices int  // how many were asked for
+	asked   bool // the client asked for usage
 
 	usage    llm.Usage
 	some     bool // there was an event
 	content  bool // there was content
 	finished int  // how many events had a finish reason
 	excused  bool // a choice finished for another reason than having said all
-	last     bool // the stream ended within the event at hand
 	ended    bool
 
 	meta  llm.Meta
@@ -42,32 +37,17 @@ type streamAnswer struct {
 // decodeStream sees to it that there is a stream; its events are read later.
 func decodeStream(resp *http.Response, s provider.Settings, r *llm.Request) (provider.Answer, error) {
 	if t := provider.MediaType(resp); t != "" && !isStream(resp) {
-		return nil, noStream(resp, t)
+		return nil, provider.NoStream(resp, func(body []byte) *provider.Failure {
+			var e llm.Event
+			if err := wire.ScanAnswer(llm.OpChat, body, &e, nil); err != nil {
+				return failure(err)
+			}
+			return nil
+		})
 	}
-	a := &streamAnswer{
-		body: resp.Body, events: sse.NewScanner(resp.Body, int(s.MaxEvent)), choices: max(r.Choices, 1),
-		asked: r.IncludeUsage, limit: s.MaxEvent,
-	}
+	a := &streamAnswer{in: provider.OpenStream(resp, s), choices: max(r.Choices, 1), asked: r.IncludeUsage}
 	a.meta.Finish = a.first[:0]
 	return a, nil
-}
-
-// noStream reads an answer that should have been a stream: it may be an error that came with status 200.
-func noStream(resp *http.Response, t string) error {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, provider.MaxErrorBody))
-	if err != nil {
-		return err
-	}
-	var e llm.Event
-	if err := wire.ScanAnswer(llm.OpChat, body, &e, nil); err != nil {
-		if _, ok := errors.AsType[*wire.InBandError](err); ok {
-			return failure(err)
-		}
-	}
-	return &provider.Failure{
-		Reason: provider.ReasonGarbage, Message: "answered with something else where a stream was asked for",
-		Err: fmt.Errorf("content type %.80q", t),
-	}
 }
 
 // Next gives the next event.
@@ -75,14 +55,7 @@ func (a *streamAnswer) Next() (llm.Event, error) {
 	if a.ended {
 		return llm.Event{}, io.EOF
 	}
-	if a.last {
-		return a.end(io.EOF)
-	}
-	in, err := a.events.Next()
-	if errors.Is(err, io.ErrUnexpectedEOF) && len(in.Data) > 0 {
-		// The stream ended without the blank line. Some servers leave it out behind [DONE].
-		a.last, err = true, nil
-	}
+	in, err := a.in.Next()
 	if err != nil {
 		return a.end(err)
 	}
@@ -93,14 +66,14 @@ func (a *streamAnswer) Next() (llm.Event, error) {
 		err = a.scanner.Scan(in.Data, &a.event, a.text[:0], &a.meta)
 	}
 	if err != nil {
-		if a.last && errors.Is(err, wire.ErrGarbage) {
+		if a.in.Last() && errors.Is(err, wire.ErrGarbage) {
 			return a.end(io.ErrUnexpectedEOF)
 		}
 		a.ended = true
 		return llm.Event{}, failure(err)
 	}
 	e := a.event
-	e.Name, e.More = in.Name, a.events.Buffered()
+	e.Name, e.More = in.Name, a.in.More()
 	a.text = e.Text
 	return a.note(e)
 }
@@ -149,18 +122,16 @@ func (a *streamAnswer) empty() bool {
 // clean end of the connection are the proof that it is whole, and the event is made up for it.
 func (a *streamAnswer) end(err error) (llm.Event, error) {
 	a.ended = true
-	clean := errors.Is(err, io.EOF)
+	failed := a.in.End(err)
 	switch {
-	case errors.Is(err, sse.ErrTooLong):
-		return llm.Event{}, provider.TooLarge("an event", a.limit, err)
-	case !clean && !a.last:
-		return llm.Event{}, err
+	case failed != nil:
+		return llm.Event{}, failed
 	case a.empty():
-		return llm.Event{}, &provider.Failure{Reason: provider.ReasonEmpty, Message: "sent a stream with nothing in it"}
-	case clean && a.finished >= a.choices:
+		return llm.Event{}, provider.EmptyStream()
+	case errors.Is(err, io.EOF) && a.finished >= a.choices:
 		return llm.Event{Has: llm.End, Dialect: llm.OpenAI, Raw: doneMark}, nil
 	}
-	return llm.Event{}, &provider.Failure{Reason: provider.ReasonCut, Message: "ended the stream without its end mark"}
+	return llm.Event{}, provider.Cut()
 }
 
 // merge takes the later of two usages. A count that the later one leaves out is taken from the earlier: some servers
@@ -185,6 +156,5 @@ func (a *streamAnswer) Meta() *llm.Meta { return &a.meta }
 // Close frees the scanner's buffer and ends the upstream's call.
 func (a *streamAnswer) Close() error {
 	a.ended = true
-	a.events.Close()
-	return a.body.Close()
+	return a.in.Close()
 }
