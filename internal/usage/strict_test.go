@@ -59,9 +59,10 @@ func TestControl45StrictFailsClosed(t *testing.T) {
 func TestStrictExchangesShareSyncs(t *testing.T) {
 	t.Parallel()
 	var syncs atomic.Int64
-	gate := make(chan struct{})
+	gate, atGate := make(chan struct{}), make(chan struct{})
 	b := newBench(t, journal.Options{BeforeSync: func() error {
 		if syncs.Add(1) == 1 {
+			close(atGate)
 			<-gate // all others come meanwhile
 		}
 		return nil
@@ -69,6 +70,9 @@ func TestStrictExchangesShareSyncs(t *testing.T) {
 	const many = 200
 	var wg sync.WaitGroup
 	for i := range many {
+		if i == 1 {
+			<-atGate // or the first sync might be that of all
+		}
 		wg.Go(func() {
 			if _, err := send(t.Context(), b.Recorder, strictExchange(fmt.Sprint(i)), "openai/m"); err != nil {
 				t.Error(err)
