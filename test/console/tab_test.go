@@ -135,14 +135,18 @@ func (b *tab) run(actions ...chromedp.Action) {
 // again does once more what was asked of a page that the browser replaced meanwhile by itself: a page that was just opened may
 // be moved to another process, and whoever had asked the old one gets this error and no answer.
 func again(do func() error) error {
+	end := time.Now().Add(patience)
 	err := do()
-	for range 3 {
-		if err == nil || !strings.Contains(err.Error(), "Inspected target navigated or closed") {
-			break
-		}
+	for replaced(err) && time.Now().Before(end) {
+		<-time.After(50 * time.Millisecond)
 		err = do()
 	}
 	return err
+}
+
+// replaced tells the error of whoever asked a page that is there no more.
+func replaced(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "Inspected target navigated or closed")
 }
 
 // open goes to a page, given from the root, and gives its HTTP status.
@@ -151,20 +155,27 @@ func (b *tab) open(page string) int {
 	return b.arrive(page, chromedp.Navigate(b.root+page))
 }
 
-// arrive does what leads to a page and waits until that is loaded.
-func (b *tab) arrive(what string, actions ...chromedp.Action) int {
+// The page that is left is told from the one that comes by a mark, even if they have one address.
+const (
+	mark = "window.left = true"
+	come = `!window.left && document.readyState === "complete"`
+)
+
+// arrive does what leads to a page, waits until that is loaded and gives its HTTP status.
+func (b *tab) arrive(what string, actions ...chromedp.Action) (status int) {
 	b.t.Helper()
 	b.mu.Lock()
 	b.loads = 0
 	b.mu.Unlock()
 	var done bool
-	b.eval("window.left = true", &done) // the page that is left is told from the one that comes, even if they have one address
-	resp, err := chromedp.RunResponse(b.ctx, actions...)
-	if err != nil {
+	b.eval(mark, &done)
+	// The page may go so fast that the browser does not answer whoever clicked. Whether the click was felt is seen by the page.
+	if _, err := chromedp.RunResponse(b.ctx, actions...); err != nil && !replaced(err) {
 		b.t.Fatalf("%s: %v", what, err)
 	}
-	b.until(what, patience, `!window.left && document.readyState === "complete"`)
-	return int(resp.Status)
+	b.until(what, patience, come)
+	b.eval(`performance.getEntriesByType("navigation")[0].responseStatus`, &status)
+	return status
 }
 
 // eval runs a script that a test brings and reads what it gives; a promise is waited for.
