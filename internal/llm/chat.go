@@ -5,6 +5,8 @@ package llm
 
 // A Chat is a whole chat request in canonical form.
 type Chat struct {
+	// Dialect is the one that the request came in: what Extra, here and in messages, parts and tools, is written in.
+	Dialect  Dialect
 	Model    string
 	Messages []Message
 	Tools    []Tool

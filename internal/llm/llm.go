@@ -19,6 +19,7 @@ type Dialect string
 // server registers.
 const (
 	OpenAI    Dialect = "openai"
+	Responses Dialect = "responses" // OpenAI's newer API; providers of it are of the dialect OpenAI
 	Anthropic Dialect = "anthropic"
 	Gemini    Dialect = "gemini"
 	Bedrock   Dialect = "bedrock"
@@ -32,6 +33,7 @@ type Operation string
 const (
 	OpChat       Operation = "chat"
 	OpEmbeddings Operation = "embeddings"
+	OpCount      Operation = "count_tokens" // of a chat that is not sent
 )
 
 // A Target is one model at one provider: what a try is sent to.

@@ -49,6 +49,9 @@ type Request struct {
 	User string
 	// ServiceTier is the class that the body asks for, "" if none.
 	ServiceTier string
+	// Version is that of the dialect's API which the client speaks, and Betas are the features that it turns on, as it sent
+	// them; both are "" in dialects that have none.
+	Version, Betas string
 	// Base64 says that embeddings were asked for as base64 text instead of numbers.
 	Base64 bool
 

@@ -18,7 +18,7 @@ func DecodeChat(body []byte) (*llm.Chat, error) {
 	if !ok {
 		return nil, fault.New(fault.InvalidRequest, "messages: expected an array of messages.")
 	}
-	c := &llm.Chat{}
+	c := &llm.Chat{Dialect: llm.OpenAI}
 	for _, m := range all {
 		c.Messages = append(c.Messages, decodeMessage(m))
 	}
