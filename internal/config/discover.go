@@ -93,6 +93,9 @@ func (d *decoder) fromEnv(f *File, v vendor) (p provider.Config, variable string
 		f.Discovered.Skipped = append(f.Discovered.Skipped,
 			fmt.Sprintf("%s is set; dialect %s is not in this version", variable, v.dialect))
 		return p, ""
+	case v.dialect == llm.Azure && base == "":
+		f.Discovered.Skipped = append(f.Discovered.Skipped, fmt.Sprintf("%s is set; %s, the endpoint of your resource, is not", variable, v.baseURL))
+		return p, ""
 	case base != "":
 		if text, hint := checkURL(base, v.name); text != "" {
 			d.add(0, 0, v.baseURL, text, hint)

@@ -10,7 +10,7 @@ import (
 // future are keys of design.md and of its features that this version does not have. Whoever writes one expects an
 // effect, so it is told apart from a typing error.
 var future = []string{
-	"access_key", "api_version", "batch", "budget", "budgets", "cache", "collections", "compress",
+	"access_key", "batch", "budget", "budgets", "cache", "collections", "compress",
 	"console", "datasets", "evaluate", "experiments", "feedback", "files", "flow", "guard", "guards", "idempotency", "jobs",
 	"limit", "location", "mcp", "memory", "optimize", "policies", "price", "prices", "profile", "project", "projects",
 	"prompt", "prompts", "rates", "reconcile", "recommend", "redis", "replicas", "residency", "retrieve", "retries",

@@ -229,7 +229,7 @@ func TestDiscover(t *testing.T) {
 	t.Parallel()
 	f := load(t, Options{Env: env(
 		"OPENAI_API_KEY=k", "ANTHROPIC_API_KEY=k", "GOOGLE_API_KEY=k", "GROQ_API_KEY=k", "OLLAMA_HOST=0.0.0.0", "MISTRAL_API_KEY=",
-		"DEEPSEEK_BASE_URL=http://10.0.0.7/v1",
+		"DEEPSEEK_BASE_URL=http://10.0.0.7/v1", "AZURE_OPENAI_API_KEY=k",
 	)})
 	discovered := Discovered{
 		Found: []Found{
@@ -237,6 +237,7 @@ func TestDiscover(t *testing.T) {
 		},
 		Skipped: []string{
 			"GOOGLE_API_KEY is set; dialect gemini is not in this version",
+			"AZURE_OPENAI_API_KEY is set; AZURE_OPENAI_ENDPOINT, the endpoint of your resource, is not",
 		},
 	}
 	if diff := cmp.Diff(discovered, f.Discovered); diff != "" {

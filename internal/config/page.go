@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/penstock/penstock/internal/llm"
 )
 
 // Example is a configuration with every section in it, as the reference prints it and as the tests load it.
@@ -140,6 +142,9 @@ func withoutFile(b *strings.Builder) {
 		address := v.address
 		if address == "" {
 			address = "the vendor's own"
+		}
+		if v.dialect == llm.Azure {
+			address = "none: your resource has its own"
 		}
 		if !spoken(v.dialect) {
 			address = "dialect " + string(v.dialect) + " is not in this version"

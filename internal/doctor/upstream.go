@@ -51,7 +51,7 @@ func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name string,
 		e.add(Skip, "upstream", "", "%s: dialect %q is not in this version", name, p.Dialect)
 		return
 	}
-	req := codec.Models(ctx, provider.Settings{BaseURL: base})
+	req := codec.Models(ctx, provider.Settings{BaseURL: base, APIVersion: p.APIVersion})
 	req.Header.Set("User-Agent", "penstock")
 	if p.Credential != "" {
 		credential, err := e.cfg.Resolver().Resolve(p.Credential)

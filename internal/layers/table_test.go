@@ -34,8 +34,9 @@ var layers = []layer{
 	{"6 assembly: cli", []string{"cli"}},
 }
 
-// siblings are the only imports inside a row: a codec speaks the types of the client that calls it.
-var siblings = map[string]string{"provider/*": "provider"}
+// siblings are the only imports inside a row: a codec speaks the types of the client that calls it, and Azure's is OpenAI's at
+// other addresses.
+var siblings = map[string]string{"provider/*": "provider", "provider/azure": "provider/openai"}
 
 // support are packages for tests. They may import everything; only tests and each other may import them.
 var support = []string{"penstocktest", "telemetry/collectortest", "store/storetest", "store/pgtest", "provider/codectest", "layers", "sim/simtest"}

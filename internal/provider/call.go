@@ -67,11 +67,16 @@ func (x *call) refusal(resp *http.Response) error {
 	return err
 }
 
+// idHeaders are where vendors write their id of a call: the first is that of most.
+var idHeaders = []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "X-Amzn-Requestid"}
+
 // upstreamID is the provider's id of the call. It is written to records and logs, so only plain short text is taken.
 func upstreamID(h http.Header) string {
-	id := h.Get("X-Request-Id")
-	if id == "" {
-		id = h.Get("Request-Id")
+	id := ""
+	for _, name := range idHeaders {
+		if id = h.Get(name); id != "" {
+			break
+		}
 	}
 	if len(id) > 128 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return ""

@@ -76,7 +76,7 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 	c := &Client{
 		name: name, codec: o.Codec, timeouts: cfg.Timeouts.Or(o.Defaults), http2: cfg.HTTP2,
 		settings: Settings{
-			BaseURL: base, StreamUsage: cfg.StreamUsage == nil || *cfg.StreamUsage, ServiceTiers: cfg.ServiceTiers,
+			BaseURL: base, APIVersion: cfg.APIVersion, StreamUsage: cfg.StreamUsage == nil || *cfg.StreamUsage, ServiceTiers: cfg.ServiceTiers,
 			Traits: o.Traits, MaxBody: o.MaxBody, MaxEvent: o.MaxEvent,
 		},
 	}

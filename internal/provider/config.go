@@ -14,8 +14,9 @@ import (
 
 // Config is one provider as the configuration file declares it, under providers.NAME.
 type Config struct {
-	Dialect      llm.Dialect `yaml:"dialect" enum:"openai,anthropic" doc:"the API that the provider speaks"`
-	BaseURL      string      `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1, for anthropic without); by default the vendor's own"`
+	Dialect      llm.Dialect `yaml:"dialect" enum:"openai,anthropic,azure" doc:"the API that the provider speaks"`
+	BaseURL      string      `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1, for anthropic without, for azure the resource's endpoint); by default the vendor's own"`
+	APIVersion   string      `yaml:"api_version" doc:"for azure: speak the older form, /openai/deployments/NAME, in this version, such as 2024-10-21; without, the newer, /openai/v1"`
 	Credential   string      `yaml:"credential" kind:"reference" doc:"the API key as env:NAME or file:PATH, read again when it changes; without, none is sent"`
 	Models       []string    `yaml:"models" doc:"the models that it has; by default those that the catalogue knows of its vendor"`
 	Vendor       string      `yaml:"vendor" doc:"whose models and prices these are in the catalogue, if the provider's name does not say it"`
@@ -28,10 +29,10 @@ type Config struct {
 }
 
 // Dialects are the dialects that this version speaks towards providers.
-func Dialects() []llm.Dialect { return []llm.Dialect{llm.OpenAI, llm.Anthropic} }
+func Dialects() []llm.Dialect { return []llm.Dialect{llm.OpenAI, llm.Anthropic, llm.Azure} }
 
 // later are dialects that the design has and this version has not.
-var later = []llm.Dialect{llm.Gemini, llm.Bedrock, llm.Azure}
+var later = []llm.Dialect{llm.Gemini, llm.Bedrock}
 
 // defaultBase says where a vendor's own API begins.
 var defaultBase = map[llm.Dialect]string{llm.OpenAI: "https://api.openai.com/v1", llm.Anthropic: "https://api.anthropic.com"}
@@ -52,6 +53,7 @@ func (c Config) Validate(path string) error {
 		add("dialect", fmt.Sprintf("%q is not a dialect", c.Dialect), "this version speaks "+list(Dialects()))
 	}
 	c.validateURL(add)
+	c.validateAzure(add)
 	if c.Credential != "" && !isReference(c.Credential) {
 		add("credential", "is not a reference to a secret", "write env:NAME or file:PATH; the file never holds secrets")
 	}
@@ -88,6 +90,18 @@ func (c Config) validateURL(add func(key, text, hint string)) {
 	}
 	if c.HTTP2 && u.Scheme == "http" {
 		add("http2", "needs TLS, and base_url begins with http://", "leave http2 out, or use https://")
+	}
+}
+
+// validateAzure looks at what concerns one dialect only.
+func (c Config) validateAzure(add func(key, text, hint string)) {
+	switch {
+	case c.Dialect != llm.Azure && c.APIVersion != "":
+		add("api_version", "is for the dialect azure", "leave it out")
+	case c.Dialect == llm.Azure && c.BaseURL == "":
+		add("base_url", "is missing", "the endpoint of your resource, such as https://NAME.openai.azure.com")
+	case strings.ContainsFunc(c.APIVersion, func(r rune) bool { return r <= ' ' || r > '~' }):
+		add("api_version", fmt.Sprintf("%q is not a version", c.APIVersion), "such as 2024-10-21")
 	}
 }
 

@@ -48,6 +48,8 @@ type Answer interface {
 // Settings are what a codec must know of its provider.
 type Settings struct {
 	BaseURL *url.URL
+	// APIVersion is the version that is asked for in the query, where a dialect has that; "" is none.
+	APIVersion string
 	// StreamUsage is false for servers that refuse stream_options.
 	StreamUsage bool
 	// ServiceTiers says that service_tier is passed on.

@@ -79,6 +79,19 @@ func (s Settings) Endpoint(path string) *url.URL {
 	return &u
 }
 
+// Elements is a path behind the base URL whose elements may hold any characters, such as the names of resources with colons and
+// slashes; all but letters, digits and -_.~ are sent escaped.
+func (s Settings) Elements(elements ...string) *url.URL {
+	u := *s.BaseURL
+	raw := u.EscapedPath()
+	for _, e := range elements {
+		u.Path += "/" + e
+		raw += "/" + strings.ReplaceAll(url.QueryEscape(e), "+", "%20")
+	}
+	u.RawPath = raw
+	return &u
+}
+
 // MediaType is an answer's content type without parameters, in lower case.
 func MediaType(resp *http.Response) string {
 	t, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")

@@ -19,6 +19,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
 	"github.com/penstock/penstock/internal/provider/anthropic"
+	"github.com/penstock/penstock/internal/provider/azure"
 	"github.com/penstock/penstock/internal/provider/openai"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/telemetry"
@@ -28,6 +29,7 @@ import (
 var codecs = map[llm.Dialect]func() provider.Codec{
 	llm.OpenAI:    openai.New,
 	llm.Anthropic: anthropic.New,
+	llm.Azure:     azure.New,
 }
 
 // Codec is that of a dialect, nil if this version does not speak it.

@@ -13,25 +13,29 @@ import (
 	"github.com/penstock/penstock/internal/sim"
 )
 
-const bothDialects = `listen: 127.0.0.1:0
+const allDialects = `listen: 127.0.0.1:0
 admin: { listen: "127.0.0.1:0" }
 data: data
 providers:
   gpt: { dialect: openai, base_url: "http://%SIM%/gpt/v1", vendor: none }
   claude: { dialect: anthropic, base_url: "http://%SIM%/claude", vendor: none }
+  azure: { dialect: azure, base_url: "http://%SIM%/azure", vendor: none }
+  older: { dialect: azure, base_url: "http://%SIM%/azure", api_version: 2024-10-21, vendor: none }
 models:
   claude: { targets: [claude/m] }
   gpt: { targets: [gpt/m] }
+  azure: { targets: [azure/m] }
+  older: { targets: [older/m] }
   mute: { targets: ["claude/m?usage=none"] }
   either: { targets: [claude/m, gpt/m] }
 `
 
-// speakers has one provider of each dialect.
+// speakers has providers of each dialect. Models are called as the provider that has them.
 func speakers(t *testing.T) *penstocktest.Env {
 	t.Helper()
 	models := map[string]sim.Model{"*": {Price: sim.Price{Input: "1", Cached: "0.5", Output: "4"}, CachedShare: 0.25}}
-	return penstocktest.Start(t, penstocktest.Options{Config: bothDialects, Sim: &sim.Config{Seed: 1, Providers: map[string]sim.Provider{
-		"gpt": {Models: models}, "claude": {Models: models, Dialect: "anthropic"},
+	return penstocktest.Start(t, penstocktest.Options{Config: allDialects, Sim: &sim.Config{Seed: 1, Providers: map[string]sim.Provider{
+		"gpt": {Models: models}, "claude": {Models: models, Dialect: "anthropic"}, "azure": {Models: models, Dialect: "azure"},
 	}}})
 }
 
@@ -120,7 +124,8 @@ func TestTranslatedAnswersAreLikeTheOthers(t *testing.T) {
 	t.Parallel()
 	e := speakers(t)
 	key := e.Key("home")
-	e.Price("gpt/m", "claude/m")
+	e.Price("gpt/m", "claude/m", "azure/m", "older/m")
+	models := []string{"gpt", "claude", "azure", "older"}
 	const tools = `,"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}}},{"type":"function","function":{"name":"now"}}]`
 	for name, c := range map[string]struct{ body, finish string }{
 		"text":        {`"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"echo:to be, or not to be"}]`, "stop"},
@@ -131,20 +136,22 @@ func TestTranslatedAnswersAreLikeTheOthers(t *testing.T) {
 		"a schema":    {`"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}}},"messages":[{"role":"user","content":"Hi"}]`, "stop"},
 	} {
 		for _, stream := range []string{"", `"stream":true,"stream_options":{"include_usage":true},`} {
-			var texts, calls [2]string
-			for i, model := range []string{"gpt", "claude"} {
+			var texts, calls string
+			for i, model := range models {
 				a := e.Post(key, "/v1/chat/completions", `{"model":"`+model+`",`+stream+c.body+`}`)
 				if a.Status != http.StatusOK {
 					t.Fatalf("%s of %s: %d %s", name, model, a.Status, a.Text())
 				}
 				text, _, called, finish, whole := gathered(t, a.Text())
-				texts[i], calls[i] = text, called
+				if i == 0 {
+					texts, calls = text, called
+				}
+				if text != texts || called != calls {
+					t.Errorf("%s, streamed %t: %s says %q %q, and %s says %q %q", name, stream != "", models[0], texts, calls, model, text, called)
+				}
 				if finish != c.finish || whole.Model != model || whole.Usage == nil || whole.Usage.Completion == 0 || whole.Usage.Prompt == 0 {
 					t.Errorf("%s of %s, streamed %t: finish %q, model %q, usage %+v", name, model, stream != "", finish, whole.Model, whole.Usage)
 				}
-			}
-			if texts[0] != texts[1] || calls[0] != calls[1] {
-				t.Errorf("%s, streamed %t:\n%q %q\n%q %q", name, stream != "", texts[0], calls[0], texts[1], calls[1])
 			}
 		}
 	}

@@ -35,7 +35,7 @@ type Config struct {
 
 // A Provider is one simulated company.
 type Provider struct {
-	// Dialect is the API it speaks: openai (the default, and the only one of this version).
+	// Dialect is the API it speaks; the default is openai.
 	Dialect string `yaml:"dialect"`
 	// Key, if not "", must be sent as bearer or api-key.
 	Key string `yaml:"key"`
@@ -178,7 +178,7 @@ func (v *validator) provider(name string, p Provider) {
 		v.report(path, fmt.Sprintf("%q cannot be the first part of a path", name), "use letters, digits and dashes; v1 and names that begin with _ are taken")
 	}
 	if _, known := dialects[p.dialect()]; !known {
-		v.report(path+".dialect", fmt.Sprintf("%q is not spoken in this version", p.Dialect), "write openai or anthropic")
+		v.report(path+".dialect", fmt.Sprintf("%q is not spoken in this version", p.Dialect), "write "+strings.Join(slices.Sorted(maps.Keys(dialects)), ", "))
 	}
 	if len(p.Models) == 0 {
 		v.report(path+".models", "there is none", `name at least one; "*" stands for any name`)

@@ -12,9 +12,9 @@ import (
 type dialect interface {
 	// operation tells what a path under the provider's name asks for; ok is false if there is no such route.
 	operation(method, path string) (op operation, ok bool)
-	// chat and embed read a request. Their errors are the caller's mistakes.
-	chat(body []byte) (*ask, error)
-	embed(body []byte) (*ask, error)
+	// chat and embed read a request; in some dialects the path says a part of it. Their errors are the caller's mistakes.
+	chat(path string, body []byte) (*ask, error)
+	embed(path string, body []byte) (*ask, error)
 
 	// plain is a whole answer.
 	plain(a *answer) []byte
@@ -43,7 +43,9 @@ type frame struct {
 }
 
 // dialects are those that this version speaks.
-var dialects = map[string]dialect{string(llm.OpenAI): openAI{}, string(llm.Anthropic): anthropic{}}
+var dialects = map[string]dialect{
+	string(llm.OpenAI): openAI{}, string(llm.Anthropic): anthropic{}, string(llm.Azure): azure{},
+}
 
 // An operation is what a route does.
 type operation uint8

@@ -47,7 +47,7 @@ type messagesBody struct {
 	} `json:"output_config"`
 }
 
-func (anthropic) chat(body []byte) (*ask, error) {
+func (anthropic) chat(_ string, body []byte) (*ask, error) {
 	var in messagesBody
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, badRequest("", fmt.Sprintf("The request body is not valid JSON: %v", err))
@@ -133,7 +133,7 @@ func (a *ask) readTurns(in *messagesBody) error {
 	return nil
 }
 
-func (anthropic) embed([]byte) (*ask, error) {
+func (anthropic) embed(string, []byte) (*ask, error) {
 	return nil, badRequest("", "There are no embeddings here.")
 }
 

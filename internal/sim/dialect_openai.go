@@ -62,10 +62,16 @@ type chatBody struct {
 	} `json:"response_format"`
 }
 
-func (openAI) chat(body []byte) (*ask, error) {
+func (openAI) chat(_ string, body []byte) (*ask, error) { return chatOf(body, nil) }
+
+// chatOf reads a chat request; a model that is named elsewhere counts more than the body's.
+func chatOf(body []byte, model *string) (*ask, error) {
 	var in chatBody
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, badRequest("", fmt.Sprintf("We could not parse the JSON body of your request. (%v)", err))
+	}
+	if model != nil {
+		in.Model = model
 	}
 	switch {
 	case in.Model == nil || *in.Model == "":
@@ -178,10 +184,15 @@ type embedBody struct {
 	Dimensions *int            `json:"dimensions"`
 }
 
-func (openAI) embed(body []byte) (*ask, error) {
+func (openAI) embed(_ string, body []byte) (*ask, error) { return embedOf(body, nil) }
+
+func embedOf(body []byte, model *string) (*ask, error) {
 	var in embedBody
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, badRequest("", fmt.Sprintf("We could not parse the JSON body of your request. (%v)", err))
+	}
+	if model != nil {
+		in.Model = model
 	}
 	switch {
 	case in.Model == nil || *in.Model == "":

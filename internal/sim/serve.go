@@ -24,6 +24,7 @@ type call struct {
 	sim    *Sim
 	p      *provider
 	r      *http.Request
+	path   string // under the provider's name
 	player *player
 	line   Call // of the bill
 	log    *Request
@@ -44,7 +45,7 @@ func (u upset) Error() string { return string(u) }
 
 // serveProvider answers one request to a provider, and bills it.
 func (s *Sim) serveProvider(w http.ResponseWriter, r *http.Request, p *provider, path string) {
-	c := &call{sim: s, p: p, r: r, line: Call{ID: "req_" + s.nextID(), Provider: p.name, Started: time.Now(), Try: r.Header.Get(TryHeader)}}
+	c := &call{sim: s, p: p, r: r, path: path, line: Call{ID: "req_" + s.nextID(), Provider: p.name, Started: time.Now(), Try: r.Header.Get(TryHeader)}}
 	c.player = newPlayer(r.Context(), w, &c.do)
 	w.Header().Set("X-Request-Id", c.line.ID)
 	op, known := p.dialect.operation(r.Method, path)
@@ -146,7 +147,7 @@ func (c *call) run() error {
 	if c.op == opEmbed {
 		parse = c.p.dialect.embed
 	}
-	in, err := parse(c.body)
+	in, err := parse(c.path, c.body)
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func (c *testCase) serve(left chan<- struct{}, hold bool) func(context.Context, 
 func (c *testCase) newClient(t *testing.T, dial func(context.Context, string, string) (net.Conn, error)) *provider.Client {
 	t.Helper()
 	cl, err := provider.New("house", provider.Config{
-		BaseURL: c.settings.BaseURL.String(), StreamUsage: &c.settings.StreamUsage, ServiceTiers: c.settings.ServiceTiers,
+		BaseURL: c.settings.BaseURL.String(), APIVersion: c.settings.APIVersion, StreamUsage: &c.settings.StreamUsage, ServiceTiers: c.settings.ServiceTiers,
 	}, provider.Options{
 		Codec: c.codec, Traits: c.settings.Traits, DialContext: dial, MaxBody: maxBody, MaxEvent: maxEvent,
 		Defaults: provider.Timeouts{FirstToken: 10 * time.Second, Gap: 10 * time.Second},

@@ -6,7 +6,7 @@
 // A case is a folder with
 //
 //	request.json     what the client sends
-//	settings.json    optional: stream_usage, service_tiers, model, traits
+//	settings.json    optional: stream_usage, service_tiers, model, traits, base_url, api_version
 //	upstream.json    what the provider answers: a plain answer with status 200,
 //	upstream.sse     or a stream with status 200,
 //	upstream.http    or a whole answer with its head
@@ -101,16 +101,22 @@ func read(t *testing.T, codec provider.Codec, dir string) *testCase {
 		StreamUsage  bool   `json:"stream_usage"`
 		ServiceTiers bool   `json:"service_tiers"`
 		Model        string `json:"model"`
+		BaseURL      string `json:"base_url"`
+		APIVersion   string `json:"api_version"`
 		Traits       llm.Traits
-	}{StreamUsage: true, Model: "target-model"}
+	}{StreamUsage: true, Model: "target-model", BaseURL: "http://up.test/base"}
 	if b := file("settings.json"); b != nil {
 		if err := json.Unmarshal(b, &s); err != nil {
 			t.Fatalf("settings.json: %v", err)
 		}
 	}
 	c := &testCase{codec: codec, dir: dir, request: bytes.TrimSpace(file("request.json")), target: llm.Target{Provider: "house", Model: s.Model}}
+	base, err := url.Parse(s.BaseURL)
+	if err != nil {
+		t.Fatalf("settings.json: %v", err)
+	}
 	c.settings = provider.Settings{
-		BaseURL: &url.URL{Scheme: "http", Host: "up.test", Path: "/base"}, StreamUsage: s.StreamUsage, ServiceTiers: s.ServiceTiers,
+		BaseURL: base, APIVersion: s.APIVersion, StreamUsage: s.StreamUsage, ServiceTiers: s.ServiceTiers,
 		MaxBody: maxBody, MaxEvent: maxEvent, Traits: func(string) llm.Traits { return s.Traits },
 	}
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: "
