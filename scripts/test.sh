@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 for name in $(compgen -e); do
   case $name in
     PENSTOCK_TEST_*) ;;
-    PENSTOCK_* | OPENAI_* | ANTHROPIC_* | GEMINI_* | OLLAMA_* | AZURE_OPENAI_*) unset "$name" ;;
+    PENSTOCK_* | OPENAI_* | ANTHROPIC_* | GEMINI_* | OLLAMA_* | AZURE_OPENAI_* | AWS_*) unset "$name" ;;
   esac
 done
 

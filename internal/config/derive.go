@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/gateway"
+	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/secret"
 	"github.com/penstock/penstock/internal/store"
@@ -110,6 +111,8 @@ func (f *File) Vendor(name string, t *catalog.Table) string {
 	case p.Private: // one's own servers have one's own prices, whatever they are called
 	case slices.Contains(all, name):
 		return name
+	case p.BaseURL == "" && p.Dialect == llm.Bedrock:
+		return "amazon-bedrock"
 	case p.BaseURL == "" && slices.Contains(all, string(p.Dialect)):
 		return string(p.Dialect)
 	}

@@ -38,6 +38,7 @@ var vendors = []vendor{
 	{"anthropic", []string{"ANTHROPIC_API_KEY"}, "ANTHROPIC_BASE_URL", "", llm.Anthropic, "anthropic"},
 	{"gemini", []string{"GEMINI_API_KEY", "GOOGLE_API_KEY"}, "GEMINI_BASE_URL", "", llm.Gemini, "google"},
 	{"azure", []string{"AZURE_OPENAI_API_KEY"}, "AZURE_OPENAI_ENDPOINT", "", llm.Azure, "azure"},
+	{"bedrock", []string{"AWS_BEARER_TOKEN_BEDROCK"}, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "", llm.Bedrock, "amazon-bedrock"},
 	{"groq", []string{"GROQ_API_KEY"}, "GROQ_BASE_URL", "https://api.groq.com/openai/v1", llm.OpenAI, "groq"},
 	{"mistral", []string{"MISTRAL_API_KEY"}, "MISTRAL_BASE_URL", "https://api.mistral.ai/v1", llm.OpenAI, "mistral"},
 	{"deepseek", []string{"DEEPSEEK_API_KEY"}, "DEEPSEEK_BASE_URL", "https://api.deepseek.com/v1", llm.OpenAI, "deepseek"},
@@ -87,11 +88,19 @@ func (d *decoder) fromEnv(f *File, v vendor) (p provider.Config, variable string
 			p.Credential, variable = "env:"+key, key
 		}
 	}
+	if v.dialect == llm.Bedrock {
+		if p.Region, _ = f.env("AWS_REGION"); p.Region == "" {
+			p.Region, _ = f.env("AWS_DEFAULT_REGION")
+		}
+	}
 	switch {
 	case variable == "":
 	case !spoken(v.dialect):
 		f.Discovered.Skipped = append(f.Discovered.Skipped,
 			fmt.Sprintf("%s is set; dialect %s is not in this version", variable, v.dialect))
+		return p, ""
+	case v.dialect == llm.Bedrock && p.Region == "" && base == "":
+		f.Discovered.Skipped = append(f.Discovered.Skipped, fmt.Sprintf("%s is set; AWS_REGION, where its models are called, is not", variable))
 		return p, ""
 	case v.dialect == llm.Azure && base == "":
 		f.Discovered.Skipped = append(f.Discovered.Skipped, fmt.Sprintf("%s is set; %s, the endpoint of your resource, is not", variable, v.baseURL))

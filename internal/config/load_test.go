@@ -230,10 +230,11 @@ func TestDiscover(t *testing.T) {
 	f := load(t, Options{Env: env(
 		"OPENAI_API_KEY=k", "ANTHROPIC_API_KEY=k", "GOOGLE_API_KEY=k", "GROQ_API_KEY=k", "OLLAMA_HOST=0.0.0.0", "MISTRAL_API_KEY=",
 		"DEEPSEEK_BASE_URL=http://10.0.0.7/v1", "AZURE_OPENAI_API_KEY=k",
+		"AWS_BEARER_TOKEN_BEDROCK=k", "AWS_REGION=eu-west-1",
 	)})
 	discovered := Discovered{
 		Found: []Found{
-			{"openai", "OPENAI_API_KEY"}, {"anthropic", "ANTHROPIC_API_KEY"}, {"groq", "GROQ_API_KEY"}, {"deepseek", "DEEPSEEK_BASE_URL"}, {"ollama", "OLLAMA_HOST"},
+			{"openai", "OPENAI_API_KEY"}, {"anthropic", "ANTHROPIC_API_KEY"}, {"bedrock", "AWS_BEARER_TOKEN_BEDROCK"}, {"groq", "GROQ_API_KEY"}, {"deepseek", "DEEPSEEK_BASE_URL"}, {"ollama", "OLLAMA_HOST"},
 		},
 		Skipped: []string{
 			"GOOGLE_API_KEY is set; dialect gemini is not in this version",
@@ -247,9 +248,12 @@ func TestDiscover(t *testing.T) {
 		"openai":   {Credential: "env:OPENAI_API_KEY", Vendor: "openai"},
 		"groq":     {BaseURL: "https://api.groq.com/openai/v1", Credential: "env:GROQ_API_KEY", Vendor: "groq"},
 		"deepseek": {BaseURL: "http://10.0.0.7/v1"},
+		"bedrock":  {Dialect: llm.Bedrock, Region: "eu-west-1", Credential: "env:AWS_BEARER_TOKEN_BEDROCK", Vendor: "amazon-bedrock"},
 		"ollama":   {BaseURL: "http://127.0.0.1:11434/v1", Vendor: "ollama"},
 	} {
-		p.Dialect, p.Timeouts = llm.OpenAI, f.Timeouts
+		if p.Timeouts = f.Timeouts; p.Dialect == "" {
+			p.Dialect = llm.OpenAI
+		}
 		if diff := cmp.Diff(p, f.Providers[name]); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}

@@ -146,6 +146,9 @@ func withoutFile(b *strings.Builder) {
 		if v.dialect == llm.Azure {
 			address = "none: your resource has its own"
 		}
+		if v.dialect == llm.Bedrock {
+			address = "that of `AWS_REGION`"
+		}
 		if !spoken(v.dialect) {
 			address = "dialect " + string(v.dialect) + " is not in this version"
 		}

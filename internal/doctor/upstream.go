@@ -51,7 +51,12 @@ func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name string,
 		e.add(Skip, "upstream", "", "%s: dialect %q is not in this version", name, p.Dialect)
 		return
 	}
-	req := codec.Models(ctx, provider.Settings{BaseURL: base, APIVersion: p.APIVersion})
+	settings := provider.Settings{BaseURL: base, APIVersion: p.APIVersion, Region: p.SigningRegion()}
+	req := codec.Models(ctx, settings)
+	listed := req != nil
+	if !listed { // any answer tells that it can be reached, and what time it is there
+		req = provider.Get(ctx, settings, "/", http.Header{})
+	}
 	req.Header.Set("User-Agent", "penstock")
 	if p.Credential != "" {
 		credential, err := e.cfg.Resolver().Resolve(p.Credential)
@@ -59,7 +64,10 @@ func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name string,
 			e.add(Fail, "upstream", "put a key where providers."+name+".credential points; it is read again by itself", "%s: %v", name, err)
 			return
 		}
-		codec.Authorize(req.Header, credential)
+		if err := provider.Authorize(codec, req, settings, credential, e.o.Now()); err != nil {
+			e.add(Fail, "upstream", "put a key where providers."+name+".credential points; it is read again by itself", "%s: the credential in %s: %v", name, refName(p.Credential), err)
+			return
+		}
 	}
 	began := time.Now()
 	resp, err := way.RoundTrip(req)
@@ -71,7 +79,12 @@ func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name string,
 	took := time.Since(began)
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // only its head matters
 	_ = resp.Body.Close()
-	e.answered(name, base, p, resp, took)
+	if listed {
+		e.answered(name, base, p, resp, took)
+	} else {
+		e.add(OK, "upstream", "", "%s (%s) answers in %s; nothing is free to ask there, so the credential was not tried", name, base.Host,
+			figure.Duration(took.Round(time.Millisecond)))
+	}
 	if resp.TLS != nil && len(resp.TLS.PeerCertificates) > 0 {
 		end := resp.TLS.PeerCertificates[0].NotAfter
 		if end.Sub(e.o.Now()) < 7*day { // theirs to renew, and most are young

@@ -23,4 +23,6 @@ const (
 	ThinkingNone     Thinking = ""
 	ThinkingBudget   Thinking = "budget"   // by a number of tokens
 	ThinkingAdaptive Thinking = "adaptive" // by an effort; the model chooses how much
+	ThinkingEffort   Thinking = "effort"   // by an effort alone, in OpenAI's words
+	ThinkingNova     Thinking = "nova"     // by an effort, in the words of Amazon's models
 )

@@ -76,7 +76,7 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 	c := &Client{
 		name: name, codec: o.Codec, timeouts: cfg.Timeouts.Or(o.Defaults), http2: cfg.HTTP2,
 		settings: Settings{
-			BaseURL: base, APIVersion: cfg.APIVersion, StreamUsage: cfg.StreamUsage == nil || *cfg.StreamUsage, ServiceTiers: cfg.ServiceTiers,
+			BaseURL: base, APIVersion: cfg.APIVersion, Region: cfg.SigningRegion(), StreamUsage: cfg.StreamUsage == nil || *cfg.StreamUsage, ServiceTiers: cfg.ServiceTiers,
 			Traits: o.Traits, MaxBody: o.MaxBody, MaxEvent: o.MaxEvent,
 		},
 	}
@@ -153,16 +153,21 @@ func (c *Client) readCredential() (secret.String, error) {
 		return secret.String{}, nil
 	}
 	s, err := c.credential.read(time.Now())
-	if err == nil && !isHeaderValue(s.Reveal()) {
+	if _, signs := c.codec.(Signer); err == nil && !signs && !isHeaderValue(s.Reveal()) {
 		err = errors.New("it has line breaks or other control characters")
 	}
 	if err != nil {
-		return secret.String{}, &Failure{
-			Reason: ReasonCredential, NothingBilled: true, Message: "was not called: Penstock's credential for it cannot be read",
-			Err: fmt.Errorf("providers.%s.credential: %w", c.name, err),
-		}
+		return secret.String{}, c.unusable(err)
 	}
 	return s, nil
+}
+
+// unusable is the failure that the credential is not there, or not what the provider's dialect wants.
+func (c *Client) unusable(err error) *Failure {
+	return &Failure{
+		Reason: ReasonCredential, NothingBilled: true, Message: "was not called: Penstock's credential for it cannot be read",
+		Err: fmt.Errorf("providers.%s.credential: %w", c.name, err),
+	}
 }
 
 // prepare makes the HTTP request. Whatever the codec does, it goes to the configured host: the credential is for no
@@ -186,7 +191,9 @@ func (c *Client) prepare(ctx context.Context, credential secret.String, t llm.Ta
 		}
 	}
 	if !credential.IsZero() {
-		c.codec.Authorize(req.Header, credential)
+		if err := Authorize(c.codec, req, c.settings, credential, time.Now()); err != nil {
+			return nil, c.unusable(err)
+		}
 	}
 	req.Header["User-Agent"] = userAgent
 	req.Header["Accept-Encoding"] = identity

@@ -14,14 +14,14 @@ import (
 
 // Config is one provider as the configuration file declares it, under providers.NAME.
 type Config struct {
-	Dialect      llm.Dialect `yaml:"dialect" enum:"openai,anthropic,azure" doc:"the API that the provider speaks"`
+	Dialect      llm.Dialect `yaml:"dialect" enum:"openai,anthropic,azure,bedrock" doc:"the API that the provider speaks"`
 	BaseURL      string      `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1, for anthropic without, for azure the resource's endpoint); by default the vendor's own"`
 	APIVersion   string      `yaml:"api_version" doc:"for azure: speak the older form, /openai/deployments/NAME, in this version, such as 2024-10-21; without, the newer, /openai/v1"`
-	Credential   string      `yaml:"credential" kind:"reference" doc:"the API key as env:NAME or file:PATH, read again when it changes; without, none is sent"`
+	Credential   string      `yaml:"credential" kind:"reference" doc:"the API key as env:NAME or file:PATH, read again when it changes; without, none is sent; for bedrock an API key or an access key, ID:SECRET or ID:SECRET:SESSION, or JSON as of aws configure export-credentials"`
 	Models       []string    `yaml:"models" doc:"the models that it has; by default those that the catalogue knows of its vendor"`
 	Vendor       string      `yaml:"vendor" doc:"whose models and prices these are in the catalogue, if the provider's name does not say it"`
 	Private      bool        `yaml:"private" doc:"the data stays with you: your own servers"`
-	Region       string      `yaml:"region" doc:"where the data goes, in your own words"`
+	Region       string      `yaml:"region" doc:"where the data goes, in your own words; for bedrock the AWS region that is called, if base_url does not say it"`
 	StreamUsage  *bool       `yaml:"stream_usage" doc:"false for servers that refuse stream_options; default true"`
 	ServiceTiers bool        `yaml:"service_tiers" doc:"pass service_tier on, to be served and priced by it"`
 	HTTP2        bool        `yaml:"http2" doc:"speak HTTP/2: fewer connections, more CPU time"`
@@ -29,10 +29,12 @@ type Config struct {
 }
 
 // Dialects are the dialects that this version speaks towards providers.
-func Dialects() []llm.Dialect { return []llm.Dialect{llm.OpenAI, llm.Anthropic, llm.Azure} }
+func Dialects() []llm.Dialect {
+	return []llm.Dialect{llm.OpenAI, llm.Anthropic, llm.Azure, llm.Bedrock}
+}
 
 // later are dialects that the design has and this version has not.
-var later = []llm.Dialect{llm.Gemini, llm.Bedrock}
+var later = []llm.Dialect{llm.Gemini}
 
 // defaultBase says where a vendor's own API begins.
 var defaultBase = map[llm.Dialect]string{llm.OpenAI: "https://api.openai.com/v1", llm.Anthropic: "https://api.anthropic.com"}
@@ -54,6 +56,7 @@ func (c Config) Validate(path string) error {
 	}
 	c.validateURL(add)
 	c.validateAzure(add)
+	c.validateBedrock(add)
 	if c.Credential != "" && !isReference(c.Credential) {
 		add("credential", "is not a reference to a secret", "write env:NAME or file:PATH; the file never holds secrets")
 	}
@@ -133,7 +136,10 @@ func (t Timeouts) Or(fallback Timeouts) Timeouts {
 // Base is where the API begins: as configured, without a slash at the end, or the vendor's own.
 func (c Config) Base() (*url.URL, error) {
 	raw := c.BaseURL
-	if raw == "" {
+	switch {
+	case raw == "" && c.Dialect == llm.Bedrock:
+		raw = bedrockBase(c.Region)
+	case raw == "":
 		raw = defaultBase[c.Dialect]
 	}
 	return url.Parse(strings.TrimRight(raw, "/"))

@@ -27,9 +27,9 @@ func TestConfigValidate(t *testing.T) {
 			Timeouts: Timeouts{Gap: time.Second},
 		}, nil},
 		{"IPv6", with(func(c *Config) { c.BaseURL = "https://[::1]:8443/v1" }), nil},
-		{"nothing", Config{}, []string{"providers.x.dialect: is missing (this version speaks openai, anthropic, azure)"}},
-		{"later dialect", Config{Dialect: llm.Gemini}, []string{"providers.x.dialect: gemini is not in this version (it speaks openai, anthropic, azure)"}},
-		{"no dialect", Config{Dialect: "opanai"}, []string{`providers.x.dialect: "opanai" is not a dialect (this version speaks openai, anthropic, azure)`}},
+		{"nothing", Config{}, []string{"providers.x.dialect: is missing (this version speaks openai, anthropic, azure, bedrock)"}},
+		{"later dialect", Config{Dialect: llm.Gemini}, []string{"providers.x.dialect: gemini is not in this version (it speaks openai, anthropic, azure, bedrock)"}},
+		{"no dialect", Config{Dialect: "opanai"}, []string{`providers.x.dialect: "opanai" is not a dialect (this version speaks openai, anthropic, azure, bedrock)`}},
 		{"relative", with(func(c *Config) { c.BaseURL = "localhost:8000/v1" }), []string{"providers.x.base_url: is not an absolute URL (such as http://10.0.0.7:8000/v1)"}},
 		{"scheme", with(func(c *Config) { c.BaseURL = "ftp://up/v1" }), []string{`providers.x.base_url: begins with "ftp://" (http:// or https://)`}},
 		{"user", with(func(c *Config) { c.BaseURL = "https://me:" + canary + "@up/v1" }), []string{"providers.x.base_url: holds a user or password (put the API key into credential, as env:NAME or file:PATH)"}},
@@ -40,9 +40,15 @@ func TestConfigValidate(t *testing.T) {
 		{"Azure", Config{Dialect: llm.Azure, BaseURL: "https://acme.openai.azure.com", APIVersion: "2024-10-21"}, nil},
 		{"Azure without a resource", Config{Dialect: llm.Azure}, []string{"providers.x.base_url: is missing (the endpoint of your resource, such as https://NAME.openai.azure.com)"}},
 		{"Azure's version", Config{Dialect: llm.Azure, BaseURL: "https://a.test", APIVersion: "no version"}, []string{`providers.x.api_version: "no version" is not a version (such as 2024-10-21)`}},
+		{"Bedrock", Config{Dialect: llm.Bedrock, Region: "us-gov-west-1"}, nil},
+		{"Bedrock by its address", Config{Dialect: llm.Bedrock, BaseURL: "https://bedrock-runtime.eu-central-1.amazonaws.com", Region: "Frankfurt"}, nil},
+		{"Bedrock by an endpoint of one's own", Config{Dialect: llm.Bedrock, BaseURL: "https://vpce-0a1b.bedrock-runtime.eu-central-1.vpce.amazonaws.com"}, nil},
+		{"Bedrock nowhere", Config{Dialect: llm.Bedrock}, []string{"providers.x.region: is missing (such as us-east-1: it is part of the address and of signatures)"}},
+		{"Bedrock behind a proxy", Config{Dialect: llm.Bedrock, BaseURL: "https://up.test/bedrock", Region: "Frankfurt"}, []string{"providers.x.region: is no region of AWS (such as us-east-1: it is part of the address and of signatures)"}},
+		{"Bedrock at a host that looks like it", Config{Dialect: llm.Bedrock, BaseURL: "https://bedrock-runtime.us-east-1.amazonaws.com.evil.test"}, []string{"providers.x.region: is missing (such as us-east-1: it is part of the address and of signatures)"}},
 		{"a version elsewhere", with(func(c *Config) { c.APIVersion = "v1" }), []string{"providers.x.api_version: is for the dialect azure (leave it out)"}},
 		{"everything at once", Config{Credential: "env:", Models: []string{"", "a", "a"}, Timeouts: Timeouts{Total: -1}}, []string{
-			"providers.x.dialect: is missing (this version speaks openai, anthropic, azure)",
+			"providers.x.dialect: is missing (this version speaks openai, anthropic, azure, bedrock)",
 			"providers.x.credential: is not a reference to a secret (write env:NAME or file:PATH; the file never holds secrets)",
 			`providers.x.models[0]: "" is not the id of a model (write it as the provider has it)`,
 			`providers.x.models[2]: "a" is listed twice (it is models[1] too)`,
@@ -69,7 +75,7 @@ func TestDefaultBase(t *testing.T) {
 		if d == llm.Azure {
 			continue // everybody has a resource of their own
 		}
-		u, err := (Config{Dialect: d}).Base()
+		u, err := (Config{Dialect: d, Region: "eu-west-1"}).Base()
 		if err != nil || u.Scheme != "https" || u.Host == "" {
 			t.Errorf("%s begins at %v, %v", d, u, err)
 		}

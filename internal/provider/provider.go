@@ -20,7 +20,8 @@ import (
 type Codec interface {
 	// Encode makes the request, body and all, without credential. Its GetBody is set.
 	Encode(ctx context.Context, s Settings, t llm.Target, r *llm.Request) (*http.Request, error)
-	// Models makes the request for the list of the provider's models, which costs nothing, without credential.
+	// Models makes the request for the list of the provider's models, which costs nothing, without credential; nil if there is none
+	// at the provider's address.
 	Models(ctx context.Context, s Settings) *http.Request
 	// Authorize puts the credential where the vendor wants it. It is not called without a credential.
 	Authorize(h http.Header, credential secret.String)
@@ -29,6 +30,21 @@ type Codec interface {
 	Decode(resp *http.Response, s Settings, t llm.Target, r *llm.Request) (Answer, error)
 	// DecodeError reads any other answer; it always returns a *Failure.
 	DecodeError(resp *http.Response, s Settings) error
+}
+
+// A Signer is a codec whose vendor wants requests signed as a whole, body included. Sign is called where Authorize would be, with a
+// request that lacks only what every request has. Its errors are about the credential, and must not tell what it is.
+type Signer interface {
+	Sign(req *http.Request, s Settings, credential secret.String, now time.Time) error
+}
+
+// Authorize shows a provider the credential in the way that its codec knows.
+func Authorize(c Codec, req *http.Request, s Settings, credential secret.String, now time.Time) error {
+	if signer, ok := c.(Signer); ok {
+		return signer.Sign(req, s, credential, now)
+	}
+	c.Authorize(req.Header, credential)
+	return nil
 }
 
 // An Answer gives the events of one 2xx answer, one at each call. It is a pull, unlike llm.Response.Events, because the
@@ -50,6 +66,8 @@ type Settings struct {
 	BaseURL *url.URL
 	// APIVersion is the version that is asked for in the query, where a dialect has that; "" is none.
 	APIVersion string
+	// Region is the one that requests are signed for, where a vendor wants that; else "".
+	Region string
 	// StreamUsage is false for servers that refuse stream_options.
 	StreamUsage bool
 	// ServiceTiers says that service_tier is passed on.
@@ -135,8 +153,8 @@ func (f *Failure) Fallback() bool {
 		return false
 	case ReasonStatus:
 		switch f.Status {
-		case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
-			return true
+		case http.StatusRequestTimeout, http.StatusConflict, http.StatusFailedDependency, http.StatusTooManyRequests:
+			return true // of 424, Bedrock's for a model that failed, the request is not to blame either
 		}
 		return f.Status >= 500
 	}

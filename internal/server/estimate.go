@@ -5,6 +5,7 @@ import (
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/tokens"
 	"github.com/penstock/penstock/internal/wire/anthropic"
+	"github.com/penstock/penstock/internal/wire/bedrock"
 	"github.com/penstock/penstock/internal/wire/openai"
 )
 
@@ -22,8 +23,11 @@ func estimateInput(x *pipeline.Exchange) int64 {
 
 // answerText finds the generated text in a plain answer.
 func answerText(ev llm.Event) []byte {
-	if ev.Dialect == llm.Anthropic {
+	switch ev.Dialect {
+	case llm.Anthropic:
 		return anthropic.AnswerText(nil, ev.Raw)
+	case llm.Bedrock:
+		return bedrock.AnswerText(nil, ev.Raw)
 	}
 	return openai.AnswerText(nil, ev.Raw)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/penstock/penstock/internal/provider"
 	"github.com/penstock/penstock/internal/provider/anthropic"
 	"github.com/penstock/penstock/internal/provider/azure"
+	"github.com/penstock/penstock/internal/provider/bedrock"
 	"github.com/penstock/penstock/internal/provider/openai"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/telemetry"
@@ -30,6 +31,7 @@ var codecs = map[llm.Dialect]func() provider.Codec{
 	llm.OpenAI:    openai.New,
 	llm.Anthropic: anthropic.New,
 	llm.Azure:     azure.New,
+	llm.Bedrock:   bedrock.New,
 }
 
 // Codec is that of a dialect, nil if this version does not speak it.

@@ -20,12 +20,14 @@ providers:
   gpt: { dialect: openai, base_url: "http://%SIM%/gpt/v1", vendor: none }
   claude: { dialect: anthropic, base_url: "http://%SIM%/claude", vendor: none }
   azure: { dialect: azure, base_url: "http://%SIM%/azure", vendor: none }
+  bed: { dialect: bedrock, base_url: "http://%SIM%/bed", region: us-east-1, vendor: none }
   older: { dialect: azure, base_url: "http://%SIM%/azure", api_version: 2024-10-21, vendor: none }
 models:
   claude: { targets: [claude/m] }
   gpt: { targets: [gpt/m] }
   azure: { targets: [azure/m] }
   older: { targets: [older/m] }
+  bed: { targets: [bed/m] }
   mute: { targets: ["claude/m?usage=none"] }
   either: { targets: [claude/m, gpt/m] }
 `
@@ -36,6 +38,7 @@ func speakers(t *testing.T) *penstocktest.Env {
 	models := map[string]sim.Model{"*": {Price: sim.Price{Input: "1", Cached: "0.5", Output: "4"}, CachedShare: 0.25}}
 	return penstocktest.Start(t, penstocktest.Options{Config: allDialects, Sim: &sim.Config{Seed: 1, Providers: map[string]sim.Provider{
 		"gpt": {Models: models}, "claude": {Models: models, Dialect: "anthropic"}, "azure": {Models: models, Dialect: "azure"},
+		"bed": {Models: models, Dialect: "bedrock"},
 	}}})
 }
 
@@ -124,8 +127,8 @@ func TestTranslatedAnswersAreLikeTheOthers(t *testing.T) {
 	t.Parallel()
 	e := speakers(t)
 	key := e.Key("home")
-	e.Price("gpt/m", "claude/m", "azure/m", "older/m")
-	models := []string{"gpt", "claude", "azure", "older"}
+	e.Price("gpt/m", "claude/m", "azure/m", "older/m", "bed/m")
+	models := []string{"gpt", "claude", "azure", "older", "bed"}
 	const tools = `,"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}}},{"type":"function","function":{"name":"now"}}]`
 	for name, c := range map[string]struct{ body, finish string }{
 		"text":        {`"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"echo:to be, or not to be"}]`, "stop"},

@@ -37,7 +37,7 @@ type Config struct {
 type Provider struct {
 	// Dialect is the API it speaks; the default is openai.
 	Dialect string `yaml:"dialect"`
-	// Key, if not "", must be sent as bearer or api-key.
+	// Key, if not "", must be sent as bearer or api-key; a key of bedrock in the form ID:SECRET must sign.
 	Key string `yaml:"key"`
 	// Models by name. The name "*" stands for any other name.
 	Models map[string]Model `yaml:"models"`

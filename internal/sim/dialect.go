@@ -38,13 +38,30 @@ type dialect interface {
 
 // A frame is one event of a stream.
 type frame struct {
-	name string // "" where the dialect names no events
-	data []byte
+	name   string // "" where the dialect names no events
+	data   []byte
+	failed bool // it is an error, where the framing tells
+}
+
+// A framer is a dialect whose streams are not server-sent events.
+type framer interface {
+	mediaType() string
+	appendFrame(b []byte, f frame) []byte
+}
+
+// A doorkeeper is a dialect whose requests are not let in by a key in a header alone.
+type doorkeeper interface {
+	admits(r *http.Request, body []byte, key string) bool
+}
+
+// A labeller is a dialect whose errors have headers.
+type labeller interface {
+	label(h http.Header, r *refusal)
 }
 
 // dialects are those that this version speaks.
 var dialects = map[string]dialect{
-	string(llm.OpenAI): openAI{}, string(llm.Anthropic): anthropic{}, string(llm.Azure): azure{},
+	string(llm.OpenAI): openAI{}, string(llm.Anthropic): anthropic{}, string(llm.Azure): azure{}, string(llm.Bedrock): bedrock{},
 }
 
 // An operation is what a route does.

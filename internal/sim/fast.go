@@ -116,7 +116,7 @@ func (f *fastCall) bill(c *Call) {
 
 // fast answers a call to a fast model under net/http, and reports whether it was one.
 func (c *call) fast(known bool) bool {
-	if !known || c.op != opChat || !c.p.plainSailing(c.line.Started) || c.r.Header.Get(KnobHeader) != "" || !c.p.allowed(c.r.Header) {
+	if !known || c.op != opChat || !c.p.plainSailing(c.line.Started) || c.r.Header.Get(KnobHeader) != "" || !c.p.allowed(c.r, c.body) {
 		return false
 	}
 	f, ok := c.p.fastCall(c.body)

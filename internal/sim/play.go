@@ -29,6 +29,7 @@ type player struct {
 	control *http.ResponseController
 	do      *behaviour
 	stream  bool
+	framer  framer // nil for server-sent events
 
 	buffer []byte // framed and not yet written
 	events int    // framed so far
@@ -75,15 +76,22 @@ func (b *behaviour) encodingName() string {
 // emit frames one event. It is written when enough has come together, or when something waits.
 func (p *player) emit(f frame) error {
 	p.events++
-	p.buffer = appendEvent(p.buffer, f, p.events, p.do)
+	if p.framer != nil {
+		p.buffer = p.framer.appendFrame(p.buffer, f)
+	} else {
+		p.buffer = appendEvent(p.buffer, f, p.events, p.do)
+	}
 	if p.do.flush || len(p.buffer) > packetBytes {
 		return p.flush()
 	}
 	return nil
 }
 
-// comment frames a comment.
+// comment frames a comment, where the framing has them.
 func (p *player) comment() {
+	if p.framer != nil {
+		return
+	}
 	p.buffer = append(append(append(p.buffer, ": ping"...), eol(p.do)...), eol(p.do)...)
 }
 

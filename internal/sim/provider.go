@@ -186,8 +186,11 @@ func (p *provider) reset() {
 }
 
 // allowed reports whether the request has the provider's key.
-func (p *provider) allowed(h http.Header) bool {
-	return p.key == "" || credential(h) == p.key
+func (p *provider) allowed(r *http.Request, body []byte) bool {
+	if d, ok := p.dialect.(doorkeeper); ok {
+		return d.admits(r, body, p.key)
+	}
+	return p.key == "" || credential(r.Header) == p.key
 }
 
 // credential is what the request identifies itself with.

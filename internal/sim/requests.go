@@ -34,7 +34,7 @@ type Request struct {
 }
 
 // credentialHeaders are shown as their hash.
-var credentialHeaders = []string{"Authorization", "Api-Key", "X-Api-Key", "X-Goog-Api-Key", "Proxy-Authorization", "Cookie"}
+var credentialHeaders = []string{"Authorization", "Api-Key", "X-Api-Key", "X-Goog-Api-Key", "X-Amz-Security-Token", "Proxy-Authorization", "Cookie"}
 
 // A requestLog holds the last requests.
 type requestLog struct {

@@ -181,7 +181,7 @@ func (c *call) admit() error {
 	case "429":
 		return &refusal{status: http.StatusTooManyRequests, code: "slow_down", message: "Too many requests for now.", retryAfter: "1"}
 	}
-	if !c.p.allowed(c.r.Header) {
+	if !c.p.allowed(c.r, c.body) {
 		return refuse(http.StatusUnauthorized, "invalid_api_key", "Incorrect API key provided: "+masked(credential(c.r.Header))+".")
 	}
 	if wait, ok := c.p.limit.admit(c.line.Started); !ok {
@@ -272,6 +272,9 @@ func (c *call) refuse(r *refusal) error {
 		c.player.w.Header().Set("Retry-After", r.retryAfter)
 	}
 	r.pad = c.do.pad
+	if d, ok := c.p.dialect.(labeller); ok {
+		d.label(c.player.w.Header(), r)
+	}
 	if c.do.html {
 		return c.page(r.status)
 	}

@@ -116,7 +116,11 @@ func (c *call) midwayError() *refusal {
 // stream sends an answer event by event.
 func (c *call) stream() error {
 	a, p, d := c.answer, c.player, c.p.dialect
-	p.begin(http.StatusOK, typeStream, -1)
+	kind := typeStream
+	if p.framer, _ = d.(framer); p.framer != nil {
+		kind = p.framer.mediaType()
+	}
+	p.begin(http.StatusOK, kind, -1)
 	if c.do.stall.at == spotBody {
 		if err := p.send(); err != nil {
 			return err

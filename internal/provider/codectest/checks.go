@@ -16,6 +16,7 @@ import (
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/wire/eventstream"
 )
 
 // pure sees to it that a codec keeps nothing: the same again gives the same.
@@ -37,7 +38,9 @@ func (c *testCase) pure(t *testing.T) {
 }
 
 // isStream reports whether the answer is a stream.
-func (c *testCase) isStream() bool { return bytes.Contains(c.head, []byte("text/event-stream")) }
+func (c *testCase) isStream() bool {
+	return bytes.Contains(c.head, []byte("text/event-stream")) || bytes.Contains(c.head, []byte(eventstream.MediaType))
+}
 
 // step is how far apart the cuts of a long body are, so that a case costs some hundred of them. (That every byte is a
 // place to cut is tested in wire/sse.)

@@ -9,6 +9,7 @@
 //	settings.json    optional: stream_usage, service_tiers, model, traits, base_url, api_version
 //	upstream.json    what the provider answers: a plain answer with status 200,
 //	upstream.sse     or a stream with status 200,
+//	upstream.frames  or a stream in Amazon's binary framing, as lines: see framed
 //	upstream.http    or a whole answer with its head
 //	want_request.txt what the provider is sent
 //	want_events.txt  the events that come of the answer, and the failure at its end
@@ -38,6 +39,7 @@ import (
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/wire/eventstream"
 	"github.com/penstock/penstock/internal/wire/openai"
 )
 
@@ -116,7 +118,7 @@ func read(t *testing.T, codec provider.Codec, dir string) *testCase {
 		t.Fatalf("settings.json: %v", err)
 	}
 	c.settings = provider.Settings{
-		BaseURL: base, APIVersion: s.APIVersion, StreamUsage: s.StreamUsage, ServiceTiers: s.ServiceTiers,
+		BaseURL: base, APIVersion: s.APIVersion, Region: "us-east-1", StreamUsage: s.StreamUsage, ServiceTiers: s.ServiceTiers,
 		MaxBody: maxBody, MaxEvent: maxEvent, Traits: func(string) llm.Traits { return s.Traits },
 	}
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: "
@@ -124,11 +126,13 @@ func read(t *testing.T, codec provider.Codec, dir string) *testCase {
 		c.head, c.body = []byte(ok+"application/json\r\n\r\n"), b
 	} else if b := file("upstream.sse"); b != nil {
 		c.head, c.body = []byte(ok+"text/event-stream\r\n\r\n"), b
+	} else if b := file("upstream.frames"); b != nil {
+		c.head, c.body = []byte(ok+eventstream.MediaType+"\r\n\r\n"), framed(t, string(b))
 	} else if head, body, found := bytes.Cut(file("upstream.http"), []byte("\n\n")); found {
 		c.head = append(bytes.ReplaceAll(head, []byte("\n"), []byte("\r\n")), "\r\n\r\n"...)
 		c.body = body
 	} else {
-		t.Fatal("no upstream.json, upstream.sse or upstream.http")
+		t.Fatal("no upstream.json, upstream.sse, upstream.frames or upstream.http")
 	}
 	return c
 }
