@@ -31,6 +31,9 @@ func exceptionOf(r *refusal) string {
 	if name := exceptions[r.status]; name != "" {
 		return name
 	}
+	if r.status < http.StatusInternalServerError {
+		return "ValidationException"
+	}
 	return "InternalServerException"
 }
 
