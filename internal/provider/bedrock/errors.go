@@ -10,8 +10,8 @@ import (
 	"github.com/penstock/penstock/internal/wire/eventstream"
 )
 
-// DecodeError reads an answer that is not 2xx. What its type means counts more than its status: a quota that is used up comes as
-// 400, and is no mistake of the caller.
+// DecodeError reads an answer that is not 2xx. What its type means counts more than its status: a quota that is used up may come
+// as 400, and so may a credential that is refused, and neither is a mistake of the caller.
 func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 	var e wire.UpstreamError
 	f := provider.Refusal(resp, func(body []byte) (provider.Said, bool) {
@@ -19,8 +19,14 @@ func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 		e, ok = wire.ParseError(resp.Header.Get("X-Amzn-Errortype"), body)
 		return said(e, resp.StatusCode), ok
 	})
-	if status := e.Status(); f.Status == http.StatusBadRequest && status == http.StatusTooManyRequests {
-		f.Status, f.Message, f.Body = status, "is at its quota", nil
+	if f.Status != http.StatusBadRequest {
+		return f
+	}
+	switch e.Status() {
+	case http.StatusTooManyRequests:
+		f.Status, f.Message, f.Body = http.StatusTooManyRequests, "is at its quota", nil
+	case http.StatusForbidden: // its words may hold parts of the signature
+		return provider.Refusal(&http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil)
 	}
 	return f
 }

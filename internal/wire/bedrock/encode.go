@@ -326,7 +326,8 @@ func (e *encoder) metadata() {
 		return
 	}
 	all := map[string]string{}
-	for k, v := range e.chat.Metadata {
+	for _, k := range slices.Sorted(maps.Keys(e.chat.Metadata)) {
+		v := e.chat.Metadata[k]
 		if !metadataForm.MatchString(k) || !metadataForm.MatchString(v) || len(all) == maxMetadata {
 			e.adapt("metadata")
 			continue

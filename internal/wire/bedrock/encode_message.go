@@ -238,6 +238,9 @@ func (e *encoder) call(at int, p *llm.Part) {
 	case p.Custom:
 		e.cannot(place(at), "the call of a tool that takes free text", "Ask a model of another dialect.")
 		return
+	case !toolNames.MatchString(p.ToolName):
+		e.cannot(place(at)+".tool_calls", "a call of a tool of this name", "Take up to 64 letters, digits, underscores and hyphens.")
+		return
 	case blank(p.Arguments):
 		arguments = []byte("{}")
 	case !rawjson.Valid(arguments) || strings.TrimSpace(p.Arguments)[0] != '{':

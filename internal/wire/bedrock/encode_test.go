@@ -298,6 +298,7 @@ func TestRefusals(t *testing.T) {
 		{"web_search_options", llm.Chat{Extra: []llm.Member{{Name: "web_search_options", Value: []byte("{}")}}}, llm.Traits{}},
 		{"additionalModelRequestFields", llm.Chat{Extra: []llm.Member{{Name: "additionalModelRequestFields", Value: []byte("[]")}}}, llm.Traits{}},
 		{"messages[0].tool_calls", llm.Chat{Messages: user(calls("a", "b", `{"cut`))}, llm.Traits{}},
+		{"messages[0].tool_calls", llm.Chat{Messages: user(calls("a", "b.c", "{}"))}, llm.Traits{}},
 		{"messages[0]", llm.Chat{Messages: user(llm.Part{Kind: llm.PartToolCall, Custom: true})}, llm.Traits{}},
 		{"messages[0]", llm.Chat{Messages: []llm.Message{says(llm.RoleAssistant, text("Yes?"))}}, llm.Traits{}},
 		{"messages[0].audio", llm.Chat{Messages: []llm.Message{{Role: llm.RoleUser, Parts: []llm.Part{text("a")}, Extra: []llm.Member{{Name: "audio", Value: []byte("{}")}}}}}, llm.Traits{}},

@@ -68,7 +68,8 @@ func typeName(s string) string {
 // statuses are those that exceptions mean where they come without one, or with another.
 var statuses = map[string]int{
 	"ValidationException": 400, "ConflictException": 400, "AccessDeniedException": 403, "UnrecognizedClientException": 403,
-	"ExpiredTokenException": 403, "InvalidSignatureException": 403, "ResourceNotFoundException": 404, "ModelTimeoutException": 408,
+	"ExpiredTokenException": 403, "InvalidSignatureException": 403, "IncompleteSignatureException": 403, "MissingAuthenticationTokenException": 403,
+	"ResourceNotFoundException": 404, "ModelTimeoutException": 408,
 	"ModelErrorException": 424, "ModelStreamErrorException": 424, "ThrottlingException": 429, "ModelNotReadyException": 429,
 	"ServiceQuotaExceededException": 429, "InternalServerException": 500, "ServiceUnavailableException": 503,
 }

@@ -23,6 +23,7 @@ type Stream struct {
 	// blocks are those that have begun and whose parts have not been closed, in their order. Parts do not overlap: only the first
 	// one's pieces are told at once; those of others, which providers do not send, wait for its end.
 	blocks []*block
+	held   int // bytes of what waits
 	parts  int
 	reason string // why the answer ended, "" until it has
 	failed error  // what is wrong with an answer whose usage is still to come
@@ -89,11 +90,31 @@ func (s *Stream) find(i int) *block {
 	return nil
 }
 
+// maxHeld and maxBlocks bound what is held of blocks that overlap: bytes, and how many.
+const (
+	maxHeld   = 8 << 20
+	maxBlocks = 256
+)
+
 // add begins a block.
 func (s *Stream) add(i int, p llm.Part) *block {
 	b := &block{index: i, open: p}
 	s.blocks = append(s.blocks, b)
 	return b
+}
+
+// wait notes what a block grows by.
+func (s *Stream) wait(b *block, d llm.Delta) {
+	b.waiting = append(b.waiting, d)
+	s.held += len(d.Text) + len(d.Signature)
+}
+
+// tooMuch says that more is held than is good, nil if not.
+func (s *Stream) tooMuch() error {
+	if s.held > maxHeld || len(s.blocks) > maxBlocks {
+		return garbage("blocks that overlap without end")
+	}
+	return nil
 }
 
 // begin reads the beginning of a block that has one: a call of a tool.
@@ -113,7 +134,7 @@ func (s *Stream) begin(o *rawjson.Object, ev *llm.Event) error {
 	}
 	s.add(i, p)
 	s.tell(ev)
-	return nil
+	return s.tooMuch()
 }
 
 // kept are the members of an object that is gone when they are told.
@@ -159,7 +180,7 @@ func (s *Stream) grow(o *rawjson.Object, ev *llm.Event, text []byte) error {
 		p = llm.Part{Kind: llm.PartOther, Extra: kept(delta)}
 	}
 	if b != nil && !delta.Has(toolUse) && !delta.Has("citation") && p.Kind != b.open.Kind {
-		b.end(ev, text) // what is of another kind is another part
+		s.end(b, ev, text) // what is of another kind is another part
 		b = nil
 	}
 	if b == nil {
@@ -168,29 +189,29 @@ func (s *Stream) grow(o *rawjson.Object, ev *llm.Event, text []byte) error {
 	if d.Text != "" || d.Signature != "" {
 		ev.Has |= llm.Content
 		b.spoken = b.spoken || d.Text != ""
-		b.waiting = append(b.waiting, d)
+		s.wait(b, d)
 		ev.Text = append(append(text, ev.Text...), d.Text...)[len(text):]
 	}
 	s.tell(ev)
-	return nil
+	return s.tooMuch()
 }
 
 // shut ends a block.
 func (s *Stream) shut(o *rawjson.Object, ev *llm.Event, text []byte) {
 	if b := s.find(index(o)); b != nil {
-		b.end(ev, text)
+		s.end(b, ev, text)
 	}
 	s.tell(ev)
 }
 
 // end ends a block. A call whose arguments never came has none.
-func (b *block) end(ev *llm.Event, text []byte) {
+func (s *Stream) end(b *block, ev *llm.Event, text []byte) {
 	b.shut = true
 	if b.spoken || b.open.Kind != llm.PartToolCall && b.open.ToolName != SchemaTool {
 		return
 	}
 	const none = "{}"
-	b.waiting = append(b.waiting, llm.Delta{Text: none})
+	s.wait(b, llm.Delta{Text: none})
 	ev.Text = append(append(text, ev.Text...), none...)[len(text):]
 }
 
@@ -204,6 +225,7 @@ func (s *Stream) tell(ev *llm.Event) {
 			s.step(ev, llm.Delta{Part: b.part, Open: &b.open})
 		}
 		for _, d := range b.waiting {
+			s.held -= len(d.Text) + len(d.Signature)
 			d.Part = b.part
 			s.step(ev, d)
 		}
@@ -235,7 +257,7 @@ func (s *Stream) step(ev *llm.Event, d llm.Delta) {
 func (s *Stream) stop(o *rawjson.Object, ev *llm.Event, text []byte) {
 	for _, b := range s.blocks {
 		if !b.shut {
-			b.end(ev, text)
+			s.end(b, ev, text)
 		}
 	}
 	s.tell(ev)

@@ -3,6 +3,7 @@ package bedrock
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -247,5 +248,38 @@ func TestTrapHistoryOfToolsWithoutTools(t *testing.T) {
 	r, _ = encoded(t, &llm.Chat{Messages: append(history[:1:1], results("a", text("noon")))}, llm.Traits{})
 	if r.ToolConfig == nil || len(r.ToolConfig.Tools) != 1 {
 		t.Errorf("results without calls: %+v", r.ToolConfig)
+	}
+}
+
+// A provider that never closes a block does not make what waits for it grow without end.
+func TestTrap19WhatWaitsIsBounded(t *testing.T) {
+	t.Parallel()
+	var s Stream
+	scan := func(format string, args ...any) error {
+		name, data, _ := strings.Cut(fmt.Sprintf(format, args...), " ")
+		var ev llm.Event
+		return s.Scan(name, []byte(data), &ev, nil)
+	}
+	var err error
+	for i := 0; err == nil && i <= maxBlocks+1; i++ {
+		err = scan(`contentBlockDelta {"contentBlockIndex":%d,"delta":{"text":"a"}}`, i)
+	}
+	if !errors.Is(err, ErrGarbage) {
+		t.Errorf("many blocks: %v", err)
+	}
+	s = Stream{}
+	long := strings.Repeat("a", 1<<20)
+	err = scan(`contentBlockDelta {"contentBlockIndex":0,"delta":{"text":"a"}}`)
+	for i := 0; err == nil && i <= maxHeld/len(long)+1; i++ {
+		err = scan(`contentBlockDelta {"contentBlockIndex":1,"delta":{"text":%q}}`, long)
+	}
+	if !errors.Is(err, ErrGarbage) {
+		t.Errorf("much text: %v", err)
+	}
+	s = Stream{}
+	for range 20 {
+		if err := scan(`contentBlockDelta {"contentBlockIndex":0,"delta":{"text":%q}}`, long); err != nil {
+			t.Errorf("one long block: %v", err)
+		}
 	}
 }
