@@ -113,6 +113,8 @@ func (f *File) Vendor(name string, t *catalog.Table) string {
 		return name
 	case p.BaseURL == "" && p.Dialect == llm.Bedrock:
 		return "amazon-bedrock"
+	case p.BaseURL == "" && p.Dialect == llm.Gemini:
+		return "google"
 	case p.BaseURL == "" && slices.Contains(all, string(p.Dialect)):
 		return string(p.Dialect)
 	}

@@ -95,10 +95,6 @@ func (d *decoder) fromEnv(f *File, v vendor) (p provider.Config, variable string
 	}
 	switch {
 	case variable == "":
-	case !spoken(v.dialect):
-		f.Discovered.Skipped = append(f.Discovered.Skipped,
-			fmt.Sprintf("%s is set; dialect %s is not in this version", variable, v.dialect))
-		return p, ""
 	case v.dialect == llm.Bedrock && p.Region == "" && base == "":
 		f.Discovered.Skipped = append(f.Discovered.Skipped, fmt.Sprintf("%s is set; AWS_REGION, where its models are called, is not", variable))
 		return p, ""
@@ -112,9 +108,6 @@ func (d *decoder) fromEnv(f *File, v vendor) (p provider.Config, variable string
 	}
 	return p, variable
 }
-
-// spoken reports whether this version speaks a dialect.
-func spoken(d llm.Dialect) bool { return slices.Contains(provider.Dialects(), d) }
 
 // ollamaURL gives the OpenAI-compatible API of what OLLAMA_HOST names: a host, HOST:PORT or a URL. Servers are told the
 // address to listen on by the same variable, so "all addresses" means this machine.

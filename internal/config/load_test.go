@@ -234,10 +234,9 @@ func TestDiscover(t *testing.T) {
 	)})
 	discovered := Discovered{
 		Found: []Found{
-			{"openai", "OPENAI_API_KEY"}, {"anthropic", "ANTHROPIC_API_KEY"}, {"bedrock", "AWS_BEARER_TOKEN_BEDROCK"}, {"groq", "GROQ_API_KEY"}, {"deepseek", "DEEPSEEK_BASE_URL"}, {"ollama", "OLLAMA_HOST"},
+			{"openai", "OPENAI_API_KEY"}, {"anthropic", "ANTHROPIC_API_KEY"}, {"gemini", "GOOGLE_API_KEY"}, {"bedrock", "AWS_BEARER_TOKEN_BEDROCK"}, {"groq", "GROQ_API_KEY"}, {"deepseek", "DEEPSEEK_BASE_URL"}, {"ollama", "OLLAMA_HOST"},
 		},
 		Skipped: []string{
-			"GOOGLE_API_KEY is set; dialect gemini is not in this version",
 			"AZURE_OPENAI_API_KEY is set; AZURE_OPENAI_ENDPOINT, the endpoint of your resource, is not",
 		},
 	}
@@ -246,6 +245,7 @@ func TestDiscover(t *testing.T) {
 	}
 	for name, p := range map[string]provider.Config{
 		"openai":   {Credential: "env:OPENAI_API_KEY", Vendor: "openai"},
+		"gemini":   {Dialect: llm.Gemini, Credential: "env:GOOGLE_API_KEY", Vendor: "google"},
 		"groq":     {BaseURL: "https://api.groq.com/openai/v1", Credential: "env:GROQ_API_KEY", Vendor: "groq"},
 		"deepseek": {BaseURL: "http://10.0.0.7/v1"},
 		"bedrock":  {Dialect: llm.Bedrock, Region: "eu-west-1", Credential: "env:AWS_BEARER_TOKEN_BEDROCK", Vendor: "amazon-bedrock"},

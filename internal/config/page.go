@@ -149,9 +149,6 @@ func withoutFile(b *strings.Builder) {
 		if v.dialect == llm.Bedrock {
 			address = "that of `AWS_REGION`"
 		}
-		if !spoken(v.dialect) {
-			address = "dialect " + string(v.dialect) + " is not in this version"
-		}
 		fmt.Fprintf(b, "| `%s` | `%s` | `%s` | %s |\n", v.name, strings.Join(v.keys, "`, `"), v.baseURL, address)
 	}
 	b.WriteString("| `ollama` | | `OLLAMA_HOST` | port 11434 |\n")

@@ -13,6 +13,15 @@ type Traits struct {
 	NoSchema bool
 	// LateSystem: it takes system messages after others.
 	LateSystem bool
+	// NoPenalties: it refuses frequency_penalty and presence_penalty.
+	NoPenalties bool
+	// Signatures: it refuses calls of tools, among what it said before, that lack the proof of the reasoning that led to them.
+	Signatures bool
+	// AlwaysThinks: it cannot be kept from reasoning. LeastThinking and MostThinking bound the tokens of [ThinkingBudget]; 0 is no bound.
+	AlwaysThinks                bool
+	LeastThinking, MostThinking int64
+	// Efforts are those that it takes, from least to most, with spaces between; "" is not known.
+	Efforts string
 }
 
 // Thinking is a way to ask for reasoning.

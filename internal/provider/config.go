@@ -14,10 +14,10 @@ import (
 
 // Config is one provider as the configuration file declares it, under providers.NAME.
 type Config struct {
-	Dialect      llm.Dialect `yaml:"dialect" enum:"openai,anthropic,azure,bedrock" doc:"the API that the provider speaks"`
-	BaseURL      string      `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1, for anthropic without, for azure the resource's endpoint); by default the vendor's own"`
+	Dialect      llm.Dialect `yaml:"dialect" enum:"openai,anthropic,azure,bedrock,gemini" doc:"the API that the provider speaks"`
+	BaseURL      string      `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1, for anthropic without, for azure the resource's endpoint, for gemini without, or for Vertex AI with the project and the location: .../v1/projects/P/locations/L); by default the vendor's own"`
 	APIVersion   string      `yaml:"api_version" doc:"for azure: speak the older form, /openai/deployments/NAME, in this version, such as 2024-10-21; without, the newer, /openai/v1"`
-	Credential   string      `yaml:"credential" kind:"reference" doc:"the API key as env:NAME or file:PATH, read again when it changes; without, none is sent; for bedrock an API key or an access key, ID:SECRET or ID:SECRET:SESSION, or JSON as of aws configure export-credentials"`
+	Credential   string      `yaml:"credential" kind:"reference" doc:"the API key as env:NAME or file:PATH, read again when it changes; without, none is sent; for bedrock an API key or an access key, ID:SECRET or ID:SECRET:SESSION, or JSON as of aws configure export-credentials; for gemini an API key, or for Vertex AI an access token"`
 	Models       []string    `yaml:"models" doc:"the models that it has; by default those that the catalogue knows of its vendor"`
 	Vendor       string      `yaml:"vendor" doc:"whose models and prices these are in the catalogue, if the provider's name does not say it"`
 	Private      bool        `yaml:"private" doc:"the data stays with you: your own servers"`
@@ -30,14 +30,13 @@ type Config struct {
 
 // Dialects are the dialects that this version speaks towards providers.
 func Dialects() []llm.Dialect {
-	return []llm.Dialect{llm.OpenAI, llm.Anthropic, llm.Azure, llm.Bedrock}
+	return []llm.Dialect{llm.OpenAI, llm.Anthropic, llm.Azure, llm.Bedrock, llm.Gemini}
 }
 
-// later are dialects that the design has and this version has not.
-var later = []llm.Dialect{llm.Gemini}
-
 // defaultBase says where a vendor's own API begins.
-var defaultBase = map[llm.Dialect]string{llm.OpenAI: "https://api.openai.com/v1", llm.Anthropic: "https://api.anthropic.com"}
+var defaultBase = map[llm.Dialect]string{
+	llm.OpenAI: "https://api.openai.com/v1", llm.Anthropic: "https://api.anthropic.com", llm.Gemini: "https://generativelanguage.googleapis.com",
+}
 
 // Validate reports everything that is wrong with the section, as fault.Problems joined; path is where it stands, such as
 // "providers.house". It looks at nothing but the section.
@@ -49,8 +48,6 @@ func (c Config) Validate(path string) error {
 	switch {
 	case c.Dialect == "":
 		add("dialect", "is missing", "this version speaks "+list(Dialects()))
-	case slices.Contains(later, c.Dialect):
-		add("dialect", string(c.Dialect)+" is not in this version", "it speaks "+list(Dialects()))
 	case !slices.Contains(Dialects(), c.Dialect):
 		add("dialect", fmt.Sprintf("%q is not a dialect", c.Dialect), "this version speaks "+list(Dialects()))
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/penstock/penstock/internal/tokens"
 	"github.com/penstock/penstock/internal/wire/anthropic"
 	"github.com/penstock/penstock/internal/wire/bedrock"
+	"github.com/penstock/penstock/internal/wire/gemini"
 	"github.com/penstock/penstock/internal/wire/openai"
 )
 
@@ -28,6 +29,8 @@ func answerText(ev llm.Event) []byte {
 		return anthropic.AnswerText(nil, ev.Raw)
 	case llm.Bedrock:
 		return bedrock.AnswerText(nil, ev.Raw)
+	case llm.Gemini:
+		return gemini.AnswerText(nil, ev.Raw)
 	}
 	return openai.AnswerText(nil, ev.Raw)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/penstock/penstock/internal/provider/anthropic"
 	"github.com/penstock/penstock/internal/provider/azure"
 	"github.com/penstock/penstock/internal/provider/bedrock"
+	"github.com/penstock/penstock/internal/provider/gemini"
 	"github.com/penstock/penstock/internal/provider/openai"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/telemetry"
@@ -32,6 +33,7 @@ var codecs = map[llm.Dialect]func() provider.Codec{
 	llm.Anthropic: anthropic.New,
 	llm.Azure:     azure.New,
 	llm.Bedrock:   bedrock.New,
+	llm.Gemini:    gemini.New,
 }
 
 // Codec is that of a dialect, nil if this version does not speak it.

@@ -21,6 +21,8 @@ providers:
   claude: { dialect: anthropic, base_url: "http://%SIM%/claude", vendor: none }
   azure: { dialect: azure, base_url: "http://%SIM%/azure", vendor: none }
   bed: { dialect: bedrock, base_url: "http://%SIM%/bed", region: us-east-1, vendor: none }
+  gem: { dialect: gemini, base_url: "http://%SIM%/gem", vendor: none }
+  vertex: { dialect: gemini, base_url: "http://%SIM%/gem/v1/projects/acme/locations/eu", vendor: none }
   older: { dialect: azure, base_url: "http://%SIM%/azure", api_version: 2024-10-21, vendor: none }
 models:
   claude: { targets: [claude/m] }
@@ -28,6 +30,8 @@ models:
   azure: { targets: [azure/m] }
   older: { targets: [older/m] }
   bed: { targets: [bed/m] }
+  gem: { targets: [gem/m] }
+  vertex: { targets: [vertex/m] }
   mute: { targets: ["claude/m?usage=none"] }
   either: { targets: [claude/m, gpt/m] }
 `
@@ -38,7 +42,7 @@ func speakers(t *testing.T) *penstocktest.Env {
 	models := map[string]sim.Model{"*": {Price: sim.Price{Input: "1", Cached: "0.5", Output: "4"}, CachedShare: 0.25}}
 	return penstocktest.Start(t, penstocktest.Options{Config: allDialects, Sim: &sim.Config{Seed: 1, Providers: map[string]sim.Provider{
 		"gpt": {Models: models}, "claude": {Models: models, Dialect: "anthropic"}, "azure": {Models: models, Dialect: "azure"},
-		"bed": {Models: models, Dialect: "bedrock"},
+		"bed": {Models: models, Dialect: "bedrock"}, "gem": {Models: models, Dialect: "gemini"},
 	}}})
 }
 
@@ -127,8 +131,8 @@ func TestTranslatedAnswersAreLikeTheOthers(t *testing.T) {
 	t.Parallel()
 	e := speakers(t)
 	key := e.Key("home")
-	e.Price("gpt/m", "claude/m", "azure/m", "older/m", "bed/m")
-	models := []string{"gpt", "claude", "azure", "older", "bed"}
+	e.Price("gpt/m", "claude/m", "azure/m", "older/m", "bed/m", "gem/m", "vertex/m")
+	models := []string{"gpt", "claude", "azure", "older", "bed", "gem", "vertex"}
 	const tools = `,"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}}},{"type":"function","function":{"name":"now"}}]`
 	for name, c := range map[string]struct{ body, finish string }{
 		"text":        {`"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"echo:to be, or not to be"}]`, "stop"},

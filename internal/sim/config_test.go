@@ -52,7 +52,7 @@ const manyMistakes = `
 providers:
   _a: { models: { m: {} } }
   b:
-    dialect: gemini
+    dialect: cohere
     rate_limit: { requests: -1, per: soon }
     outages: [{ for: 3, kind: storm }]
   c:
@@ -70,7 +70,7 @@ providers:
 `
 
 const theirMessages = `providers._a: "_a" cannot be the first part of a path (use letters, digits and dashes; v1 and names that begin with _ are taken)
-providers.b.dialect: "gemini" is not spoken in this version (write anthropic, azure, bedrock, openai)
+providers.b.dialect: "cohere" is not spoken in this version (write anthropic, azure, bedrock, gemini, openai)
 providers.b.models: there is none (name at least one; "*" stands for any name)
 providers.b.outages[0].for: "3" is not a duration (write 250ms, 10s, 2m)
 providers.b.outages[0].kind: "storm" is not a kind of outage (write refuse, hang, 503, 429)

@@ -62,6 +62,7 @@ type labeller interface {
 // dialects are those that this version speaks.
 var dialects = map[string]dialect{
 	string(llm.OpenAI): openAI{}, string(llm.Anthropic): anthropic{}, string(llm.Azure): azure{}, string(llm.Bedrock): bedrock{},
+	string(llm.Gemini): gemini{},
 }
 
 // An operation is what a route does.
@@ -120,6 +121,7 @@ type ask struct {
 	inputs     [][]byte // what to embed, as text or as JSON of tokens
 	dimensions int      // 0 is the model's own
 	base64     bool
+	vertex     bool // the form that Vertex AI answers in
 }
 
 // A tool is a function that the model may call.

@@ -195,7 +195,7 @@ func (p *provider) allowed(r *http.Request, body []byte) bool {
 
 // credential is what the request identifies itself with.
 func credential(h http.Header) string {
-	for _, name := range []string{"Api-Key", "X-Api-Key"} {
+	for _, name := range []string{"Api-Key", "X-Api-Key", "X-Goog-Api-Key"} {
 		if key := h.Get(name); key != "" {
 			return key
 		}

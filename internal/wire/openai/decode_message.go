@@ -201,6 +201,9 @@ func decodeCalls(o *rawjson.Object) []llm.Part {
 	return parts
 }
 
+// extraContent is where the OpenAI dialect of Gemini has the proof of reasoning that models want back with their calls.
+const extraContent = "extra_content"
+
 // decodeCall reads one of tool_calls; exact is false if encoding it again would give something else.
 func decodeCall(o *rawjson.Object) (p llm.Part, exact bool) {
 	kind, arguments := o.Str("type"), "arguments"
@@ -217,6 +220,7 @@ func decodeCall(o *rawjson.Object) (p llm.Part, exact bool) {
 		Custom: kind == customType,
 	}
 	exact = exact && p.CallID != "" && inner.Kind("name") == '"' && inner.Kind(arguments) == '"'
+	p.Signature = rawjson.ObjectOf(rawjson.ObjectOf(o.Value(extraContent)).Value("google")).Str("thought_signature") // stays in Extra, too
 	o.Take("id", "type", kind)
 	inner.Take("name", arguments)
 	p.Extra = o.Rest()

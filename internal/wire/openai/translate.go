@@ -33,8 +33,9 @@ type written struct {
 // A part is one of a choice.
 type part struct {
 	llm.Part
-	call int // of the choice's calls; the dialect counts these only
-	text strings.Builder
+	call  int // of the choice's calls; the dialect counts these only
+	text  strings.Builder
+	proof string
 }
 
 // choice is the choice that a delta is about.
@@ -54,6 +55,7 @@ func (c *written) open(d *llm.Delta) {
 	p.Part = *d.Open
 	if p.Kind == llm.PartToolCall {
 		p.call = c.calls
+		p.proof = d.Signature
 		c.calls++
 	}
 }
@@ -116,7 +118,20 @@ func (p *part) opening(w *rawjson.Writer) {
 	w.Member("id", p.CallID)
 	w.Dst = append(w.Dst, `,"type":"function","function":{`...)
 	w.Member("name", p.ToolName)
-	w.Dst = append(w.Dst, `,"arguments":""}}]`...)
+	w.Dst = append(w.Dst, `,"arguments":""}`...)
+	appendProof(w, p.proof)
+	w.Dst = append(w.Dst, `}]`...)
+}
+
+// appendProof writes the proof of reasoning that a model wants back with a call, where clients keep it who know that.
+func appendProof(w *rawjson.Writer, proof string) {
+	if proof == "" {
+		return
+	}
+	w.Name(extraContent)
+	w.Dst = append(w.Dst, `{"google":{`...)
+	w.Member("thought_signature", proof)
+	w.Dst = append(w.Dst, `}}`...)
 }
 
 // piece writes what a part grows by.
@@ -260,7 +275,9 @@ func (c *written) write(w *rawjson.Writer, index int) {
 				w.Dst = append(w.Dst, `,"type":"function","function":{`...)
 				w.Member("name", p.ToolName)
 				w.Member("arguments", p.text.String())
-				w.Dst = append(w.Dst, `}}`...)
+				w.Dst = append(w.Dst, '}')
+				appendProof(w, p.proof)
+				w.Dst = append(w.Dst, '}')
 			}
 		}
 		w.Dst = append(w.Dst, ']')
