@@ -24,6 +24,12 @@ type trait struct {
 	OneSampling bool         `json:"one_sampling,omitzero"`
 	NoSchema    bool         `json:"no_schema,omitzero"`
 	LateSystem  bool         `json:"late_system,omitzero"`
+	NoPenalties bool         `json:"no_penalties,omitzero"`
+	Signatures  bool         `json:"signatures,omitzero"`
+	Always      bool         `json:"always_thinks,omitzero"`
+	Least       int64        `json:"least_thinking,omitzero"`
+	Most        int64        `json:"most_thinking,omitzero"`
+	Efforts     string       `json:"efforts,omitzero"` // from least to most, with spaces between
 }
 
 // The rows are from the vendor's documentation and its answers to others, as of November 2026: which models take temperature,
@@ -62,6 +68,8 @@ func (m *Model) Traits() llm.Traits {
 		if t.Vendor == m.Vendor && llm.MatchName(t.Model, m.Name) {
 			out.Thinking, out.NoSampling, out.OneSampling = t.Thinking, t.NoSampling, t.OneSampling
 			out.NoSchema, out.LateSystem = t.NoSchema, t.LateSystem
+			out.NoPenalties, out.Signatures, out.AlwaysThinks = t.NoPenalties, t.Signatures, t.Always
+			out.LeastThinking, out.MostThinking, out.Efforts = t.Least, t.Most, t.Efforts
 			break
 		}
 	}

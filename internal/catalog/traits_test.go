@@ -28,7 +28,7 @@ func TestEveryModelHasTraits(t *testing.T) {
 			}
 		}
 		got := m.Traits()
-		if !strings.Contains(m.Name, "claude-") {
+		if !strings.Contains(m.Name, "claude-") || m.Vendor == "google-vertex" { // where it speaks Anthropic's dialect only
 			continue
 		}
 		if !found || got.MaxOutput == 0 || m.Can(Reasoning) != (got.Thinking != llm.ThinkingNone) {
@@ -50,6 +50,17 @@ func TestTraits(t *testing.T) {
 		"claude-3-5-haiku-20241022": {MaxOutput: 8192, NoSchema: true},
 	} {
 		m, ok := Default().Find("anthropic", name)
+		if got := m.Traits(); !ok || got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	for name, want := range map[string]llm.Traits{
+		"gemini-3-pro-preview":   {MaxOutput: 65536, Thinking: llm.ThinkingEffort, Efforts: "low high", NoPenalties: true, Signatures: true, AlwaysThinks: true},
+		"gemini-2.5-pro":         {MaxOutput: 65536, Thinking: llm.ThinkingBudget, LeastThinking: 128, MostThinking: 32768, NoPenalties: true, AlwaysThinks: true},
+		"gemini-2.5-flash-image": {MaxOutput: 32768, NoPenalties: true},
+		"gemini-2.0-flash":       {MaxOutput: 8192},
+	} {
+		m, ok := Default().Find("google", name)
 		if got := m.Traits(); !ok || got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}

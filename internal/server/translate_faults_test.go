@@ -17,7 +17,7 @@ func speakersWith(t *testing.T, knobs []string) *penstocktest.Env {
 	var b strings.Builder
 	b.WriteString(allDialects)
 	var targets []string
-	for _, p := range []string{"claude", "bed"} {
+	for _, p := range []string{"claude", "bed", "gem"} {
 		for i, k := range knobs {
 			target := p + "/gpt-5-mini?" + k // a name whose tokens can be counted
 			fmt.Fprintf(&b, "  %s-%d: { targets: [%q] }\n  %[1]s-%[2]d-or: { targets: [%[3]q, gpt/m] }\n", p, i, target)
@@ -27,9 +27,9 @@ func speakersWith(t *testing.T, knobs []string) *penstocktest.Env {
 	models := map[string]sim.Model{"*": {Price: sim.Price{Input: "1", Cached: "0.5", Output: "4"}, CachedShare: 0.25}}
 	e := penstocktest.Start(t, penstocktest.Options{Config: b.String(), Sim: &sim.Config{Seed: 1, Providers: map[string]sim.Provider{
 		"gpt": {Models: models}, "claude": {Models: models, Dialect: "anthropic"}, "azure": {Models: models, Dialect: "azure"},
-		"bed": {Models: models, Dialect: "bedrock"},
+		"bed": {Models: models, Dialect: "bedrock"}, "gem": {Models: models, Dialect: "gemini"},
 	}}})
-	e.Price(append(targets, "gpt/m", "claude/m", "bed/m")...)
+	e.Price(append(targets, "gpt/m", "claude/m", "bed/m", "gem/m")...)
 	return e
 }
 
@@ -48,8 +48,8 @@ func TestFaultsAreTheSameInAllDialects(t *testing.T) {
 	for i, k := range knobs {
 		for _, stream := range []string{"", `"stream":true,"stream_options":{"include_usage":true},`} {
 			for _, or := range []string{"", "-or"} {
-				var outcomes [2]string
-				for n, p := range []string{"claude", "bed"} {
+				var outcomes [3]string
+				for n, p := range []string{"claude", "bed", "gem"} {
 					body := fmt.Sprintf(`{"model":"%s-%d%s",%s"messages":[{"role":"user","content":"say:6 %s"}]`, p, i, or, stream, strings.Repeat("cat ", 40))
 					if strings.Contains(k, "tool_calls") {
 						body += tools
@@ -64,8 +64,8 @@ func TestFaultsAreTheSameInAllDialects(t *testing.T) {
 				if k == "no_done=1" && stream != "" { // one dialect tells why it ended before its mark, and one with it
 					outcomes[0] = strings.Replace(outcomes[0], `finish "stop"`, `finish ""`, 1)
 				}
-				if outcomes[0] != outcomes[1] {
-					t.Errorf("%s, streamed %t%s:\n%s\n%s", k, stream != "", or, outcomes[0], outcomes[1])
+				if outcomes[0] != outcomes[1] || outcomes[0] != outcomes[2] {
+					t.Errorf("%s, streamed %t%s:\n%s", k, stream != "", or, strings.Join(outcomes[:], "\n"))
 				}
 			}
 		}

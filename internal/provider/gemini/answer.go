@@ -91,10 +91,14 @@ func (a *streamAnswer) Next() (llm.Event, error) {
 		a.ended = true
 		return llm.Event{}, provider.Cut()
 	}
+	first := !a.begun
 	a.begun = true
 	var e llm.Event
 	if err := a.scan.Frame(in.Data, &e, a.text[:0]); err != nil {
 		a.ended = true
+		if in, ok := errors.AsType[*wire.InBandError](err); ok {
+			return llm.Event{}, reported(in.UpstreamError, first)
+		}
 		return llm.Event{}, failure(err)
 	}
 	a.text, e.More = e.Text, a.in.More()

@@ -2,6 +2,7 @@ package gemini
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -22,15 +23,38 @@ func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 	if f.Status == http.StatusBadRequest && e.OfCredential() { // its words may hold parts of the key
 		return provider.Refusal(&http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil)
 	}
-	if e.Wait > 0 {
-		seconds := strconv.FormatFloat(e.Wait.Seconds(), 'f', -1, 64)
-		f.RetryAfter = provider.ParseRetryAfter(http.Header{"Retry-After": {seconds}}, time.Time{})
-	}
+	f.RetryAfter = wait(e)
 	return f
 }
 
 func said(e wire.UpstreamError) provider.Said {
 	return provider.Said{Message: e.Message, Code: e.Code(), Param: e.Param, Body: e.Object()}
+}
+
+// reported makes a failure of an error inside of a stream; first says that nothing was before it. It means what it would mean as the
+// status of an answer: the request is to blame for a bad one, and before the first frame nothing has been billed for an overload.
+func reported(e wire.UpstreamError, first bool) *provider.Failure {
+	f := provider.InBand(said(e), e.OfCredential())
+	f.Status, f.RetryAfter = e.HTTP, wait(e)
+	switch e.HTTP {
+	case http.StatusBadRequest:
+		if !e.OfCredential() {
+			f.Reason, f.Message = provider.ReasonStatus, fmt.Sprintf("answered 400: %v", f.Err)
+		}
+		f.NothingBilled = first
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		f.NothingBilled = first
+	}
+	return f
+}
+
+// wait is how long an error asks to wait.
+func wait(e wire.UpstreamError) time.Duration {
+	if e.Wait <= 0 {
+		return 0
+	}
+	seconds := strconv.FormatFloat(e.Wait.Seconds(), 'f', -1, 64)
+	return provider.ParseRetryAfter(http.Header{"Retry-After": {seconds}}, time.Time{})
 }
 
 // failure makes a failure of what wire found wrong with an answer that came with status 2xx.

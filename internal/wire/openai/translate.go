@@ -98,6 +98,8 @@ func (t *Translator) delta(dst []byte, d *llm.Delta) []byte {
 		c.open(d)
 		if p := &c.parts[d.Part]; p.Kind == llm.PartToolCall {
 			dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) { p.opening(w) })
+		} else if p.Data != nil {
+			dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) { appendImages(w, &p.Part) })
 		}
 	}
 	if d.Text != "" && d.Part < len(c.parts) {
@@ -151,6 +153,31 @@ func (p *part) piece(w *rawjson.Writer, text string) {
 	case llm.PartText:
 		w.Member("content", text)
 	}
+}
+
+// appendImages writes images that a model made. The vendor's dialect has no place for them in an answer; others' have this one.
+func appendImages(w *rawjson.Writer, all ...*llm.Part) {
+	w.Name("images")
+	w.Dst = append(w.Dst, '[')
+	for i, p := range all {
+		w.Comma()
+		w.Dst = append(w.Dst, `{"index":`...)
+		w.Dst = strconv.AppendInt(w.Dst, int64(i), 10)
+		w.Dst = append(w.Dst, `,"type":"image_url","image_url":{`...)
+		w.Member("url", dataURL(p))
+		w.Dst = append(w.Dst, `}}`...)
+	}
+	w.Dst = append(w.Dst, ']')
+}
+
+// images are the images, and other files, of a choice.
+func (c *written) images() (all []*llm.Part) {
+	for i := range c.parts {
+		if p := &c.parts[i]; p.Data != nil {
+			all = append(all, &p.Part)
+		}
+	}
+	return all
 }
 
 // chunk appends an event with one choice, of whose delta inside writes the members.
@@ -264,6 +291,9 @@ func (c *written) write(w *rawjson.Writer, index int) {
 		w.Dst = append(w.Dst, "null"...)
 	}
 	w.Text(nil, "reasoning_content", c.text(llm.PartReasoning))
+	if all := c.images(); len(all) > 0 {
+		appendImages(w, all...)
+	}
 	if c.calls > 0 {
 		w.Name("tool_calls")
 		w.Dst = append(w.Dst, '[')
