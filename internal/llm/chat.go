@@ -102,8 +102,10 @@ type Part struct {
 
 	// Reasoning.
 	Signature string // proof that the provider wants back unchanged
-	Redacted  []byte // reasoning that only the provider can read
-	Summary   bool
+	// Signer is the dialect of the providers that know the proof; "" is that of the request.
+	Signer   Dialect
+	Redacted []byte // reasoning that only the provider can read
+	Summary  bool
 
 	Citations []byte // raw JSON, dialect of the provider
 	Cache     *CacheMark

@@ -71,6 +71,8 @@ type Event struct {
 	Text []byte
 	// Usage is what the provider reported so far, set if Has holds UsageIn. The last one of an answer counts.
 	Usage Usage
+	// Count is how many tokens a chat has that was to be counted; only answers of [OpCount] have it.
+	Count int64
 	// Deltas is the canonical form, for dialects that are translated; nil on the raw path.
 	Deltas []Delta
 }

@@ -166,6 +166,42 @@ func TestTranslatedAnswersAreLikeTheOthers(t *testing.T) {
 	e.CheckBill()
 }
 
+// Vectors come as OpenAI's, in the form that was asked for, the same from all.
+func TestTranslatedVectorsAreLikeTheOthers(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key := e.Key("home")
+	e.Price("gpt/m", "gem/m", "vertex/m")
+	for _, rest := range []string{`"input":"to be"`, `"input":["to be","or not to be"],"dimensions":8`, `"input":["to be","or not"],"encoding_format":"base64"`} {
+		var first string
+		for _, model := range []string{"gpt", "gem", "vertex"} {
+			a := e.Post(key, "/v1/embeddings", `{"model":"`+model+`",`+rest+`}`)
+			var got struct {
+				Data  []struct{ Embedding any }
+				Model string
+			}
+			if err := json.Unmarshal(a.Body, &got, json.MatchCaseInsensitiveNames(true)); err != nil || a.Status != http.StatusOK || got.Model != model {
+				t.Fatalf("%s of %s: %d %s %v", rest, model, a.Status, a.Text(), err)
+			}
+			vectors, err := json.Marshal(got.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first == "" {
+				first = string(vectors)
+			}
+			if string(vectors) != first {
+				t.Errorf("%s: %s differs: %.200s and %.200s", rest, model, vectors, first)
+			}
+		}
+	}
+	if a := e.Post(key, "/v1/embeddings", `{"model":"gem","input":[1,2]}`); a.Status != http.StatusBadRequest || !strings.Contains(a.Text(), `"param":"input"`) {
+		t.Errorf("%d %s", a.Status, a.Text())
+	}
+	e.AtRest()
+	e.CheckBill()
+}
+
 // Where a provider of the other dialect reports no usage, it is counted here, as of any provider.
 func TestTranslatedAnswersAreCounted(t *testing.T) {
 	t.Parallel()

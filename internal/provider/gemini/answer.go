@@ -8,6 +8,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
 	wire "github.com/penstock/penstock/internal/wire/gemini"
+	"github.com/penstock/penstock/internal/wire/openai"
 )
 
 // A plainAnswer is an answer that was read whole.
@@ -25,6 +26,41 @@ func decodePlain(resp *http.Response, s provider.Settings) (provider.Answer, err
 	}
 	a := &plainAnswer{body: resp.Body}
 	if err := wire.ScanAnswer(body, &a.event, &a.meta); err != nil {
+		return nil, failure(err)
+	}
+	return a, nil
+}
+
+// decodeCount reads how many tokens a chat has.
+func decodeCount(resp *http.Response, s provider.Settings) (provider.Answer, error) {
+	body, err := readPlain(resp, s)
+	if err != nil {
+		return nil, err
+	}
+	n, err := wire.ScanCount(body)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return &plainAnswer{
+		body: resp.Body, event: llm.Event{Has: llm.Content | llm.End, Dialect: llm.Gemini, Raw: body, Count: n},
+	}, nil
+}
+
+// decodeVectors reads vectors, and makes them what whoever asks for vectors speaks: OpenAI's dialect.
+func decodeVectors(resp *http.Response, s provider.Settings, t llm.Target, r *llm.Request) (provider.Answer, error) {
+	body, err := readPlain(resp, s)
+	if err != nil {
+		return nil, err
+	}
+	a := &plainAnswer{body: resp.Body}
+	body, err = wire.AppendVectors(make([]byte, 0, len(body)+256), body, t.Model)
+	if err == nil {
+		body, err = openai.FixEmbeddings(body, r.Base64, openai.CountInputs(r))
+	}
+	if err == nil {
+		err = openai.ScanAnswer(r.Op, body, &a.event, &a.meta)
+	}
+	if err != nil {
 		return nil, failure(err)
 	}
 	return a, nil

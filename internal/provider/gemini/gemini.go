@@ -76,27 +76,56 @@ func at(s provider.Settings, resource, method string) *url.URL {
 	return &u
 }
 
-// Encode makes the request of a chat of any dialect.
+// Encode makes the request of a chat of any dialect, or of vectors.
 func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *llm.Request) (*http.Request, error) {
-	if r.Op != llm.OpChat {
-		return nil, fmt.Errorf("operation %q is not in the Gemini dialect", r.Op)
+	body, method, err := encode(s, t, r)
+	if err != nil {
+		return nil, err
+	}
+	accept := acceptJSON
+	u := at(s, resource(s, t.Model), ":"+method)
+	if method == streamMethod {
+		u.RawQuery, accept = "alt=sse", acceptStream
+	}
+	return post(ctx, u, accept, body), nil
+}
+
+const streamMethod = "streamGenerateContent"
+
+// encode makes the body of a request, and says which method of the model it is for.
+func encode(s provider.Settings, t llm.Target, r *llm.Request) (body []byte, method string, err error) {
+	o, model := wire.Options{Vertex: isVertex(s), Tiers: s.ServiceTiers}, resource(s, t.Model)
+	if r.Op == llm.OpEmbeddings {
+		if r.Dialect != llm.OpenAI {
+			return nil, "", fmt.Errorf("a request for vectors in the dialect %q is not translated", r.Dialect)
+		}
+		method = "batchEmbedContents"
+		if o.Vertex {
+			method = "predict"
+		}
+		body, r.Adapted, err = wire.EncodeEmbeddings(r, model, o)
+		return body, method, err
 	}
 	c, err := r.Chat()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	body, adapted, err := wire.EncodeChat(c, s.TraitsOf(t.Model), wire.Options{Vertex: isVertex(s), Tiers: s.ServiceTiers})
-	if err != nil {
-		return nil, err
+	switch {
+	case r.Op == llm.OpCount:
+		method = "countTokens"
+		body, r.Adapted, err = wire.EncodeCount(c, model, s.TraitsOf(t.Model), o)
+		return body, method, err
+	case r.Stream:
+		method = streamMethod
+	default:
+		method = "generateContent"
 	}
-	r.Adapted = adapted
-	if !r.Stream {
-		return post(ctx, at(s, resource(s, t.Model), ":generateContent"), acceptJSON, body), nil
-	}
-	u := at(s, resource(s, t.Model), ":streamGenerateContent")
-	u.RawQuery = "alt=sse"
-	return post(ctx, u, acceptStream, body), nil
+	body, r.Adapted, err = wire.EncodeChat(c, s.TraitsOf(t.Model), o)
+	return body, method, err
 }
+
+// Counts says that the vendor counts the tokens of chats.
+func (codec) Counts() bool { return true }
 
 func post(ctx context.Context, u *url.URL, accept []string, body []byte) *http.Request {
 	req := &http.Request{
@@ -138,8 +167,13 @@ func (c codec) Sign(req *http.Request, s provider.Settings, credential secret.St
 }
 
 // Decode reads a 2xx answer.
-func (codec) Decode(resp *http.Response, s provider.Settings, _ llm.Target, r *llm.Request) (provider.Answer, error) {
-	if r.Stream {
+func (codec) Decode(resp *http.Response, s provider.Settings, t llm.Target, r *llm.Request) (provider.Answer, error) {
+	switch {
+	case r.Op == llm.OpEmbeddings:
+		return decodeVectors(resp, s, t, r)
+	case r.Op == llm.OpCount:
+		return decodeCount(resp, s)
+	case r.Stream:
 		return decodeStream(resp, s)
 	}
 	return decodePlain(resp, s)

@@ -101,6 +101,9 @@ func (f *frame) say(index int, kind llm.PartKind, text, proof string) {
 // whole adds a part that is whole.
 func (f *frame) whole(index int, p *llm.Part, text, proof string) {
 	c := &f.choices[index]
+	if c.open == llm.PartReasoning && proof != "" { // some callers keep proofs of reasoning with it, and none with calls
+		f.ev.Deltas = append(f.ev.Deltas, llm.Delta{Choice: index, Part: c.parts - 1, Signature: proof})
+	}
 	c.shut(index, f.ev)
 	f.ev.Has |= llm.Content
 	f.text = append(f.text, text...)
@@ -120,13 +123,20 @@ func (f *frame) call(index int, o *rawjson.Object, proof string) error {
 	}
 	arguments := "{}"
 	if o.Kind("args") == '{' {
-		v := jsontext.Value(slices.Clone(o.Value("args")))
-		_ = v.Compact(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) // as it came, then
-		arguments = string(v)
+		arguments = string(compact(o.Value("args")))
 	}
 	f.choices[index].calls++
 	f.whole(index, &p, arguments, proof)
 	return nil
+}
+
+// compact is JSON without white space, which the vendor's plain answers are full of.
+func compact(text []byte) []byte {
+	v := jsontext.Value(slices.Clone(text))
+	if v.Compact(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
+		return text
+	}
+	return v
 }
 
 // medium reads an image or a recording that the model made.

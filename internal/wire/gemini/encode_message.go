@@ -119,7 +119,7 @@ func (e *encoder) turn(side string, first int, all []llm.Message, wanted func(ll
 	e.Name(partsField)
 	e.Dst = append(e.Dst, '[')
 	opened := len(e.Dst)
-	calls := 0
+	calls, proof := 0, ""
 	for i := range all {
 		for k := range all[i].Parts {
 			p := &all[i].Parts[k]
@@ -127,8 +127,13 @@ func (e *encoder) turn(side string, first int, all []llm.Message, wanted func(ll
 			case p.Kind == llm.PartToolResult && !wanted(p.Kind):
 				e.pictured(first+i, p)
 			case wanted(p.Kind) && p.Kind == llm.PartToolCall:
-				e.call(first+i, p, calls == 0)
+				if own := proofOf(p); own != "" || calls > 0 {
+					proof = own
+				}
+				e.call(first+i, p, proof, calls == 0)
 				calls++
+			case p.Kind == llm.PartReasoning && proofOf(p) != "":
+				proof = proofOf(p)
 			case wanted(p.Kind):
 				e.part(first+i, p)
 			}
@@ -160,13 +165,13 @@ func (e *encoder) part(at int, p *llm.Part) {
 	switch p.Kind {
 	case llm.PartText, llm.PartRefusal:
 		if p.Text != "" {
-			e.say(p.Text, p.Signature)
+			e.say(p.Text, proofOf(p))
 		}
 	case llm.PartImage, llm.PartFile, llm.PartAudio:
 		e.medium(at, p)
 	case llm.PartToolResult:
 		e.result(at, p)
-	case llm.PartReasoning: // the proof of it is with the calls; its text is a copy, and may be another provider's
+	case llm.PartReasoning: // without a proof, its text is a copy, and may be another provider's
 		e.adapt("reasoning_content")
 	default:
 		e.cannot(place(at), "a part of this type", "Leave it out, or ask a model of the dialect that knows it.")
@@ -183,9 +188,18 @@ func (e *encoder) say(text, proof string) {
 	e.Dst = append(e.Dst, '}')
 }
 
+// proofOf is the proof of reasoning that a part has, "" if it is another vendor's, which would be refused.
+func proofOf(p *llm.Part) string {
+	if p.Signer != llm.Gemini {
+		return ""
+	}
+	return p.Signature
+}
+
 // call writes the call of a tool. Its arguments are text elsewhere and an object here. Models that reason want the proof of that
-// back with the first call of a turn; where the caller has lost it, they are told that there is none.
-func (e *encoder) call(at int, p *llm.Part, first bool) {
+// back with the first call of a turn; callers may have kept it with the reasoning instead. Where they have lost it, the models are
+// told that there is none.
+func (e *encoder) call(at int, p *llm.Part, proof string, first bool) {
 	arguments := jsontext.Value(p.Arguments)
 	switch {
 	case p.Custom:
@@ -209,7 +223,6 @@ func (e *encoder) call(at int, p *llm.Part, first bool) {
 	e.Member(nameField, p.ToolName)
 	e.Raw("args", arguments)
 	e.Dst = append(e.Dst, '}')
-	proof := p.Signature
 	if proof == "" && first && e.traits.Signatures {
 		proof = noProof
 		e.adapt("reasoning")

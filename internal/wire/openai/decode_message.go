@@ -220,7 +220,9 @@ func decodeCall(o *rawjson.Object) (p llm.Part, exact bool) {
 		Custom: kind == customType,
 	}
 	exact = exact && p.CallID != "" && inner.Kind("name") == '"' && inner.Kind(arguments) == '"'
-	p.Signature = rawjson.ObjectOf(rawjson.ObjectOf(o.Value(extraContent)).Value("google")).Str("thought_signature") // stays in Extra, too
+	if proof := rawjson.ObjectOf(rawjson.ObjectOf(o.Value(extraContent)).Value("google")).Str("thought_signature"); proof != "" {
+		p.Signature, p.Signer = proof, llm.Gemini // it stays in Extra, too
+	}
 	o.Take("id", "type", kind)
 	inner.Take("name", arguments)
 	p.Extra = o.Rest()
