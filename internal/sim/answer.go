@@ -69,6 +69,9 @@ type usage struct{ prompt, cached, completion, reasoning int }
 func newAnswer(id string, in *ask, m *model, do *behaviour, r *rand.Rand) *answer {
 	a := &answer{id: id, model: m.name, created: time.Now().Unix(), ask: in, do: do, prompt: in.prompt, random: r}
 	share := m.cachedShare
+	if in.n == 0 { // nothing is cached for vectors
+		share = 0
+	}
 	if do.cached != nil {
 		share = *do.cached
 	}

@@ -180,9 +180,8 @@ func (d gemini) closing(a *answer) []frame {
 	return frames
 }
 
-// vectors is the answer with vectors, for which nothing is cached. Gemini's own API does not count what was read.
+// vectors is the answer with vectors. Gemini's own API does not count what was read.
 func (gemini) vectors(a *answer, in *ask) []byte {
-	a.cached = 0
 	b := []byte(`{"embeddings":[`)
 	if in.vertex {
 		b = []byte(`{"predictions":[`)
