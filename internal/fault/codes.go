@@ -37,6 +37,7 @@ const (
 	ProviderFailed   Code = "provider_failed"
 	ProviderAuth     Code = "provider_credential_refused"
 	ProviderLimited  Code = "provider_rate_limited"
+	ProviderOverload Code = "provider_overloaded"
 	StreamCut        Code = "stream_interrupted"
 	TimerExpired     Code = "timeout"
 	DeadlinePassed   Code = "deadline_exceeded"
@@ -87,6 +88,7 @@ var registry = map[Code]Entry{
 	ProviderFailed:   {Kind: Upstream, Meaning: "No provider gave a usable answer."},
 	ProviderAuth:     {Kind: Upstream, Meaning: "The provider refused Penstock's own credential.", Hint: "An operator has to renew the credential; your key is fine."},
 	ProviderLimited:  {Kind: RateLimited, Meaning: "Every provider that was tried is at its rate limit.", Hint: "Retry after the time given."},
+	ProviderOverload: {Kind: Unavailable, Meaning: "Every provider that was tried is overloaded.", Hint: "Retry in a while."},
 	StreamCut:        {Kind: Upstream, Meaning: "The provider ended the stream before its end.", Hint: "The text so far is incomplete."},
 	TimerExpired:     {Kind: Timeout, Meaning: "One of the four timers ran out: connect, first_token, gap, total."},
 	DeadlinePassed:   {Kind: Timeout, Meaning: "The caller's own deadline passed."},

@@ -12,7 +12,6 @@ import (
 	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
-	"github.com/penstock/penstock/internal/wire/openai"
 	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
@@ -21,7 +20,7 @@ import (
 func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Request, *call) {
 	return func(g *Gateway, w http.ResponseWriter, r *http.Request, c *call) {
 		x := &pipeline.Exchange{
-			ID: c.id, Received: c.received, Time: c.at, Corrected: c.corrected, Caller: c.grant.Caller, Dialect: llm.OpenAI, Op: op,
+			ID: c.id, Received: c.received, Time: c.at, Corrected: c.corrected, Caller: c.grant.Caller, Dialect: c.voice.dialect(), Op: op,
 			ClientID: clip(r.Header.Get("X-Request-Id")), Trace: c.traceContext(r.Header),
 		}
 		ctx := r.Context()
@@ -32,7 +31,7 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 			if took := time.Since(x.Received); took >= slowBody {
 				x.Note("read", "a request of "+figure.Bytes(int64(len(b.b))), took)
 			}
-			x.Request, err = decode(op, b.b)
+			x.Request, err = c.voice.parse(op, b.b, r)
 		}
 		if err == nil {
 			err = options
@@ -65,13 +64,6 @@ func (c *call) traceContext(h http.Header) w3c.Context {
 		own.Flags |= w3c.Sampled
 	}
 	return own
-}
-
-func decode(op llm.Operation, body []byte) (*llm.Request, error) {
-	if op == llm.OpEmbeddings {
-		return openai.ParseEmbeddings(body)
-	}
-	return openai.ParseChat(body)
 }
 
 // admit checks that the key may use the model, and that there is such a model: for the caller both are the same 404.

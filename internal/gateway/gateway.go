@@ -84,14 +84,17 @@ type Route struct {
 	Path   string // with a trailing slash: everything below it
 	// Open routes need no key. Spends says that a call can cost money.
 	Open, Spends bool
+	voice        voice // of its dialect; nil is that of the client's headers
 	serve        func(g *Gateway, w http.ResponseWriter, r *http.Request, c *call)
 }
 
 // Routes is the whole inventory. A test calls each one without a key, and each that spends with one.
 func Routes() []Route {
 	return []Route{
-		{Method: http.MethodPost, Path: "/v1/chat/completions", Spends: true, serve: exchange(llm.OpChat)},
-		{Method: http.MethodPost, Path: "/v1/embeddings", Spends: true, serve: exchange(llm.OpEmbeddings)},
+		{Method: http.MethodPost, Path: "/v1/chat/completions", Spends: true, voice: openaiVoice{}, serve: exchange(llm.OpChat)},
+		{Method: http.MethodPost, Path: "/v1/embeddings", Spends: true, voice: openaiVoice{}, serve: exchange(llm.OpEmbeddings)},
+		{Method: http.MethodPost, Path: "/v1/messages", Spends: true, voice: anthropicVoice{}, serve: exchange(llm.OpChat)},
+		{Method: http.MethodPost, Path: "/v1/messages/count_tokens", Spends: true, voice: anthropicVoice{}, serve: exchange(llm.OpCount)},
 		{Method: http.MethodGet, Path: "/v1/models", serve: (*Gateway).models},
 		{Method: http.MethodGet, Path: "/v1/models/", serve: (*Gateway).model},
 		{Method: http.MethodGet, Path: "/penstock/v1/self", serve: (*Gateway).self},
@@ -105,6 +108,7 @@ func Routes() []Route {
 type call struct {
 	id        string
 	trace     w3c.TraceID // its own, if the client is in none
+	voice     voice
 	received  time.Time
 	at        time.Time     // received, by the clock that records go by
 	corrected time.Duration // by how much that is not this machine's
@@ -114,7 +118,7 @@ type call struct {
 	left      bool   // the body, or a part of it, is not read: the answer comes before it
 
 	values []string // of the answer's headers; see set
-	room   [5]string
+	room   [6]string
 }
 
 // New makes the data plane. Swap must be called before it serves.
@@ -151,13 +155,19 @@ func (g *Gateway) Open() int64 { return g.open.Load() }
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	open := g.open.Add(1)
 	defer g.open.Add(-1)
-	c := &call{received: time.Now(), runtime: g.runtime.Load()}
+	c := &call{received: time.Now(), runtime: g.runtime.Load(), voice: voiceOf(r.Header)}
 	c.at, c.corrected = g.o.Clock.At(c.received)
 	c.id, c.trace = pipeline.NewID(c.at)
 	c.values = c.room[:0]
 	c.set(w, "X-Request-Id", c.id)
 	defer g.survive(w, c)
 	rt, err := g.find(r, c)
+	if err == nil && rt.voice != nil {
+		c.voice = rt.voice
+	}
+	if name := c.voice.idHeader(); name != "" {
+		c.set(w, name, c.id)
+	}
 	if err == nil && !rt.takes(r.Method) {
 		c.set(w, "Allow", rt.methods())
 		err = fault.New(fault.MethodNotAllow, "%s takes %s, not %s.", clip(r.URL.Path), rt.Method, clip(r.Method))

@@ -250,7 +250,7 @@ func TestEveryRouteNeedsAKey(t *testing.T) {
 		switch {
 		case r.Open && a.status != 200, !r.Open && a.status != 401:
 			t.Errorf("%s %s without a key: %d", r.Method, path, a.status)
-		case !r.Open && !strings.Contains(a.body, `"code":"invalid_api_key"`):
+		case !r.Open && !strings.Contains(a.body, `code":"invalid_api_key"`):
 			t.Errorf("%s %s: %s", r.Method, path, a.body)
 		}
 		if r.Open {

@@ -9,16 +9,15 @@ import (
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/usage"
-	"github.com/penstock/penstock/internal/wire/openai"
 )
 
 // models lists what the key may use.
 func (g *Gateway) models(w http.ResponseWriter, _ *http.Request, c *call) {
-	var list []openai.Model
+	var list []model
 	for _, name := range g.usable(c) {
-		list = append(list, openai.Model{ID: name, OwnedBy: c.runtime.Table.Targets(name)[0].Provider})
+		list = append(list, model{name, c.runtime.Table.Targets(name)[0].Provider})
 	}
-	c.show(w, openai.AppendModelList(nil, list))
+	c.show(w, c.voice.appendModels(nil, list))
 }
 
 func (g *Gateway) usable(c *call) []string {
@@ -38,7 +37,7 @@ func (g *Gateway) model(w http.ResponseWriter, r *http.Request, c *call) {
 		g.refuse(w, r, c, c.runtime.Table.NotFound(name, c.grant.Key.MayUse))
 		return
 	}
-	c.show(w, openai.AppendModel(nil, openai.Model{ID: name, OwnedBy: c.runtime.Table.Targets(name)[0].Provider}))
+	c.show(w, c.voice.appendModel(nil, model{name, c.runtime.Table.Targets(name)[0].Provider}))
 }
 
 // self tells the holder of a key what it is and may.

@@ -154,7 +154,7 @@ func TestWriteDeadlineIsRenewed(t *testing.T) {
 				yield(done, nil)
 			}), nil
 		}
-		c := &call{runtime: &Runtime{Limits: Limits{Write: 40 * time.Second}}}
+		c := &call{voice: openaiVoice{}, runtime: &Runtime{Limits: Limits{Write: 40 * time.Second}}}
 		resp, _ := h(t.Context(), nil)
 		out := newTape()
 		c.writeStream(out, &pipeline.Exchange{Request: &llm.Request{}}, resp)

@@ -8,7 +8,6 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
-	"github.com/penstock/penstock/internal/wire/openai"
 )
 
 // Header values that answers share; nobody changes them.
@@ -48,21 +47,14 @@ func (c *call) writePlain(w http.ResponseWriter, x *pipeline.Exchange, resp *llm
 			c.set(w, "X-Penstock-Cost", cost.String())
 		}
 		out := takeBuffer(len(ev.Raw) + len(x.Request.Model))
-		if ev.Dialect == x.Dialect {
-			out.b = openai.AppendAnswer(out.b, &ev, x.Request.Model)
+		if out.b, err = c.voice.writer(x, ev.Dialect).appendAnswer(out.b, ev); err != nil {
+			c.writeError(w, unwritable(err))
 		} else {
-			out.b = translator(x).AppendAnswer(out.b, &ev)
+			c.write(w, http.StatusOK, out.b)
 		}
-		c.write(w, http.StatusOK, out.b)
 		out.free()
 		return
 	}
-}
-
-// translator writes an answer that came in another dialect. It says of itself what the exchange is, not what the provider calls
-// its answer: of several tries, one is the caller's.
-func translator(x *pipeline.Exchange) *openai.Translator {
-	return &openai.Translator{ID: "chatcmpl-" + x.ID, Created: x.Received.Unix(), Model: x.Request.Model, Usage: x.Request.IncludeUsage}
 }
 
 // totalCost is what all tries cost; ok is false if any of them has no price, or it is not known what it used.
@@ -89,21 +81,19 @@ func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *ll
 	h["X-Accel-Buffering"] = noBuffer
 	out := streamWriter{w: w, rc: http.NewResponseController(w), buffer: takeBuffer(flushAt), patience: c.runtime.Limits.Write}
 	defer out.free()
-	var other *openai.Translator
+	var answer writer
 	for ev, err := range resp.Events {
-		if err != nil {
-			out.b = openai.AppendErrorEvent(out.b, fault.From(err))
-			break
-		}
-		switch {
-		case ev.Is(llm.Hidden):
-		case ev.Dialect == x.Dialect:
-			out.b = openai.AppendChunk(out.b, &ev, x.Request.Model)
-		default:
-			if other == nil {
-				other = translator(x)
+		if err == nil && !ev.Is(llm.Hidden) {
+			if answer == nil {
+				answer = c.voice.writer(x, ev.Dialect)
 			}
-			out.b = other.AppendEvent(out.b, &ev)
+			if out.b, err = answer.appendEvent(out.b, ev); err != nil {
+				err = unwritable(err)
+			}
+		}
+		if err != nil {
+			out.b = c.voice.appendErrorEvent(out.b, fault.From(err), c.id)
+			break
 		}
 		if ev.Is(llm.End) {
 			break

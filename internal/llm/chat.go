@@ -31,10 +31,31 @@ type Chat struct {
 	Extra []Member
 }
 
-// A Member is a JSON object member that is carried and not understood.
+// A Member is a JSON object member that is carried as it came.
 type Member struct {
 	Name  string
 	Value []byte
+	// Means is what it means to other dialects than its own.
+	Means Meaning
+}
+
+// A Meaning says what becomes of a member where its dialect is not spoken. Who decodes it knows.
+type Meaning uint8
+
+// The meanings.
+const (
+	MeansSomething Meaning = iota // that cannot be left out: it is refused
+	MeansNothing                  // that is not said in the canonical form, too
+	MeansKnob                     // what makes an answer quicker or cheaper: it is left out, and named
+)
+
+// Idle reports whether a member can be left out silently: it means nothing that is not said elsewhere, or says nothing.
+func (m *Member) Idle() bool {
+	switch string(m.Value) {
+	case "null", "false", "[]", "{}", `""`:
+		return true
+	}
+	return m.Means == MeansNothing
 }
 
 // A Role says who speaks.

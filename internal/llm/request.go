@@ -52,6 +52,8 @@ type Request struct {
 	// Version is that of the dialect's API which the client speaks, and Betas are the features that it turns on, as it sent
 	// them; both are "" in dialects that have none.
 	Version, Betas string
+	// Beta says that the client asks for a beta of the whole call.
+	Beta bool
 	// Base64 says that embeddings were asked for as base64 text instead of numbers.
 	Base64 bool
 

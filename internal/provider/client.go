@@ -93,6 +93,12 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 	return c, nil
 }
 
+// Counts reports whether the provider counts the tokens of chats for nothing.
+func (c *Client) Counts() bool {
+	counter, ok := c.codec.(Counter)
+	return ok && counter.Counts()
+}
+
 func newDialer(o Options, timeout time.Duration) *dialer {
 	d := &dialer{timeout: timeout, dial: o.DialContext, tls: newTLSConfig(o.Egress.Roots)}
 	if d.dial == nil {

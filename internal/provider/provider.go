@@ -32,6 +32,10 @@ type Codec interface {
 	DecodeError(resp *http.Response, s Settings) error
 }
 
+// A Counter is a codec whose vendor has a call that counts the tokens of a chat, which costs nothing. It encodes and decodes
+// [llm.OpCount]; others need not.
+type Counter interface{ Counts() bool }
+
 // A Signer is a codec whose vendor wants requests signed as a whole, body included. Sign is called where Authorize would be, with a
 // request that lacks only what every request has. Its errors are about the credential, and must not tell what it is.
 type Signer interface {
@@ -145,6 +149,14 @@ func (f *Failure) Error() string {
 
 // Unwrap gives the cause.
 func (f *Failure) Unwrap() error { return f.Err }
+
+// StatusOverloaded is a status that some vendors have for being overloaded, and HTTP has not.
+const StatusOverloaded = 529
+
+// Overloaded reports whether the provider said, before it began to answer, that it has too much to do.
+func (f *Failure) Overloaded() bool {
+	return f.Status == http.StatusServiceUnavailable || f.Status == StatusOverloaded
+}
 
 // Fallback reports whether another target may still answer: not if the request itself was refused, or the caller left.
 func (f *Failure) Fallback() bool {

@@ -104,7 +104,7 @@ func unbilled(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout:
 		return false
-	case http.StatusServiceUnavailable, 529:
+	case http.StatusServiceUnavailable, StatusOverloaded:
 		return true
 	}
 	return status >= 400 && status < 500

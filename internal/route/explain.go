@@ -47,6 +47,10 @@ func classify(x *pipeline.Exchange, failures []*provider.Failure) *fault.Error {
 		err := fault.New(fault.ProviderLimited, "%s", summary(x, failures))
 		err.RetryAfter = soonest(failures)
 		return err
+	case all(failures, func(f *provider.Failure) bool { return f.Overloaded() }):
+		err := fault.New(fault.ProviderOverload, "%s", summary(x, failures))
+		err.RetryAfter = soonest(failures)
+		return err
 	case all(failures, func(f *provider.Failure) bool { return f.Timer != "" }):
 		return fault.New(fault.TimerExpired, "%s", summary(x, failures))
 	}

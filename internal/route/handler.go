@@ -22,6 +22,8 @@ type Options struct {
 	Journal  Journal
 	Reserver Reserver
 	Stops    Stops // nil: nothing is ever stopped
+	// Count counts the tokens of a request for a model, where its provider does not; exact says that it is no estimate.
+	Count func(model string, r *llm.Request) (n int64, exact bool)
 	// Trace says what the provider of a try is told of the trace that it is part of; nil, or the zero Context, is nothing.
 	Trace func(x *pipeline.Exchange, t llm.Target, try *pipeline.Try) w3c.Context
 }
@@ -39,6 +41,9 @@ func (r *Router) Handle(ctx context.Context, x *pipeline.Exchange) (*llm.Respons
 		return nil, r.o.Table.NotFound(x.Request.Model, func(string) bool { return true })
 	}
 	x.Note("route", c.words, 0)
+	if x.Op == llm.OpCount {
+		return r.count(ctx, x, c.targets)
+	}
 	failures := make([]*provider.Failure, 0, 2)
 	var refusal error // of the last target that is stopped
 	for _, target := range c.targets {
@@ -96,6 +101,9 @@ func (r *Router) try(ctx context.Context, x *pipeline.Exchange, target llm.Targe
 	try := &x.Tries[index]
 	if price, ok := r.o.Prices.Price(target); ok {
 		try.Price = &price
+	}
+	if x.Op == llm.OpCount {
+		try.Price = &llm.Price{} // vendors count for nothing
 	}
 	var err error
 	if try.Held, err = r.o.Reserver.Reserve(ctx, x, target, try); err != nil {

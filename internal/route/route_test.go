@@ -181,7 +181,8 @@ func TestAllTargetsFail(t *testing.T) {
 	}{
 		{"limits", later, limited, later, 429, 7 * time.Second, "3 targets tried, none answered: a/m"},
 		{"timers", timer, timer, timer, 504, 0, "b/m sent no first token in 120 s"},
-		{"one broken everywhere", status(503), status(503), status(503), 502, 0, "Record: ex_1."},
+		{"one broken everywhere", status(500), status(500), status(500), 502, 0, "Record: ex_1."},
+		{"overloaded everywhere", status(503), status(529), status(503), 503, 0, "Record: ex_1."},
 		{"mixed", status(503), limited, timer, 502, 7 * time.Second, "What was billed is not known."},
 	} {
 		p := &fakeProvider{fail: map[string]error{"a/m": c.a, "b/m": c.b, "c/m": c.c}}

@@ -32,7 +32,7 @@ func TestFault40RetryAfter(t *testing.T) {
 		{"words", busy("soon"), busy("4"), 429, 4, 4},
 		{"none", "status=429", "status=429", 429, 0, 0},
 		{"one-is-broken-otherwise", busy("3"), "status=500", 502, 3, 3},
-		{"overloaded", "status=503&retry_after=9", "status=503", 502, 9, 9},
+		{"overloaded", "status=503&retry_after=9", "status=503", 503, 9, 9},
 	}
 	models := map[string][]string{}
 	for _, c := range cases {

@@ -25,6 +25,7 @@ import (
 	"github.com/penstock/penstock/internal/provider/openai"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/telemetry"
+	"github.com/penstock/penstock/internal/tokens"
 )
 
 // codecs is every dialect that this version speaks to providers.
@@ -102,7 +103,7 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	}
 	rt.view = s.catalog.View(vendors)
 	rt.table = route.NewTable(cfg.Models, providers, offered(cfg, rt.view))
-	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}, Stops: s.stops, Trace: traceOf(cfg)})
+	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}, Stops: s.stops, Count: tokens.Prompt, Trace: traceOf(cfg)})
 	rt.gateway = &gateway.Runtime{
 		Table: rt.table, Handler: buildPipeline(s.recorder, s.stops.Stage(), s.bodies.keeper, router), Limits: cfg.Limits.Gateway(), Sample: cfg.Telemetry.Sampler(),
 	}

@@ -15,7 +15,9 @@ import (
 
 	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/gateway"
+	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/penstocktest"
+	"github.com/penstock/penstock/internal/sim"
 )
 
 // TestControl2ForeignExchangesAreNotThere: the same answer as for an id that never was.
@@ -263,11 +265,15 @@ func TestControl36UnknownModelsAreRefused(t *testing.T) {
 // listed here fails.
 func TestControl57EveryRouteThatSpendsIsTheSame(t *testing.T) {
 	t.Parallel()
-	w := start(t, penstocktest.Options{})
-	w.model("")
+	open, _, _ := strings.Cut(allDialects, "models:")
+	w := start(t, penstocktest.Options{Config: open, Sim: &sim.Config{Seed: 1, Providers: speakerProviders()}})
+	w.Price("gpt/m", "claude/m")
+	const messages = `{"model":"claude/m","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}`
 	bodies := map[string]string{
-		chatPath:  penstocktest.Chat("sim-a/gpt-x", "hello", false),
-		embedPath: `{"model":"sim-a/gpt-x","input":"hello"}`,
+		chatPath:                    penstocktest.Chat("gpt/m", "hello", false),
+		embedPath:                   `{"model":"gpt/m","input":"hello"}`,
+		"/v1/messages":              messages,
+		"/v1/messages/count_tokens": messages,
 	}
 	for _, route := range gateway.Routes() {
 		body, known := bodies[route.Path]
@@ -280,14 +286,14 @@ func TestControl57EveryRouteThatSpendsIsTheSame(t *testing.T) {
 		for _, c := range []struct {
 			body          string
 			status, tries int
-		}{{body, 200, 1}, {`{}`, 400, 0}, {strings.Replace(body, "sim-a/gpt-x", "nothing", 1), 404, 0}} {
+		}{{body, 200, 1}, {`{}`, 400, 0}, {strings.NewReplacer("gpt/m", "nothing", "claude/m", "nothing").Replace(body), 404, 0}} {
 			before := len(w.Records())
 			a := w.Post(w.key, route.Path, c.body)
 			r := w.record(a)
 			if a.Status != c.status || len(w.Records()) != before+1 || r.Status != c.status || len(r.Tries) != c.tries || r.Key == "" {
 				t.Errorf("%s: %d, record %+v", route.Path, a.Status, r)
 			}
-			if c.tries == 1 && (len(r.Stages) < 2 || r.Tries[0].Outcome != "settled_actual" || r.CostNano == 0) {
+			if c.tries == 1 && (len(r.Stages) < 2 || r.Tries[0].Outcome != "settled_actual" || (r.CostNano == 0) != (r.Op == llm.OpCount)) {
 				t.Errorf("%s: stages %v, tries %+v", route.Path, r.Stages, r.Tries)
 			}
 		}

@@ -39,12 +39,23 @@ models:
 // speakers has providers of each dialect. Models are called as the provider that has them.
 func speakers(t *testing.T) *penstocktest.Env {
 	t.Helper()
+	return penstocktest.Start(t, penstocktest.Options{Config: allDialects, Sim: &sim.Config{Seed: 1, Providers: speakerProviders()}})
+}
+
+// speakerProviders are simulated providers, one of each dialect.
+func speakerProviders() map[string]sim.Provider {
 	models := map[string]sim.Model{"*": {Price: sim.Price{Input: "1", Cached: "0.5", Output: "4"}, CachedShare: 0.25}}
-	return penstocktest.Start(t, penstocktest.Options{Config: allDialects, Sim: &sim.Config{Seed: 1, Providers: map[string]sim.Provider{
+	return map[string]sim.Provider{
 		"gpt": {Models: models}, "claude": {Models: models, Dialect: "anthropic"}, "azure": {Models: models, Dialect: "azure"},
 		"bed": {Models: models, Dialect: "bedrock"}, "gem": {Models: models, Dialect: "gemini"},
-	}}})
+	}
 }
+
+// The models of speakers by name, and what they stand for.
+var (
+	speakerModels  = []string{"claude", "bed", "gem", "vertex"}
+	speakerTargets = []string{"claude/m", "bed/m", "gem/m", "vertex/m"}
+)
 
 // told is what is compared of an answer or an event of one.
 type told struct {

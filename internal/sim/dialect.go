@@ -54,6 +54,11 @@ type doorkeeper interface {
 	admits(r *http.Request, body []byte, key string) bool
 }
 
+// A counter is a dialect with a call that counts the tokens of a chat, which is asked for as the chat is.
+type counter interface {
+	countOf(tokens int) []byte
+}
+
 // A labeller is a dialect whose errors have headers.
 type labeller interface {
 	label(h http.Header, r *refusal)
@@ -72,11 +77,12 @@ const (
 	opChat operation = iota
 	opEmbed
 	opModels
+	opCount
 )
 
 // String is the operation's name in the bill.
 func (o operation) String() string {
-	return [...]string{string(llm.OpChat), string(llm.OpEmbeddings), "models"}[o]
+	return [...]string{string(llm.OpChat), string(llm.OpEmbeddings), "models", string(llm.OpCount)}[o]
 }
 
 // A refusal is an answer with an error in it.

@@ -15,11 +15,17 @@ func (anthropic) operation(method, path string) (operation, bool) {
 	switch {
 	case method == http.MethodPost && path == "/v1/messages":
 		return opChat, true
+	case method == http.MethodPost && path == countPath:
+		return opCount, true
 	case method == http.MethodGet && path == "/v1/models":
 		return opModels, true
 	}
 	return 0, false
 }
+
+const countPath = "/v1/messages/count_tokens"
+
+func (anthropic) countOf(tokens int) []byte { return fmt.Appendf(nil, `{"input_tokens":%d}`, tokens) }
 
 // messagesBody is what the simulator reads of a request.
 type messagesBody struct {
@@ -47,7 +53,7 @@ type messagesBody struct {
 	} `json:"output_config"`
 }
 
-func (anthropic) chat(_ string, body []byte) (*ask, error) {
+func (anthropic) chat(path string, body []byte) (*ask, error) {
 	var in messagesBody
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, badRequest("", fmt.Sprintf("The request body is not valid JSON: %v", err))
@@ -55,6 +61,8 @@ func (anthropic) chat(_ string, body []byte) (*ask, error) {
 	switch {
 	case in.Model == nil || *in.Model == "":
 		return nil, badRequest("", "model: Field required")
+	case in.MaxTokens == nil && path == countPath:
+		in.MaxTokens = new(1)
 	case in.MaxTokens == nil:
 		return nil, badRequest("", "max_tokens: Field required")
 	case *in.MaxTokens < 1:

@@ -36,9 +36,15 @@ func (d gemini) operation(method, path string) (operation, bool) {
 		return opChat, true
 	case "batchEmbedContents", "predict":
 		return opEmbed, true
+	case countMethod:
+		return opCount, true
 	}
 	return 0, false
 }
+
+const countMethod = "countTokens"
+
+func (gemini) countOf(tokens int) []byte { return fmt.Appendf(nil, `{"totalTokens":%d}`, tokens) }
 
 // generateBody is what may be in a request; what is in none of its members is refused.
 type generateBody struct {
@@ -80,6 +86,11 @@ type generateBody struct {
 	Cached string            `json:"cachedContent"`
 	Labels map[string]string `json:"labels"`
 	Tier   string            `json:"serviceTier"`
+	// Counted is the request whose tokens are to be counted.
+	Counted *struct {
+		generateBody
+		Model string `json:"model"`
+	} `json:"generateContentRequest"`
 }
 
 type geminiContent struct {
@@ -128,6 +139,9 @@ func (d gemini) chat(path string, body []byte) (*ask, error) {
 	a := &ask{usage: true, n: 1}
 	var method string
 	a.model, method = d.asked(path)
+	if method == countMethod && in.Counted != nil { // as the vendor's own API wants it; Vertex AI takes the members alone
+		in = in.Counted.generateBody
+	}
 	a.stream = method == "streamGenerateContent"
 	g := &in.Generation
 	switch {

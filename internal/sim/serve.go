@@ -51,7 +51,7 @@ func (s *Sim) serveProvider(w http.ResponseWriter, r *http.Request, p *provider,
 	op, known := p.dialect.operation(r.Method, path)
 	c.op = op
 	c.line.Operation = op.String()
-	billed := known && op != opModels
+	billed := known && op != opModels && op != opCount
 	if billed {
 		s.ledger.open(p.name)
 	}
@@ -164,6 +164,9 @@ func (c *call) run() error {
 	if err := c.planned(); err != nil {
 		c.begun = c.do.bill != nil
 		return err
+	}
+	if counts, ok := c.p.dialect.(counter); ok && c.op == opCount {
+		return c.send(counts.countOf(in.prompt))
 	}
 	return c.speak(in)
 }

@@ -109,6 +109,7 @@ type operation struct{ name, route string }
 var operations = map[llm.Operation]operation{
 	llm.OpChat:       {"chat", "/v1/chat/completions"},
 	llm.OpEmbeddings: {"embeddings", "/v1/embeddings"},
+	llm.OpCount:      {"count_tokens", "/v1/messages/count_tokens"},
 }
 
 func operationOf(op llm.Operation) operation {

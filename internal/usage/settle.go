@@ -54,6 +54,9 @@ func (a *answer) settleAnswering(try *pipeline.Try, now int64, f *fault.Error) {
 // What it did not report is counted; a provider that reported on the way used at least that.
 func (a *answer) used(try *pipeline.Try, complete bool) (llm.Usage, pipeline.Outcome) {
 	u := a.usage
+	if a.x.Op == llm.OpCount { // counting uses nothing
+		return llm.Usage{}, pipeline.SettledActual
+	}
 	if a.reported && !u.Estimated && (complete || a.final) {
 		return u, pipeline.SettledActual
 	}

@@ -184,8 +184,8 @@ func (a *answer) pass(ev llm.Event) error {
 // plainText is what a plain answer says.
 func (a *answer) plainText(ev llm.Event) []byte {
 	switch {
-	case a.x.Op == llm.OpEmbeddings:
-		return nil // vectors are no generated tokens
+	case a.x.Op != llm.OpChat:
+		return nil // vectors and counts are no generated tokens
 	case a.r.o.AnswerText != nil:
 		return a.r.o.AnswerText(ev)
 	}

@@ -36,6 +36,21 @@ func decodePlain(resp *http.Response, s provider.Settings, r wire.Reading) (prov
 	return a, nil
 }
 
+// decodeCount reads how many tokens a chat has.
+func decodeCount(resp *http.Response, s provider.Settings) (provider.Answer, error) {
+	body, err := provider.ReadWhole(resp, s.MaxBody)
+	if err != nil {
+		return nil, err
+	}
+	n, err := wire.ScanCount(body)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return &plainAnswer{
+		body: resp.Body, event: llm.Event{Has: llm.Content | llm.End, Dialect: llm.Anthropic, Raw: body, Count: n},
+	}, nil
+}
+
 // Next gives the answer as one event.
 func (a *plainAnswer) Next() (llm.Event, error) {
 	if a.given {

@@ -1,4 +1,5 @@
-// Package anthropic is the codec of the Anthropic dialect, version 2023-06-01 where a request is translated.
+// Package anthropic is the codec of the Anthropic dialect. What came in it is passed on as it is, with the client's version and
+// betas; what is translated is of version 2023-06-01.
 //
 // It knows HTTP paths, headers and statuses, and which of them is what failure. It does not know what is inside the JSON
 // (wire/anthropic), and nothing of connections, credentials and timers (provider).
@@ -15,6 +16,7 @@ import (
 	"github.com/penstock/penstock/internal/provider"
 	"github.com/penstock/penstock/internal/secret"
 	wire "github.com/penstock/penstock/internal/wire/anthropic"
+	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
 // New makes the codec.
@@ -24,8 +26,11 @@ type codec struct{}
 
 var _ provider.Codec = codec{}
 
-// messagesPath is behind the base URL, which ends where the vendor's SDKs have it end: before the version.
-const messagesPath = "/v1/messages"
+// Paths are behind the base URL, which ends where the vendor's SDKs have it end: before the version.
+const (
+	messagesPath = "/v1/messages"
+	countPath    = "/v1/messages/count_tokens"
+)
 
 // Header values that all requests share; nobody changes them.
 var (
@@ -36,34 +41,83 @@ var (
 	version = []string{"2023-06-01"}
 )
 
-// Encode makes the request of a chat of any dialect.
+// Encode makes the request of a chat of any dialect, or the one that has its tokens counted.
 func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *llm.Request) (*http.Request, error) {
-	if r.Op != llm.OpChat {
+	path := messagesPath
+	switch r.Op {
+	case llm.OpChat:
+	case llm.OpCount:
+		path = countPath
+	default:
 		return nil, fmt.Errorf("operation %q is not in the Anthropic dialect", r.Op)
 	}
-	c, err := r.Chat()
+	encode := translated
+	if r.Dialect == llm.Anthropic {
+		encode = same
+	}
+	body, err := encode(s, t, r)
 	if err != nil {
 		return nil, err
 	}
-	body, adapted, err := wire.EncodeChat(c, t.Model, s.TraitsOf(t.Model))
-	if err != nil {
-		return nil, err
-	}
-	r.Adapted = adapted
 	accept := acceptJSON
 	if r.Stream {
 		accept = acceptStream
 	}
 	req := &http.Request{
-		Method: http.MethodPost, URL: s.Endpoint(messagesPath),
+		Method: http.MethodPost, URL: s.Endpoint(path),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header:        http.Header{"Content-Type": contentJSON, "Accept": accept, "Anthropic-Version": version},
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 		ContentLength: int64(len(body)),
 	}
+	if r.Dialect == llm.Anthropic {
+		asSent(req, r)
+	}
 	return req.WithContext(ctx), nil
 }
+
+// translated is the body for a chat of another dialect.
+func translated(s provider.Settings, t llm.Target, r *llm.Request) ([]byte, error) {
+	c, err := r.Chat()
+	if err != nil {
+		return nil, err
+	}
+	body, adapted, err := wire.EncodeChat(c, t.Model, s.TraitsOf(t.Model))
+	r.Adapted = adapted
+	return body, err
+}
+
+// same is the client's own body with the provider's name of the model. Only thoughts are left out that another vendor's model
+// had, which this one would refuse.
+func same(_ provider.Settings, t llm.Target, r *llm.Request) ([]byte, error) {
+	edits := append(make([]llm.Edit, 0, 3), llm.Edit{Name: "model", Value: rawjson.AppendQuoted(nil, t.Model)})
+	if kept, open := wire.Proven(r.Field("messages")); kept != nil {
+		edits = append(edits, llm.Edit{Name: "messages", Value: kept})
+		r.Adapted = append(r.Adapted, "reasoning_content")
+		if open && wire.Reasons(r.Field("thinking")) {
+			edits = append(edits, llm.Edit{Name: "thinking"})
+			r.Adapted = append(r.Adapted, "reasoning")
+		}
+	}
+	return r.AppendBody(make([]byte, 0, len(r.Raw)+len(t.Model)), edits...), nil
+}
+
+// asSent repeats what a client of the dialect says beside the body.
+func asSent(req *http.Request, r *llm.Request) {
+	if r.Version != "" {
+		req.Header["Anthropic-Version"] = []string{r.Version}
+	}
+	if r.Betas != "" {
+		req.Header["Anthropic-Beta"] = []string{r.Betas}
+	}
+	if r.Beta {
+		req.URL.RawQuery = "beta=true"
+	}
+}
+
+// Counts says that the dialect has a call that counts tokens.
+func (codec) Counts() bool { return true }
 
 // Models asks for the list of models.
 func (codec) Models(ctx context.Context, s provider.Settings) *http.Request {
@@ -81,7 +135,10 @@ func (codec) Decode(resp *http.Response, s provider.Settings, t llm.Target, r *l
 	if err != nil {
 		return nil, err
 	}
-	if r.Stream {
+	switch {
+	case r.Op == llm.OpCount:
+		return decodeCount(resp, s)
+	case r.Stream:
 		return decodeStream(resp, s, reading)
 	}
 	return decodePlain(resp, s, reading)

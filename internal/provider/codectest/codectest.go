@@ -39,6 +39,7 @@ import (
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/wire/anthropic"
 	"github.com/penstock/penstock/internal/wire/eventstream"
 	"github.com/penstock/penstock/internal/wire/openai"
 )
@@ -76,6 +77,7 @@ func Run(t *testing.T, codec provider.Codec, dir string) {
 // A testCase is a case that has been read.
 type testCase struct {
 	codec    provider.Codec
+	speaks   llm.Dialect // the client
 	dir      string
 	target   llm.Target
 	settings provider.Settings
@@ -100,11 +102,12 @@ func read(t *testing.T, codec provider.Codec, dir string) *testCase {
 		return b
 	}
 	s := struct {
-		StreamUsage  bool   `json:"stream_usage"`
-		ServiceTiers bool   `json:"service_tiers"`
-		Model        string `json:"model"`
-		BaseURL      string `json:"base_url"`
-		APIVersion   string `json:"api_version"`
+		StreamUsage  bool        `json:"stream_usage"`
+		ServiceTiers bool        `json:"service_tiers"`
+		Model        string      `json:"model"`
+		BaseURL      string      `json:"base_url"`
+		APIVersion   string      `json:"api_version"`
+		Client       llm.Dialect `json:"client"` // whose request it is; "" is OpenAI's
 		Traits       llm.Traits
 	}{StreamUsage: true, Model: "target-model", BaseURL: "http://up.test/base"}
 	if b := file("settings.json"); b != nil {
@@ -112,7 +115,7 @@ func read(t *testing.T, codec provider.Codec, dir string) *testCase {
 			t.Fatalf("settings.json: %v", err)
 		}
 	}
-	c := &testCase{codec: codec, dir: dir, request: bytes.TrimSpace(file("request.json")), target: llm.Target{Provider: "house", Model: s.Model}}
+	c := &testCase{codec: codec, dir: dir, speaks: s.Client, request: bytes.TrimSpace(file("request.json")), target: llm.Target{Provider: "house", Model: s.Model}}
 	base, err := url.Parse(s.BaseURL)
 	if err != nil {
 		t.Fatalf("settings.json: %v", err)
@@ -141,7 +144,10 @@ func read(t *testing.T, codec provider.Codec, dir string) *testCase {
 func (c *testCase) parse(t *testing.T) *llm.Request {
 	t.Helper()
 	r, err := openai.ParseChat(slices.Clone(c.request))
-	if err != nil {
+	switch {
+	case c.speaks == llm.Anthropic:
+		r, err = anthropic.ParseMessages(slices.Clone(c.request))
+	case err != nil:
 		r, err = openai.ParseEmbeddings(slices.Clone(c.request))
 	}
 	if err != nil {

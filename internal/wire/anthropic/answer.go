@@ -104,6 +104,25 @@ func ScanAnswer(body []byte, ev *llm.Event, r Reading) error {
 	return nil
 }
 
+// ScanCount reads the answer to a call that counts tokens. Errors are [ErrGarbage] and *[InBandError].
+func ScanCount(body []byte) (int64, error) {
+	if !rawjson.Valid(body) {
+		return 0, garbage("not JSON")
+	}
+	o := rawjson.ObjectOf(body)
+	if o.Kind("error") == '{' {
+		return 0, inBand(body)
+	}
+	n := int64(-1)
+	if value := o.Value("input_tokens"); value != nil {
+		count(&rawjson.Cursor{Text: value}, &n)
+	}
+	if n < 0 {
+		return 0, garbage("no count of tokens")
+	}
+	return n, nil
+}
+
 // AnswerText appends the text that a plain answer holds, reasoning and the arguments of calls included, as [llm.Event].Text does
 // for streams: for counting tokens where the provider did not.
 func AnswerText(dst, body []byte) []byte {

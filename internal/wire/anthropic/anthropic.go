@@ -17,9 +17,11 @@ var ErrEmpty = errors.New("the answer is empty")
 
 // Names of members.
 const (
-	contentField = "content"
-	typeField    = "type"
-	textField    = "text"
+	contentField  = "content"
+	typeField     = "type"
+	textField     = "text"
+	messagesField = "messages"
+	systemField   = "system"
 )
 
 // The types of content blocks.

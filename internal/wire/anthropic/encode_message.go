@@ -134,13 +134,30 @@ func (e *encoder) lost(at int, m *llm.Message) {
 		case "tool_calls", "function_call", "refusal", "reasoning", "reasoning_content", "reasoning_details", contentField, "annotations":
 			continue
 		}
-		if string(x.Value) != "null" {
+		if !x.Idle() {
 			e.cannot(place(at)+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
 		}
 	}
 }
 
+// beside refuses what a part has beside what its kind has, and would be lost.
+func (e *encoder) beside(at int, p *llm.Part) {
+	for _, x := range p.Extra {
+		switch {
+		case x.Idle(), p.Kind == llm.PartOther, p.Kind == llm.PartToolCall && slices.Contains(idleOfCalls, x.Name):
+		case x.Means == llm.MeansKnob:
+			e.adapt(x.Name)
+		default:
+			e.cannot(place(at)+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
+		}
+	}
+}
+
+// idleOfCalls are members that say of a call what is known of it anyway, or what its own provider kept with it.
+var idleOfCalls = []string{"type", "index", "extra_content", "function"}
+
 func (e *encoder) part(at int, p *llm.Part) {
+	e.beside(at, p)
 	switch p.Kind {
 	case llm.PartText, llm.PartRefusal:
 		e.text(p)

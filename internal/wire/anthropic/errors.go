@@ -9,6 +9,8 @@ import (
 // An UpstreamError is an upstream's own description of an error.
 type UpstreamError struct {
 	Message, Type, Code string // "" for what it did not say
+	// Details is the object of what else the vendor says; nil if there is none.
+	Details []byte
 	// Raw is the whole error body of this dialect.
 	Raw []byte
 }
@@ -48,11 +50,16 @@ func ParseError(body []byte) (e UpstreamError, ok bool) {
 		return e, e.Message != ""
 	}
 	e.Message, e.Type = inner.Str("message"), inner.Str(typeField)
-	e.Code = rawjson.ObjectOf(inner.Value("details")).Str("error_code")
+	if inner.Kind(detailsField) == '{' {
+		e.Details = inner.Value(detailsField)
+		e.Code = rawjson.ObjectOf(e.Details).Str("error_code")
+	}
 	return e, e.Message != ""
 }
 
-// Object is the error in the OpenAI dialect, which is what failures carry.
+const detailsField = "details"
+
+// Object is the error in the OpenAI dialect, which is what failures carry, with the details beside it.
 func (e *UpstreamError) Object() []byte {
 	w := rawjson.Writer{Dst: []byte{'{'}}
 	w.Member("message", e.Message)
@@ -63,5 +70,6 @@ func (e *UpstreamError) Object() []byte {
 	} else {
 		w.Quoted(e.Code)
 	}
+	w.Object(nil, detailsField, e.Details)
 	return append(w.Dst, '}')
 }

@@ -186,10 +186,10 @@ func (e *encoder) rest() {
 	}
 	for _, m := range c.Extra {
 		switch {
-		case string(m.Value) == "null", slices.Contains(meansHere, m.Name):
+		case m.Idle(), slices.Contains(meansHere, m.Name):
 		case slices.Contains(ownMembers, m.Name):
 			e.Raw(m.Name, m.Value)
-		case slices.Contains(meansElsewhere, m.Name):
+		case m.Means == llm.MeansKnob, slices.Contains(meansElsewhere, m.Name):
 			e.adapt(m.Name)
 		default:
 			e.cannot(m.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")

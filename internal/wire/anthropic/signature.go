@@ -1,0 +1,106 @@
+package anthropic
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
+)
+
+// Clients of this dialect keep the proof of a thought and send it back, whoever gave it. That of another vendor, which would be
+// refused, is told by the name of its dialect before it; the vendor's own has no colon.
+
+// signers are the dialects whose proofs are named. Bedrock's are the vendor's own.
+var signers = []llm.Dialect{llm.Gemini, llm.OpenAI, llm.Responses}
+
+// signed is a proof in the form in which clients of this dialect are given it.
+func signed(by llm.Dialect, signature string) string {
+	if signature != "" && slices.Contains(signers, by) {
+		return string(by) + ":" + signature
+	}
+	return signature
+}
+
+// signerOf is the contrary of signed.
+func signerOf(sent string) (by llm.Dialect, signature string) {
+	name, rest, named := strings.Cut(sent, ":")
+	if named && slices.Contains(signers, llm.Dialect(name)) {
+		return llm.Dialect(name), rest
+	}
+	return "", sent
+}
+
+// own reports whether the provider takes a thought back that was sent in this dialect.
+func own(thought *rawjson.Object) bool {
+	by, signature := signerOf(thought.Str("signature"))
+	return by == "" && signature != ""
+}
+
+// Proven is the value of messages without the thoughts that the vendor would refuse, for it did not prove them: those of models
+// of other vendors. It is nil if there are none, which is quick to see for most. open says that the last turn of the model, to
+// whose calls the conversation's end gives the results, has lost its thoughts: no reasoning can be asked for then.
+func Proven(messages []byte) (kept []byte, open bool) {
+	if !bytes.Contains(messages, []byte(`"`+thinkingBlock+`"`)) {
+		return nil, false
+	}
+	w := rawjson.Writer{Dst: append(make([]byte, 0, len(messages)), '[')}
+	lost := false
+	c := rawjson.Cursor{Text: messages}
+	for range c.Elements() {
+		message := c.Value()
+		o := rawjson.ObjectOf(message)
+		content, stripped := provenBlocks(o.Value(contentField))
+		if o.Str("role") == string(llm.RoleAssistant) {
+			open = stripped
+		} else if !onlyResults(o.Value(contentField)) {
+			open = false
+		}
+		if !stripped {
+			w.Comma()
+			w.Dst = append(w.Dst, message...)
+			continue
+		}
+		if lost = true; string(content) == "[]" {
+			continue // nothing is left of the turn
+		}
+		w.Comma()
+		r := llm.Request{Raw: message, Fields: rawjson.Fields(message)}
+		w.Dst = r.AppendBody(w.Dst, llm.Edit{Name: contentField, Value: content})
+	}
+	if !lost {
+		return nil, false
+	}
+	return append(w.Dst, ']'), open
+}
+
+// Reasons reports whether a value of thinking asks for reasoning that must lead each turn of the model that calls tools.
+func Reasons(thinking []byte) bool {
+	return len(thinking) > 0 && thinking[0] == '{' && rawjson.ObjectOf(thinking).Str(typeField) == "enabled"
+}
+
+// provenBlocks are the blocks of a content without the thoughts that are not proven.
+func provenBlocks(content []byte) (kept []byte, stripped bool) {
+	if len(content) == 0 || content[0] != '[' {
+		return content, false
+	}
+	w := rawjson.Writer{Dst: []byte{'['}}
+	c := rawjson.Cursor{Text: content}
+	for range c.Elements() {
+		value := c.Value()
+		if o := rawjson.ObjectOf(value); o.Str(typeField) == thinkingBlock && !own(o) {
+			stripped = true
+			continue
+		}
+		w.Comma()
+		w.Dst = append(w.Dst, value...)
+	}
+	return append(w.Dst, ']'), stripped
+}
+
+// onlyResults reports whether a turn of the user gives results of tools.
+func onlyResults(content []byte) bool {
+	blocks, ok := rawjson.ObjectsOf(content)
+	return ok && slices.ContainsFunc(blocks, func(o *rawjson.Object) bool { return o.Str(typeField) == toolResult })
+}
