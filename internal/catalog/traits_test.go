@@ -13,31 +13,29 @@ func TestEveryModelHasTraits(t *testing.T) {
 	t.Parallel()
 	rows := traits()
 	used := make([]bool, len(rows))
-	var models []Model
-	for i, row := range rows {
-		if !slices.ContainsFunc(rows[:i], func(t trait) bool { return t.Vendor == row.Vendor }) {
-			models = append(models, Default().Models(row.Vendor)...)
-		}
-	}
-	for _, m := range models {
-		found := false
-		for i, row := range rows {
-			if row.Vendor == m.Vendor && llm.MatchName(row.Model, m.Name) {
-				used[i], found = true, true
-				break
+	for _, vendor := range Default().VendorNames() {
+		for _, m := range Default().Models(vendor) {
+			i := slices.IndexFunc(rows, func(row trait) bool { return row.of(m.Vendor, m.Name) })
+			if i >= 0 {
+				used[i] = true
 			}
-		}
-		got := m.Traits()
-		if !strings.Contains(m.Name, "claude-") || m.Vendor == "google-vertex" { // where it speaks Anthropic's dialect only
-			continue
-		}
-		if !found || got.MaxOutput == 0 || m.Can(Reasoning) != (got.Thinking != llm.ThinkingNone) {
-			t.Errorf("%s: found %t, %+v, reasons %t", m.Name, found, got, m.Can(Reasoning))
+			got := m.Traits()
+			switch vendor {
+			case "anthropic", "amazon-bedrock": // where Claude is asked in the words of its vendor
+			default:
+				continue
+			}
+			if !strings.Contains(m.Name, "claude-") {
+				continue
+			}
+			if i < 0 || got.MaxOutput == 0 || m.Can(Reasoning) != (got.Thinking != llm.ThinkingNone) {
+				t.Errorf("%s: row %d, %+v, reasons %t", m.Name, i, got, m.Can(Reasoning))
+			}
 		}
 	}
 	for i, row := range rows {
 		if !used[i] {
-			t.Errorf("no model fits %s/%s, or an earlier row takes it", row.Vendor, row.Model)
+			t.Errorf("no model fits %s/%s, or an earlier row takes it", row.Vendors, row.Model)
 		}
 	}
 }
@@ -65,7 +63,20 @@ func TestTraits(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}
-	if m, ok := Default().Find("openai", "gpt-5"); !ok || m.Traits().Thinking != llm.ThinkingNone {
-		t.Errorf("%+v", m.Traits())
+	for name, want := range map[string]llm.Traits{
+		"gpt-5":       {MaxOutput: 128000, NoSampling: true, Efforts: "minimal low medium high", Takes: llm.TakesCompletionCap},
+		"gpt-4o":      {MaxOutput: 16384, Takes: llm.TakesCompletionCap},
+		"gpt-9-omega": {Takes: llm.TakesCompletionCap}, // of which nothing is known but who made it
+	} {
+		got := TraitsOf("openai", name)
+		if m, ok := Default().Find("openai", name); ok {
+			got = m.Traits()
+		}
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	if got := TraitsOf("", "gpt-5"); got != (llm.Traits{}) {
+		t.Errorf("a model of nobody: %+v", got)
 	}
 }

@@ -1,5 +1,10 @@
 package llm
 
+import (
+	"slices"
+	"strings"
+)
+
 // Traits are what decides how a request must be written for a model. They are data of the catalogue, never guessed from a
 // name; the zero Traits are those of a model of which nothing is known, which is asked in the plainest way.
 type Traits struct {
@@ -9,6 +14,8 @@ type Traits struct {
 	NoSampling, OneSampling bool
 	// Thinking is how it is asked to reason.
 	Thinking Thinking
+	// Takes are what its server takes beyond what all servers of OpenAI's dialect take.
+	Takes Takes
 	// NoSchema: it does not take a JSON schema for its answer, and is given it as a tool that it must call.
 	NoSchema bool
 	// LateSystem: it takes system messages after others.
@@ -35,3 +42,39 @@ const (
 	ThinkingEffort   Thinking = "effort"   // by an effort alone, in OpenAI's words
 	ThinkingNova     Thinking = "nova"     // by an effort, in the words of Amazon's models
 )
+
+// Takes is a set of members of requests that some servers of OpenAI's dialect take and others refuse or overlook.
+type Takes uint8
+
+// The members.
+const (
+	TakesCompletionCap Takes = 1 << iota // max_completion_tokens, the newer name of max_tokens
+	TakesEffort                          // reasoning_effort
+	TakesReasoning                       // reasoning_content in what the model said before
+	TakesTopK                            // top_k
+	TakesCacheMarks                      // cache_control on parts and tools
+)
+
+// takesNames are the members' names, in the order of the constants.
+var takesNames = []string{"max_completion_tokens", "reasoning_effort", "reasoning_content", "top_k", "cache_control"}
+
+// TakesNames are the names that [TakesOf] knows.
+func TakesNames() []string { return takesNames }
+
+// TakesOf is the set of the members of these names; unknown is the first name that is none of them.
+func TakesOf(names []string) (t Takes, unknown string) {
+	for _, name := range names {
+		i := slices.Index(takesNames, name)
+		if i < 0 {
+			return t, name
+		}
+		t |= 1 << i
+	}
+	return t, ""
+}
+
+// All reports whether all of what is in the set.
+func (t Takes) All(what Takes) bool { return t&what == what }
+
+// EffortList are the efforts that the model takes, from least to most; none if that is not known.
+func (t Traits) EffortList() []string { return strings.Fields(t.Efforts) }

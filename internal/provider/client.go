@@ -73,11 +73,12 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 	if o.Resolve == nil && (cfg.Credential != "" || isReference(o.Egress.Proxy)) {
 		return nil, fmt.Errorf("provider %s: nothing reads references", name)
 	}
+	takes, _ := llm.TakesOf(cfg.Takes) // Validate knows them
 	c := &Client{
 		name: name, codec: o.Codec, timeouts: cfg.Timeouts.Or(o.Defaults), http2: cfg.HTTP2,
 		settings: Settings{
 			BaseURL: base, APIVersion: cfg.APIVersion, Region: cfg.SigningRegion(), StreamUsage: cfg.StreamUsage == nil || *cfg.StreamUsage, ServiceTiers: cfg.ServiceTiers,
-			Traits: o.Traits, MaxBody: o.MaxBody, MaxEvent: o.MaxEvent,
+			Traits: o.Traits, Takes: takes, MaxBody: o.MaxBody, MaxEvent: o.MaxEvent,
 		},
 	}
 	if c.settings.MaxBody <= 0 {

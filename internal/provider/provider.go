@@ -76,18 +76,21 @@ type Settings struct {
 	StreamUsage bool
 	// ServiceTiers says that service_tier is passed on.
 	ServiceTiers bool
-	// Traits gives what is known of the provider's models, by their names; nil knows nothing.
+	// Traits gives what is known of the provider's models, by their names; nil knows nothing. Takes is added to all of them.
 	Traits func(model string) llm.Traits
+	Takes  llm.Takes
 	// MaxBody caps a plain answer and MaxEvent one event of a stream, in decoded bytes.
 	MaxBody, MaxEvent int64
 }
 
 // TraitsOf is what is known of a model.
 func (s Settings) TraitsOf(model string) llm.Traits {
-	if s.Traits == nil {
-		return llm.Traits{}
+	var t llm.Traits
+	if s.Traits != nil {
+		t = s.Traits(model)
 	}
-	return s.Traits(model)
+	t.Takes |= s.Takes
+	return t
 }
 
 // Timeouts are the four timers of a try. Each that fires is named in the error.

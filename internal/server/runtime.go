@@ -151,7 +151,7 @@ func (s *Server) traitsOf(cfg *config.File, name string) func(model string) llm.
 	return func(model string) llm.Traits {
 		m, ok := s.catalog.Table().Find(vendor(), model)
 		if !ok {
-			return llm.Traits{}
+			return catalog.TraitsOf(vendor(), model)
 		}
 		return m.Traits()
 	}

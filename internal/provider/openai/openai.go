@@ -34,16 +34,17 @@ var paths = map[llm.Operation]string{
 // editRoom is how much longer a body usually becomes by our edits: the model's name and the request for usage.
 const editRoom = 128
 
-// Encode makes the request: the client's own body with the model and the stream options as they must be.
+// Encode makes the request: the client's own body with the model and the stream options as they must be, or, of a chat in
+// another dialect, its translation.
 func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *llm.Request) (*http.Request, error) {
 	path, ok := paths[r.Op]
 	if !ok {
 		return nil, fmt.Errorf("operation %q is not in the OpenAI dialect", r.Op)
 	}
-	if r.Dialect != llm.OpenAI {
-		return nil, fmt.Errorf("a request in the dialect %q is not translated to OpenAI's in this version", r.Dialect)
+	body, err := bodyOf(s, t, r)
+	if err != nil {
+		return nil, err
 	}
-	body := wire.AppendRequest(make([]byte, 0, len(r.Raw)+editRoom), r, t.Model, s.StreamUsage, s.ServiceTiers)
 	accept := acceptJSON
 	if r.Stream {
 		accept = acceptStream
@@ -57,6 +58,24 @@ func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *l
 		ContentLength: int64(len(body)),
 	}
 	return req.WithContext(ctx), nil
+}
+
+func bodyOf(s provider.Settings, t llm.Target, r *llm.Request) ([]byte, error) {
+	if r.Dialect == llm.OpenAI {
+		return wire.AppendRequest(make([]byte, 0, len(r.Raw)+editRoom), r, t.Model, s.StreamUsage, s.ServiceTiers), nil
+	}
+	c, err := r.Chat()
+	if err != nil {
+		return nil, err
+	}
+	body, adapted, err := wire.TranslateChat(c, wire.Server{
+		Model: t.Model, Traits: s.TraitsOf(t.Model), StreamUsage: s.StreamUsage, ServiceTiers: s.ServiceTiers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.Adapted = adapted
+	return body, nil
 }
 
 // Header values that all requests share; nobody changes them.

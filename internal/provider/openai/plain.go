@@ -35,6 +35,12 @@ func decodePlain(resp *http.Response, s provider.Settings, r *llm.Request) (prov
 	if r.Op == llm.OpEmbeddings {
 		return a, a.fix(r)
 	}
+	if r.Dialect != llm.OpenAI {
+		d := wire.Deltas{Request: r.Raw}
+		if a.event.Deltas, err = d.Answer(body); err != nil {
+			return nil, failure(err)
+		}
+	}
 	return a, nil
 }
 

@@ -18,7 +18,8 @@ var doneMark = []byte("[DONE]")
 type streamAnswer struct {
 	in      provider.Stream
 	scanner wire.ChunkScanner
-	event   llm.Event // reused for every event, as text is
+	deltas  *wire.Deltas // nil where the caller's dialect is the provider's
+	event   llm.Event    // reused for every event, as text is
 	text    []byte
 	choices int  // how many were asked for
 	asked   bool // the client asked for usage
@@ -47,6 +48,9 @@ func decodeStream(resp *http.Response, s provider.Settings, r *llm.Request) (pro
 	}
 	a := &streamAnswer{in: provider.OpenStream(resp, s), choices: max(r.Choices, 1), asked: r.IncludeUsage}
 	a.meta.Finish = a.first[:0]
+	if r.Dialect != llm.OpenAI {
+		a.deltas, a.asked = &wire.Deltas{Request: r.Raw}, true // nothing is passed on as it is, so nothing is hidden
+	}
 	return a, nil
 }
 
@@ -64,6 +68,9 @@ func (a *streamAnswer) Next() (llm.Event, error) {
 		err = named(in.Data)
 	} else {
 		err = a.scanner.Scan(in.Data, &a.event, a.text[:0], &a.meta)
+	}
+	if err == nil && a.deltas != nil && !a.event.Is(llm.End) {
+		a.event.Deltas, err = a.deltas.Chunk(in.Data)
 	}
 	if err != nil {
 		if a.in.Last() && errors.Is(err, wire.ErrGarbage) {
@@ -108,6 +115,7 @@ func (a *streamAnswer) note(e llm.Event) (llm.Event, error) {
 			return a.end(io.EOF)
 		}
 		a.ended, e.More = true, false
+		a.close(&e)
 	}
 	return e, nil
 }
@@ -129,9 +137,18 @@ func (a *streamAnswer) end(err error) (llm.Event, error) {
 	case a.empty():
 		return llm.Event{}, provider.EmptyStream()
 	case errors.Is(err, io.EOF) && a.finished >= a.choices:
-		return llm.Event{Has: llm.End, Dialect: llm.OpenAI, Raw: doneMark}, nil
+		e := llm.Event{Has: llm.End, Dialect: llm.OpenAI, Raw: doneMark}
+		a.close(&e)
+		return e, nil
 	}
 	return llm.Event{}, provider.Cut()
+}
+
+// close tells what is left of the canonical form with the end.
+func (a *streamAnswer) close(e *llm.Event) {
+	if a.deltas != nil {
+		e.Deltas = a.deltas.End()
+	}
 }
 
 // merge takes the later of two usages. A count that the later one leaves out is taken from the earlier: some servers

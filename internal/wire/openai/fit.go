@@ -1,0 +1,325 @@
+package openai
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
+)
+
+// A Server is what has to be known of a server of this dialect to write to it what came in another.
+type Server struct {
+	Model  string // as the server calls it
+	Traits llm.Traits
+	// StreamUsage asks for the usage of streams, whoever wants it; ServiceTiers passes the class of service on.
+	StreamUsage, ServiceTiers bool
+}
+
+// TranslateChat writes a chat of another dialect in this one. adapted names what was left out or bent because the server or the
+// model does not take it, in the words of the canonical form: "top_k". What cannot be said is a *fault.Error of the code
+// InvalidRequest that says where, in the words of the caller's dialect.
+func TranslateChat(c *llm.Chat, s Server) (body []byte, adapted []string, err error) {
+	f := fitter{in: c, server: s}
+	f.out = llm.Chat{
+		Model: s.Model, Stream: c.Stream, Choice: c.Choice, CacheKey: c.CacheKey, Modalities: c.Modalities, User: f.short("user", c.User, maxUserID),
+	}
+	f.messages()
+	f.tools()
+	f.format()
+	f.effort()
+	f.sampling()
+	f.limits()
+	f.rest()
+	if f.refused != nil {
+		return nil, nil, f.refused
+	}
+	body, err = EncodeChat(&f.out)
+	if err != nil {
+		return nil, nil, fault.Wrap(fault.InvalidRequest, err, "The request holds %s.", err.Error())
+	}
+	return body, f.adapted, nil
+}
+
+// A fitter makes a chat that this dialect can say of one that came in another.
+type fitter struct {
+	in      *llm.Chat
+	out     llm.Chat
+	server  Server
+	adapted []string
+	refused error // the first thing that cannot be said
+}
+
+// words are what callers of other dialects call what is refused here.
+var words = map[llm.Dialect]map[string]string{
+	llm.Anthropic: {
+		"stop": "stop_sequences", "response_format": "output_config.format", "max_completion_tokens": "max_tokens", "n": "n",
+	},
+	llm.Responses: {
+		"messages": "input", "response_format": "text.format", "max_completion_tokens": "max_output_tokens",
+	},
+}
+
+// param is what the caller calls a member, or a place that begins with one.
+func (f *fitter) param(place string) string {
+	name, rest := place, ""
+	if i := strings.IndexAny(place, ".["); i > 0 {
+		name, rest = place[:i], place[i:]
+	}
+	if theirs, ok := words[f.in.Dialect][name]; ok {
+		return theirs + rest
+	}
+	return place
+}
+
+// cannot refuses what the dialect has no words for.
+func (f *fitter) cannot(place, what, hint string) {
+	if f.refused == nil {
+		param := f.param(place)
+		e := fault.New(fault.InvalidRequest, "%s: %s cannot be asked of a model that speaks OpenAI's dialect.", param, what)
+		e.Param, e.Hint = param, hint
+		f.refused = e
+	}
+}
+
+// elsewhere is the hint for what another dialect can say.
+const elsewhere = "Leave it out, or ask a model of the dialect that knows it."
+
+// adapt notes that something was left out or bent, once.
+func (f *fitter) adapt(name string) {
+	if !slices.Contains(f.adapted, name) {
+		f.adapted = append(f.adapted, name)
+	}
+}
+
+func (f *fitter) takes(what llm.Takes) bool { return f.server.Traits.Takes.All(what) }
+
+// The longest names of end users and of calls that OpenAI takes, in bytes.
+const (
+	maxUserID = 64
+	maxCallID = 40
+)
+
+// short is a name, or one in its place that is as good to tell apart if it is longer than servers take.
+func (f *fitter) short(what, name string, most int) string {
+	if len(name) <= most {
+		return name
+	}
+	if what != "" {
+		f.adapt(what)
+	}
+	sum := sha256.Sum256([]byte(name))
+	return "id_" + hex.EncodeToString(sum[:16])
+}
+
+// tools takes over those that may be called; few servers know a choice that is narrowed to some of them.
+func (f *fitter) tools() {
+	c := f.in
+	narrowed := c.Choice.Mode != llm.ToolNamed && len(c.Choice.Names) > 0
+	for i := range c.Tools {
+		t := c.Tools[i]
+		at := "tools[" + strconv.Itoa(i) + "]"
+		if narrowed && !slices.Contains(c.Choice.Names, t.Name) {
+			continue
+		}
+		if t.Name == "" {
+			f.cannot(at, "a tool of this type", elsewhere)
+			continue
+		}
+		f.extra(at, t.Extra, idleOfTools)
+		t.Extra, t.Cache = nil, f.mark(t.Cache)
+		f.out.Tools = append(f.out.Tools, t)
+	}
+	if narrowed {
+		f.out.Choice.Names = nil
+	}
+	if len(f.out.Tools) == 0 { // then neither may be said
+		if c.Choice.Mode == llm.ToolAuto || c.Choice.Mode == llm.ToolNone {
+			f.out.Choice = llm.ToolChoice{}
+		}
+		return
+	}
+	f.out.Parallel = c.Parallel
+}
+
+// mark is a mark for caching, if the server takes such.
+func (f *fitter) mark(m *llm.CacheMark) *llm.CacheMark {
+	if m != nil && !f.takes(llm.TakesCacheMarks) {
+		f.adapt("cache_control")
+		return nil
+	}
+	return m
+}
+
+// answerName is the name of a form for answers that has none; the dialect wants one.
+const answerName = "answer"
+
+// format takes over the form of the answer. Where the caller's dialect keeps to a schema without being told, so shall this one,
+// if the schema is of the kind that it can keep to.
+func (f *fitter) format() {
+	f.out.Format = f.in.Format
+	if f.out.Format.Kind != llm.FormatJSONSchema {
+		return
+	}
+	if f.out.Format.Name == "" {
+		f.out.Format.Name = answerName
+	}
+	if yes := true; f.out.Format.Strict == nil && f.in.Dialect == llm.Anthropic && isStrict(f.out.Format.Schema) {
+		f.out.Format.Strict = &yes
+	}
+}
+
+// isStrict reports whether all objects of a schema are closed and require all that they have, which is what OpenAI wants of a
+// schema that answers keep to.
+func isStrict(schema []byte) bool {
+	if len(schema) == 0 {
+		return false
+	}
+	switch schema[0] {
+	case '[':
+		c := rawjson.Cursor{Text: schema}
+		strict := true
+		for range c.Elements() {
+			strict = isStrict(c.Value()) && strict
+		}
+		return strict
+	case '{':
+	default:
+		return true
+	}
+	o := rawjson.ObjectOf(schema)
+	if o.Kind("properties") == '{' && o.Str("type") == "object" {
+		properties := rawjson.ObjectOf(o.Value("properties"))
+		required, _ := rawjson.StringsOf(o.Value("required"))
+		if string(o.Value("additionalProperties")) != "false" || len(required) != len(properties.Fields) {
+			return false
+		}
+		for _, p := range properties.Fields {
+			if !slices.Contains(required, p.Name) || !isStrict(p.Value.Of(properties.Text)) {
+				return false
+			}
+		}
+	} else if o.Str("type") == "object" {
+		return false
+	}
+	for _, name := range []string{"items", "anyOf", "$defs", "definitions"} {
+		value := o.Value(name)
+		if len(value) == 0 {
+			continue
+		}
+		if name[0] == '$' || name == "definitions" {
+			defs := rawjson.ObjectOf(value)
+			for _, d := range defs.Fields {
+				if !isStrict(d.Value.Of(defs.Text)) {
+					return false
+				}
+			}
+		} else if !isStrict(value) {
+			return false
+		}
+	}
+	return !o.Has("oneOf") && !o.Has("allOf") && !o.Has("not") && !o.Has("patternProperties")
+}
+
+func (f *fitter) limits() {
+	c := f.in
+	if most := c.MaxOutput; most != nil {
+		n := *most
+		if n < 1 {
+			f.cannot("max_completion_tokens", "an answer of no tokens", "Ask for at least one.")
+		}
+		if can := f.server.Traits.MaxOutput; can > 0 && n > can {
+			n = can // it ends there in any case
+			f.adapt("max_tokens")
+		}
+		if f.takes(llm.TakesCompletionCap) {
+			f.out.MaxOutput = &n
+		} else {
+			f.say("max_tokens", strconv.AppendInt(nil, n, 10))
+		}
+	}
+	if len(c.Stop) > maxStopWords {
+		f.cannot("stop", "more than 4 stop sequences", "Send at most 4.")
+	}
+	f.out.Stop = c.Stop
+}
+
+// maxStopWords is how many stop sequences the dialect has.
+const maxStopWords = 4
+
+// say has a member written as it is.
+func (f *fitter) say(name string, value []byte) {
+	f.out.Extra = append(f.out.Extra, llm.Member{Name: name, Value: value})
+}
+
+// rest takes over what is left: how streams are told, classes of service, and what the canonical form has no place for.
+func (f *fitter) rest() {
+	c := f.in
+	if c.Stream && f.server.StreamUsage {
+		f.say(optionsField, onlyUsage)
+	}
+	switch tier := c.ServiceTier; {
+	case tier == "":
+	case f.server.ServiceTiers:
+		if f.out.ServiceTier = tier; tier == "standard_only" {
+			f.out.ServiceTier = "default"
+		}
+	case tier != "auto":
+		f.adapt(tierField)
+	}
+	if len(c.Metadata) > 0 {
+		f.adapt("metadata")
+	}
+	for _, m := range c.Extra {
+		switch {
+		case says(m, heldOfChats):
+		case slices.Contains(sameOfChats, m.Name):
+			f.say(m.Name, m.Value)
+		case slices.Contains(knobsOfChats, m.Name):
+			f.adapt(m.Name)
+		default:
+			f.cannot(m.Name, "this", elsewhere)
+		}
+	}
+}
+
+var (
+	// heldOfChats are members that the canonical form holds in another way as well, or that say how the answer is written and
+	// not what it is; whoever writes it heeds them.
+	heldOfChats = []string{
+		"model", "messages", "system", "max_tokens", "stream", "tools", "tool_choice", "thinking", "output_config", "output_format", "metadata",
+		"stop_sequences", "temperature", "top_p", "top_k", tierField, // of Anthropic's messages
+		"input", "instructions", "text", "reasoning", "include", "max_output_tokens", "stream_options", "store", "previous_response_id",
+		"conversation", "parallel_tool_calls", "top_logprobs", "user", // of OpenAI's responses
+	}
+	// sameOfChats are members that mean the same in this dialect.
+	sameOfChats = []string{"safety_identifier", "prompt_cache_retention", "prompt_cache_options", "prompt_cache_key", "moderation"}
+	// knobsOfChats are members that make the provider faster or cheaper and do not change what is asked.
+	knobsOfChats = []string{"cache_control", "speed", "context_management", "truncation"}
+
+	// What parts, messages and tools may have that says nothing to anybody else.
+	idleOfParts = []string{"type", "id", "status", "annotations", "logprobs", "caller", "phase"}
+	idleOfTools = []string{"type", "eager_input_streaming"}
+)
+
+// says reports whether a member says nothing, or nothing that is not known from elsewhere.
+func says(m llm.Member, known []string) bool {
+	switch string(m.Value) {
+	case "null", "[]", "{}", `""`, "false":
+		return true
+	}
+	return slices.Contains(known, m.Name)
+}
+
+// extra refuses the members that the canonical form has no place for, but for some.
+func (f *fitter) extra(place string, all []llm.Member, idle []string) {
+	for _, m := range all {
+		if !says(m, idle) {
+			f.cannot(place+"."+m.Name, "this", elsewhere)
+		}
+	}
+}
