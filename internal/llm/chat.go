@@ -52,7 +52,7 @@ const (
 // Idle reports whether a member can be left out silently: it means nothing that is not said elsewhere, or says nothing.
 func (m *Member) Idle() bool {
 	switch string(m.Value) {
-	case "null", "false", "[]", "{}", `""`:
+	case "null", "false", "[]", `""`: // an empty object may turn something on
 		return true
 	}
 	return m.Means == MeansNothing

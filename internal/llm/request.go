@@ -65,6 +65,9 @@ type Request struct {
 	// DecodeChat makes the canonical form of a body of this dialect. Set by the wire package that parsed the request.
 	DecodeChat func(body []byte) (*Chat, error)
 
+	// Completed, if it is set, is given the canonical form when that was made, and may add to it what the client lost.
+	Completed func(*Chat)
+
 	// Adapted names what the last try's request left out or bent, because its target does not take it.
 	Adapted []string
 
@@ -113,6 +116,9 @@ func (r *Request) Chat() (*Chat, error) {
 	c, err := r.DecodeChat(body)
 	if err != nil {
 		return nil, err
+	}
+	if r.Completed != nil {
+		r.Completed(c)
 	}
 	r.chat = c
 	return c, nil

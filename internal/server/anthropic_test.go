@@ -208,7 +208,7 @@ func TestErrorsForAnthropicClients(t *testing.T) {
 		status int
 		kind   string
 	}{
-		{"claude/m?status=529", 529, "overloaded_error"}, {"claude/m?status=429&retry_after=3", 429, "rate_limit_error"},
+		{"claude/m?status=529", 529, "overloaded_error"}, {"gpt/m?status=503", 529, "overloaded_error"}, {"gpt/m?status=400", 400, "invalid_request_error"}, {"claude/m?status=429&retry_after=3", 429, "rate_limit_error"},
 		{"claude/m?status=400", 400, "invalid_request_error"}, {"claude/m?status=413", 413, "request_too_large"},
 		{"claude/m?status=500", 502, "api_error"}, {"claude/m?status=401", 502, "api_error"}, {"nobody", 404, "not_found_error"},
 	} {

@@ -6,13 +6,14 @@ import (
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/recall"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/usage"
 )
 
 // buildPipeline is the one place that says what an exchange passes, outermost first. Every route that can spend or
 // return content goes through it.
-func buildPipeline(records *usage.Recorder, stops pipeline.Stage, keeper *bodies.Keeper, router *route.Router) pipeline.Handler {
+func buildPipeline(records *usage.Recorder, stops pipeline.Stage, keeper *bodies.Keeper, memory *recall.Memory, router *route.Router) pipeline.Handler {
 	stages := []pipeline.Stage{
 		records.Stage(), // the record, the log line and the metrics of every exchange
 		refuse,          // what the gateway could not read or does not know goes no further
@@ -21,6 +22,7 @@ func buildPipeline(records *usage.Recorder, stops pipeline.Stage, keeper *bodies
 	if keeper != nil { // records are kept
 		stages = append(stages, keeper.Stage()) // innermost: what is kept is what a provider was sent, and answered
 	}
+	stages = append(stages, memory.Stage()) // what callers cannot keep of a model's reasoning, its next turn finds again
 	return pipeline.Chain(router.Handle, stages...)
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/recall"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -73,7 +74,7 @@ func chain(t *testing.T, l *lender, off, failing bool, do provided) pipeline.Han
 			return nil, &provider.Failure{Reason: provider.ReasonStatus, Status: 500, Message: "failed"}
 		}),
 	}, nil)
-	return buildPipeline(records, func(next pipeline.Handler) pipeline.Handler { return next }, nil, route.New(route.Options{Table: table, Prices: l, Journal: records, Reserver: l}))
+	return buildPipeline(records, func(next pipeline.Handler) pipeline.Handler { return next }, nil, recall.New(recall.Options{}), route.New(route.Options{Table: table, Prices: l, Journal: records, Reserver: l}))
 }
 
 func asked() *pipeline.Exchange {

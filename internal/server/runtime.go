@@ -105,7 +105,7 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	rt.table = route.NewTable(cfg.Models, providers, offered(cfg, rt.view))
 	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}, Stops: s.stops, Count: tokens.Prompt, Trace: traceOf(cfg)})
 	rt.gateway = &gateway.Runtime{
-		Table: rt.table, Handler: buildPipeline(s.recorder, s.stops.Stage(), s.bodies.keeper, router), Limits: cfg.Limits.Gateway(), Sample: cfg.Telemetry.Sampler(),
+		Table: rt.table, Handler: buildPipeline(s.recorder, s.stops.Stage(), s.bodies.keeper, s.recall, router), Limits: cfg.Limits.Gateway(), Sample: cfg.Telemetry.Sampler(),
 	}
 	rt.telemetry, err = telemetry.NewSettings(cfg.Telemetry, waysOf(out, cfg.Resolver()), peersOf(cfg, vendors, s.catalog.Table().VendorNames()))
 	return rt, err

@@ -34,6 +34,7 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/gateway"
 	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/internal/recall"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/stop"
@@ -72,6 +73,7 @@ type Server struct {
 	writer   *usage.Writer
 	rollup   *usage.Rollup
 	bodies   bodyParts
+	recall   *recall.Memory
 	purger   *retention.Purger
 	gateway  *gateway.Gateway
 	tenants  *auth.Service
@@ -104,7 +106,10 @@ type Server struct {
 
 // New opens the store and everything else, and the two addresses. Close it, or Run it.
 func New(ctx context.Context, cfg *config.File, o Options) (*Server, error) {
-	s := &Server{o: o, started: time.Now(), metrics: prometheus.NewRegistry(), taken: make(chan struct{}, 1), lines: &lastLines{}}
+	s := &Server{
+		o: o, started: time.Now(), metrics: prometheus.NewRegistry(), taken: make(chan struct{}, 1), lines: &lastLines{},
+		recall: recall.New(recall.Options{}),
+	}
 	o.Log = s.lines.also(o.Log)
 	s.clock.Skew = o.Skew
 	s.o = o

@@ -53,8 +53,8 @@ func speakerProviders() map[string]sim.Provider {
 
 // The models of speakers by name, and what they stand for.
 var (
-	speakerModels  = []string{"claude", "bed", "gem", "vertex"}
-	speakerTargets = []string{"claude/m", "bed/m", "gem/m", "vertex/m"}
+	speakerModels  = []string{"claude", "gpt", "azure", "older", "bed", "gem", "vertex"}
+	speakerTargets = []string{"claude/m", "gpt/m", "azure/m", "older/m", "bed/m", "gem/m", "vertex/m"}
 )
 
 // told is what is compared of an answer or an event of one.

@@ -78,7 +78,9 @@ func meanings(c *llm.Chat) {
 				m.Means = llm.MeansNothing
 			}
 		case "metadata":
-			m.Means = llm.MeansKnob
+			if m.Means = llm.MeansKnob; string(m.Value) == "{}" {
+				m.Means = llm.MeansNothing
+			}
 		case "tool_choice":
 			if c.Choice.Mode != llm.ToolUnset {
 				m.Means = llm.MeansNothing

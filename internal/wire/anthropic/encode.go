@@ -62,8 +62,12 @@ func (e *encoder) cannot(param, what, hint string) {
 	}
 }
 
-// adapt notes that something was left out or bent.
-func (e *encoder) adapt(name string) { e.adapted = append(e.adapted, name) }
+// adapt notes that something was left out or bent, once.
+func (e *encoder) adapt(name string) {
+	if !slices.Contains(e.adapted, name) {
+		e.adapted = append(e.adapted, name)
+	}
+}
 
 // budgets are what efforts mean to models that are given a number of tokens: the ones that vendors of other models name.
 var budgets = map[string]int64{"minimal": minBudget, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768}
@@ -104,9 +108,13 @@ func unproven(messages []llm.Message) bool {
 	return false
 }
 
+// signs reports whether a proof is one that the models of this dialect which prove their reasoning know: Claude's, wherever it
+// runs, or one of which it is not known whose it is.
+func signs(by llm.Dialect) bool { return by == "" || by == llm.Anthropic || by == llm.Bedrock }
+
 // proven reports whether a part is reasoning that the provider takes back.
 func proven(p llm.Part) bool {
-	return p.Kind == llm.PartReasoning && (p.Signature != "" || p.Redacted != nil)
+	return p.Kind == llm.PartReasoning && (p.Signature != "" || p.Redacted != nil) && signs(p.Signer)
 }
 
 // maxTokens writes the cap, which must be above what reasoning may take.

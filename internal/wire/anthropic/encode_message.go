@@ -126,7 +126,7 @@ func (e *encoder) turn(side string, first int, all []llm.Message) {
 // lost refuses what a message has beside its parts and cannot keep. A name of who speaks changes nothing that the dialect
 // knows; null says nothing.
 func (e *encoder) lost(at int, m *llm.Message) {
-	if m.Name != "" && m.Role != llm.RoleFunction && !slices.Contains(e.adapted, "name") {
+	if m.Name != "" && m.Role != llm.RoleFunction {
 		e.adapt("name")
 	}
 	for _, x := range m.Extra {
@@ -331,18 +331,16 @@ func (e *encoder) result(at int, p *llm.Part) {
 // part of what was said, and would be refused.
 func (e *encoder) thought(p *llm.Part) {
 	switch {
+	case !proven(*p):
+		e.adapt("reasoning_content")
+		return
 	case p.Redacted != nil:
 		e.open(redactedBlock)
 		e.Member("data", string(p.Redacted))
-	case p.Signature != "":
+	default:
 		e.open(thinkingBlock)
 		e.Member("thinking", p.Text)
 		e.Member("signature", p.Signature)
-	default:
-		if !slices.Contains(e.adapted, "reasoning_content") {
-			e.adapt("reasoning_content")
-		}
-		return
 	}
 	e.Dst = append(e.Dst, '}')
 }

@@ -26,16 +26,16 @@ func signed(by llm.Dialect, signature string) string {
 // signerOf is the contrary of signed.
 func signerOf(sent string) (by llm.Dialect, signature string) {
 	name, rest, named := strings.Cut(sent, ":")
-	if named && slices.Contains(signers, llm.Dialect(name)) {
+	if named && rest != "" && slices.Contains(signers, llm.Dialect(name)) {
 		return llm.Dialect(name), rest
 	}
-	return "", sent
+	return llm.Anthropic, sent
 }
 
 // own reports whether the provider takes a thought back that was sent in this dialect.
 func own(thought *rawjson.Object) bool {
 	by, signature := signerOf(thought.Str("signature"))
-	return by == "" && signature != ""
+	return by == llm.Anthropic && signature != ""
 }
 
 // Proven is the value of messages without the thoughts that the vendor would refuse, for it did not prove them: those of models

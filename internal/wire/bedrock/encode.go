@@ -113,9 +113,13 @@ func unproven(messages []llm.Message) bool {
 	return false
 }
 
+// signs reports whether a proof is one that the models of this dialect which prove their reasoning know: Claude's, wherever it
+// runs, or one of which it is not known whose it is.
+func signs(by llm.Dialect) bool { return by == "" || by == llm.Anthropic || by == llm.Bedrock }
+
 // proven reports whether a part is reasoning that the provider takes back.
 func proven(p llm.Part) bool {
-	return p.Kind == llm.PartReasoning && (p.Signature != "" || p.Redacted != nil)
+	return p.Kind == llm.PartReasoning && (p.Signature != "" || p.Redacted != nil) && signs(p.Signer)
 }
 
 // effort is how hard the model shall think in the dialect's words.

@@ -343,19 +343,19 @@ func (e *encoder) result(at int, p *llm.Part) {
 // part of what was said, and would be refused.
 func (e *encoder) thought(p *llm.Part) {
 	switch {
+	case !proven(*p):
+		e.adapt("reasoning_content")
+		return
 	case p.Redacted != nil:
 		e.open(reasoningBlock)
 		e.Member("redactedContent", string(p.Redacted))
-	case p.Signature != "":
+	default:
 		e.open(reasoningBlock)
 		e.Name("reasoningText")
 		e.Dst = append(e.Dst, '{')
 		e.Member(textField, p.Text)
 		e.Member("signature", p.Signature)
 		e.Dst = append(e.Dst, '}')
-	default:
-		e.adapt("reasoning_content")
-		return
 	}
 	e.Dst = append(e.Dst, `}}`...)
 }

@@ -111,13 +111,12 @@ func (c *Cursor) BehindName() bool {
 }
 
 // Members gives the names of the next value if that is an object, else nothing. In the loop, the cursor stands before the
-// member's value, which may be read or left. Behind a loop that is broken off, it stands behind the object.
+// member's value, which may be read or left. The loop must not be broken off.
 func (c *Cursor) Members() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		if c.Kind() != '{' {
 			return
 		}
-		whole := c.At
 		c.At++
 		for c.Kind() == '"' {
 			start := c.At
@@ -125,11 +124,7 @@ func (c *Cursor) Members() iter.Seq[[]byte] {
 			name := Unquoted(c.Text[start:c.At])
 			c.Kind()
 			before := c.At
-			if !yield(name) {
-				c.At = whole
-				c.Value()
-				return
-			}
+			yield(name)
 			if c.At == before {
 				c.Value()
 			}
@@ -144,15 +139,10 @@ func (c *Cursor) Elements() iter.Seq[int] {
 		if c.Kind() != '[' {
 			return
 		}
-		whole := c.At
 		c.At++
 		for i := 0; c.Kind() != ']' && c.Kind() != 0; i++ {
 			before := c.At
-			if !yield(i) {
-				c.At = whole
-				c.Value()
-				return
-			}
+			yield(i)
 			if c.At == before {
 				c.Value()
 			}
