@@ -36,7 +36,7 @@ var layers = []layer{
 
 // siblings are the only imports inside a row: a codec speaks the types of the client that calls it, and Azure's is OpenAI's at
 // other addresses.
-var siblings = map[string]string{"provider/*": "provider", "provider/azure": "provider/openai"}
+var siblings = map[string]string{"provider/*": "provider", "provider/azure": "provider/openai", "wire/responses": "wire/openai"}
 
 // support are packages for tests. They may import everything; only tests and each other may import them.
 var support = []string{"penstocktest", "telemetry/collectortest", "store/storetest", "store/pgtest", "provider/codectest", "layers", "sim/simtest"}
