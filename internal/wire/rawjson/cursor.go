@@ -111,12 +111,13 @@ func (c *Cursor) BehindName() bool {
 }
 
 // Members gives the names of the next value if that is an object, else nothing. In the loop, the cursor stands before the
-// member's value, which may be read or left. The loop must not be broken off.
+// member's value, which may be read or left. Behind a loop that is broken off, it stands behind the object.
 func (c *Cursor) Members() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		if c.Kind() != '{' {
 			return
 		}
+		whole := c.At
 		c.At++
 		for c.Kind() == '"' {
 			start := c.At
@@ -124,7 +125,11 @@ func (c *Cursor) Members() iter.Seq[[]byte] {
 			name := Unquoted(c.Text[start:c.At])
 			c.Kind()
 			before := c.At
-			yield(name)
+			if !yield(name) {
+				c.At = whole
+				c.Value()
+				return
+			}
 			if c.At == before {
 				c.Value()
 			}
@@ -139,10 +144,15 @@ func (c *Cursor) Elements() iter.Seq[int] {
 		if c.Kind() != '[' {
 			return
 		}
+		whole := c.At
 		c.At++
 		for i := 0; c.Kind() != ']' && c.Kind() != 0; i++ {
 			before := c.At
-			yield(i)
+			if !yield(i) {
+				c.At = whole
+				c.Value()
+				return
+			}
 			if c.At == before {
 				c.Value()
 			}
