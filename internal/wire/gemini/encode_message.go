@@ -130,6 +130,7 @@ func (e *encoder) turn(side string, first int, all []llm.Message, wanted func(ll
 				if own := proofOf(p); own != "" || calls > 0 {
 					proof = own
 				}
+				e.beside(first+i, p)
 				e.call(first+i, p, proof, calls == 0)
 				calls++
 			case p.Kind == llm.PartReasoning && proofOf(p) != "":
