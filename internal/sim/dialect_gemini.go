@@ -204,6 +204,9 @@ func (a *ask) readFunctions(in *generateBody) error {
 	return nil
 }
 
+// wantsProof is what models are called that want proofs of reasoning back.
+const wantsProof = "gemini-3"
+
 var geminiName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}$`)
 
 // readContents counts the prompt, finds the last thing that the user said, and holds the turns against the dialect's rules.
@@ -236,7 +239,7 @@ func (a *ask) readContents(in *generateBody) error {
 			case p.Inline != nil && p.Inline.Type != "" && len(p.Inline.Data) > 0, p.File != nil && p.File.Type != "":
 				others++
 			case p.Call != nil && c.Role == "model" && geminiName.MatchString(p.Call.Name) && strings.HasPrefix(string(p.Call.Args), "{"):
-				if calls++; calls == 1 && p.Proof == "" && strings.HasPrefix(a.model, "gemini-3") {
+				if calls++; calls == 1 && p.Proof == "" && strings.HasPrefix(a.model, wantsProof) {
 					return badRequest(where, "Function call is missing a thought_signature in functionCall parts.")
 				}
 				others++

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 func (gemini) garbage() []byte { return []byte(`{"candidates":[{"content":{"parts":[{"te`) }
@@ -104,7 +105,8 @@ func (gemini) text(kind pieceKind, text string) []byte {
 	return b
 }
 
-// call is a part with a call, which comes whole. The first of a choice has the proof of what was thought before it.
+// call is a part with a call, which comes whole. The first of a choice has the proof of what was thought before it; models that want
+// it back have always thought.
 func (gemini) call(a *answer, choice, call int) []byte {
 	arguments := a.say(choice, pieceCall, call)
 	if !json.Valid([]byte(arguments)) {
@@ -112,7 +114,7 @@ func (gemini) call(a *answer, choice, call int) []byte {
 	}
 	b := appendString([]byte(`{"functionCall":{"name":`), a.choices[choice].calls[call].name)
 	b = append(append(append(b, `,"args":`...), arguments...), '}')
-	if call == 0 {
+	if call == 0 && (a.do.reasoning > 0 || strings.HasPrefix(a.model, wantsProof)) {
 		b = append(b, `,"thoughtSignature":"`+signature+`"`...)
 	}
 	return append(b, '}')

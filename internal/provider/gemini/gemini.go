@@ -27,8 +27,9 @@ func New() provider.Codec { return codec{} }
 type codec struct{}
 
 var (
-	_ provider.Codec  = codec{}
-	_ provider.Signer = codec{}
+	_ provider.Codec   = codec{}
+	_ provider.Signer  = codec{}
+	_ provider.Counter = codec{}
 )
 
 const streamType = "text/event-stream"

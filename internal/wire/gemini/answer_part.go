@@ -98,13 +98,19 @@ func (f *frame) say(index int, kind llm.PartKind, text, proof string) {
 	f.ev.Deltas = append(f.ev.Deltas, d)
 }
 
-// whole adds a part that is whole.
+// whole adds a part that is whole. The proof of the reasoning that led to it is told of the reasoning too, for callers that keep
+// proofs there and nowhere else.
 func (f *frame) whole(index int, p *llm.Part, text, proof string) {
 	c := &f.choices[index]
-	if c.open == llm.PartReasoning && proof != "" { // some callers keep proofs of reasoning with it, and none with calls
+	if proof != "" && c.open == llm.PartReasoning {
 		f.ev.Deltas = append(f.ev.Deltas, llm.Delta{Choice: index, Part: c.parts - 1, Signature: proof})
 	}
+	hidden := proof != "" && c.open != llm.PartReasoning
 	c.shut(index, f.ev)
+	if hidden { // what was thought is not shown
+		f.ev.Deltas = append(f.ev.Deltas, llm.Delta{Choice: index, Part: c.parts, Open: &llm.Part{Kind: llm.PartReasoning}, Signature: proof, Close: true})
+		c.parts++
+	}
 	f.ev.Has |= llm.Content
 	f.text = append(f.text, text...)
 	f.ev.Deltas = append(f.ev.Deltas, llm.Delta{Choice: index, Part: c.parts, Open: p, Text: text, Signature: proof, Close: true})

@@ -116,6 +116,10 @@ func TestTrap04ProofsOfReasoningGoBack(t *testing.T) {
 	if d := cmp.Diff([]string{"0p", "1p"}, proofs); d != "" {
 		t.Error(d)
 	}
+	all, err = told(t, aFrame(`{"text":"So."},{"functionCall":{"name":"now"},"thoughtSignature":"p"}`, "STOP"))
+	if err != nil || len(all) != 5 || all[2].Open.Kind != llm.PartReasoning || all[2].Signature != "p" || all[3].Signature != "p" {
+		t.Errorf("a proof of what is not shown: %v %+v", err, all)
+	}
 	signed := func(p llm.Part, by llm.Dialect) llm.Part { p.Signature, p.Signer = "p", by; return p }
 	thought := llm.Part{Kind: llm.PartReasoning, Text: "Hm."}
 	for name, c := range map[string]struct {
