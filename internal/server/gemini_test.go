@@ -19,7 +19,7 @@ models:
 `
 
 // The simulator refuses, as the vendor does, calls that come back without the proof that they had. Callers of both dialects who send
-// messages back as they came are taken on; so are those who have lost it, which is told.
+// messages back as they came are taken on; so are those who have lost it: for a while it is remembered, and after that its lack is told.
 func TestTrap04ProofsOfReasoningGoThroughCallers(t *testing.T) {
 	t.Parallel()
 	e := penstocktest.Start(t, penstocktest.Options{Config: geminiOnly, Sim: &sim.Config{Seed: 1, Providers: map[string]sim.Provider{
@@ -41,8 +41,13 @@ func TestTrap04ProofsOfReasoningGoThroughCallers(t *testing.T) {
 	}
 	head, tail, _ := strings.Cut(message, `,"extra_content":`)
 	lost := head + tail[strings.Index(tail, "}}")+2:]
-	for sent, adapted := range map[string]string{message: "", lost: "reasoning"} {
-		body := `{"model":"g3","messages":[` + question + `,` + sent + `,` + strings.Replace(result, "%ID%", id, 1) + `]` + tools + `}`
+	longAgo := strings.Replace(lost, id, "call_long_ago", 1)
+	for sent, adapted := range map[string]string{message: "", lost: "", longAgo: "reasoning"} {
+		of := id
+		if sent == longAgo {
+			of = "call_long_ago"
+		}
+		body := `{"model":"g3","messages":[` + question + `,` + sent + `,` + strings.Replace(result, "%ID%", of, 1) + `]` + tools + `}`
 		if a := e.Post(key, "/v1/chat/completions", body); a.Status != http.StatusOK || a.Header.Get("X-Penstock-Adapted") != adapted {
 			t.Errorf("%d, adapted %q: %s\n%s", a.Status, a.Header.Get("X-Penstock-Adapted"), a.Text(), body)
 		}
