@@ -92,7 +92,7 @@ func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *ll
 			}
 		}
 		if err != nil {
-			out.b = c.voice.appendErrorEvent(out.b, fault.From(err), c.id)
+			out.b = c.appendEnd(out.b, answer, fault.From(err))
 			break
 		}
 		if ev.Is(llm.End) {
@@ -105,6 +105,14 @@ func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *ll
 		}
 	}
 	_ = out.write(false) // the answer has its record already
+}
+
+// appendEnd appends the last event of a stream that an error ends; answer is nil if nothing was written yet.
+func (c *call) appendEnd(dst []byte, answer writer, f *fault.Error) []byte {
+	if begun, ok := answer.(failing); ok {
+		return begun.appendFailure(dst, f)
+	}
+	return c.voice.appendErrorEvent(dst, f, c.id)
 }
 
 // A streamWriter gathers what is written to a client.

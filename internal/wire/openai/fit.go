@@ -274,12 +274,16 @@ func (f *fitter) rest() {
 	if len(c.Metadata) > 0 {
 		f.adapt("metadata")
 	}
+	held := heldOfChats
+	if c.Dialect == llm.Responses {
+		held = nil // whoever decodes them says of each what it means
+	}
 	for _, m := range c.Extra {
 		switch {
-		case says(m, heldOfChats):
+		case says(m, held):
 		case slices.Contains(sameOfChats, m.Name):
 			f.say(m.Name, m.Value)
-		case slices.Contains(knobsOfChats, m.Name):
+		case m.Means == llm.MeansKnob, slices.Contains(knobsOfChats, m.Name):
 			f.adapt(m.Name)
 		default:
 			f.cannot(m.Name, "this", elsewhere)
@@ -292,9 +296,7 @@ var (
 	// not what it is; whoever writes it heeds them.
 	heldOfChats = []string{
 		"model", "messages", "system", "max_tokens", "stream", "tools", "tool_choice", "thinking", "output_config", "output_format", "metadata",
-		"stop_sequences", "temperature", "top_p", "top_k", tierField, // of Anthropic's messages
-		"input", "instructions", "text", "reasoning", "include", "max_output_tokens", "stream_options", "store", "previous_response_id",
-		"conversation", "parallel_tool_calls", "top_logprobs", "user", // of OpenAI's responses
+		"stop_sequences", "temperature", "top_p", "top_k", tierField, "user",
 	}
 	// sameOfChats are members that mean the same in this dialect.
 	sameOfChats = []string{"safety_identifier", "prompt_cache_retention", "prompt_cache_options", "prompt_cache_key", "moderation"}
@@ -308,6 +310,9 @@ var (
 
 // says reports whether a member says nothing, or nothing that is not known from elsewhere.
 func says(m llm.Member, known []string) bool {
+	if m.Idle() {
+		return true
+	}
 	switch string(m.Value) {
 	case "null", "[]", "{}", `""`, "false":
 		return true

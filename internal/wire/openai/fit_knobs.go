@@ -102,6 +102,13 @@ func (f *fitter) sampling() {
 		s.TopK = nil
 		f.adapt("top_k")
 	}
+	if n := s.TopLogprobs; n != nil && s.Logprobs == nil { // not all dialects have two members for it
+		if some := *n > 0; some {
+			s.Logprobs = &some
+		} else {
+			s.TopLogprobs = nil
+		}
+	}
 	f.out.Sampling = s
 }
 

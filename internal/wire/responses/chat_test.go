@@ -154,9 +154,9 @@ func TestMeanings(t *testing.T) {
 		`"store":true`:                                   llm.MeansNothing,
 		`"previous_response_id":"resp_1"`:                llm.MeansNothing,
 		`"truncation":"disabled"`:                        llm.MeansNothing,
-		`"truncation":"auto"`:                            llm.MeansSomething,
+		`"truncation":"auto"`:                            llm.MeansKnob,
 		`"include":["file_search_call.results"]`:         llm.MeansNothing,
-		`"include":["message.output_text.logprobs"]`:     llm.MeansSomething,
+		`"include":["odd"]`:                              llm.MeansSomething,
 		`"text":{"format":null,"verbosity":"low","x":1}`: llm.MeansSomething,
 		`"reasoning":{"effort":null}`:                    llm.MeansNothing,
 		`"reasoning":{"context":"all_turns"}`:            llm.MeansSomething,
@@ -400,7 +400,7 @@ func drawChat(t *rapid.T) obj {
 	for _, name := range []string{"user", "service_tier", "prompt_cache_key", "safety_identifier", "previous_response_id", "truncation"} {
 		maybe(t, c, name, "x", "", nil)
 	}
-	maybe(t, c, "include", list{"reasoning.encrypted_content"}, list{"reasoning.encrypted_content", "file_search_call.results"}, list{}, list{1}, nil)
+	maybe(t, c, "include", list{"reasoning.encrypted_content"}, list{"reasoning.encrypted_content", "message.output_text.logprobs"}, list{"message.output_text.logprobs"}, list{"file_search_call.results", "reasoning.encrypted_content"}, list{}, list{1}, nil)
 	maybe(t, c, "metadata", obj{"b": "1", "a": "2"}, obj{}, obj{"a": 1}, nil)
 	maybe(t, c, "unknown", obj{"deep": list{nil, obj{}}}, nil)
 	return c

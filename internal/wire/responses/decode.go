@@ -54,7 +54,7 @@ var knobs = []string{"safety_identifier", "prompt_cache_retention", "prompt_cach
 
 // included are what can be asked for beside an answer that means nothing where there is none of it.
 var included = []string{
-	"reasoning.encrypted_content", "message.input_image.image_url", "file_search_call.results", "web_search_call.results",
+	includeEncrypted, includeLogprobs, "message.input_image.image_url", "file_search_call.results", "web_search_call.results",
 	"web_search_call.action.sources", "computer_call_output.output.image_url", "code_interpreter_call.outputs",
 }
 
@@ -65,8 +65,8 @@ func meanings(c *llm.Chat) {
 		switch m.Name {
 		case instructionsField, inputField, "stream_options", "store", "previous_response_id", "background":
 			m.Means = llm.MeansNothing // they are in the form, or for who keeps conversations
-		case "truncation":
-			if string(m.Value) == `"disabled"` {
+		case "truncation": // "auto" makes an answer of what would be an error
+			if m.Means = llm.MeansKnob; string(m.Value) == `"disabled"` {
 				m.Means = llm.MeansNothing
 			}
 		case "include":
@@ -150,9 +150,30 @@ func decodeReasoning(o *rawjson.Object, c *llm.Chat) {
 		r.Summary = inner.Str("generate_summary") // the older name, which stays
 	}
 	all, _ := rawjson.StringsOf(o.Value("include"))
-	if r.Encrypted = slices.Contains(all, "reasoning.encrypted_content"); r.Encrypted && len(all) == 1 {
+	r.Encrypted = slices.Contains(all, includeEncrypted)
+	if yes := slices.Contains(all, includeLogprobs); yes {
+		c.Sampling.Logprobs = &yes
+	}
+	if known := includes(c); len(known) > 0 && slices.Equal(all, known) {
 		o.Take("include")
 	}
+}
+
+// What can be asked for beside an answer, and has a place in the canonical form.
+const (
+	includeEncrypted = "reasoning.encrypted_content"
+	includeLogprobs  = "message.output_text.logprobs"
+)
+
+// includes is what a chat asks for beside the answer.
+func includes(c *llm.Chat) (all []string) {
+	if c.Reasoning.Encrypted {
+		all = append(all, includeEncrypted)
+	}
+	if c.Sampling.Logprobs != nil && *c.Sampling.Logprobs {
+		all = append(all, includeLogprobs)
+	}
+	return all
 }
 
 // decodeTools reads the tools. Those that run at the vendor have no name here and all in Extra.

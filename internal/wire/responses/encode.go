@@ -118,9 +118,7 @@ func (e *encoder) reasoning(x rawjson.Extra) {
 		e.Text(nil, "summary", r.Summary)
 		e.Dst = append(e.Dst, '}')
 	}
-	if r.Encrypted && !x.Has("include") {
-		e.Raw("include", []byte(`["reasoning.encrypted_content"]`))
-	}
+	e.Strings(x, "include", includes(e.chat))
 }
 
 func (e *encoder) tools(x rawjson.Extra) {

@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/penstock/penstock/internal/fault"
-	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/wire/openai"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
@@ -32,12 +31,4 @@ func AppendError(dst []byte, e *fault.Error, sequence int64) []byte {
 	}
 	w.Dst = append(append(w.Dst, ','), body[1:]...)
 	return append(w.Dst, "\n\n"...)
-}
-
-// Sequence is the number of an event that the provider sent in this dialect, -1 if it has none.
-func Sequence(ev *llm.Event) int64 {
-	if n := rawjson.ObjectOf(ev.Raw).Integer("sequence_number"); n != nil {
-		return *n
-	}
-	return -1
 }

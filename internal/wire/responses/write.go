@@ -1,0 +1,63 @@
+package responses
+
+import (
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/rawjson"
+)
+
+// The members of a provider's response that are the caller's to know as it sent them, not as the provider was asked: there, nothing is
+// kept, and what came before stands in the input.
+const (
+	modelField    = "model"
+	storeField    = "store"
+	previousField = "previous_response_id"
+	responseField = "response"
+)
+
+// A Same writes what a provider answered in this dialect, with its own words for what the caller asked.
+type Same struct {
+	Model string
+	// Store and Previous are the JSON of these members of the response, nil to leave them as they came.
+	Store, Previous []byte
+}
+
+// AppendEvent appends an event with its framing.
+func (s *Same) AppendEvent(dst []byte, ev *llm.Event) []byte {
+	dst = append(append(append(dst, "event: "...), ev.Name...), "\ndata: "...)
+	start := len(dst)
+	switch ev.Name {
+	case "response.created", "response.in_progress", "response.queued", "response.completed", "response.incomplete", "response.failed":
+		r := llm.Request{Raw: ev.Raw, Fields: rawjson.Fields(ev.Raw)}
+		dst = r.AppendBody(dst, llm.Edit{Name: responseField, Value: s.appendResponse(nil, r.Field(responseField))})
+	default:
+		dst = append(dst, ev.Raw...)
+	}
+	for i, c := range dst[start:] {
+		if c == '\n' || c == '\r' { // white space between values: within strings it is escaped
+			dst[start+i] = ' '
+		}
+	}
+	return append(dst, "\n\n"...)
+}
+
+// AppendAnswer appends a plain answer.
+func (s *Same) AppendAnswer(dst []byte, ev *llm.Event) []byte { return s.appendResponse(dst, ev.Raw) }
+
+func (s *Same) appendResponse(dst, response []byte) []byte {
+	r := llm.Request{Raw: response, Fields: rawjson.Fields(response)}
+	edits := make([]llm.Edit, 0, 3)
+	for _, e := range []llm.Edit{{Name: modelField, Value: rawjson.AppendQuoted(nil, s.Model)}, {Name: storeField, Value: s.Store}, {Name: previousField, Value: s.Previous}} {
+		if e.Value != nil && r.Field(e.Name) != nil {
+			edits = append(edits, e)
+		}
+	}
+	return r.AppendBody(dst, edits...)
+}
+
+// Whole is the response that a terminal event, or a plain answer, of this dialect holds.
+func Whole(ev *llm.Event) []byte {
+	if v := rawjson.ObjectOf(ev.Raw).Value(responseField); v != nil && v[0] == '{' {
+		return v
+	}
+	return ev.Raw
+}
