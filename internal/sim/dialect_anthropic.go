@@ -38,6 +38,7 @@ type messagesBody struct {
 	} `json:"messages"`
 	Stream bool `json:"stream"`
 	Tools  []struct {
+		Type   string          `json:"type"`
 		Name   string          `json:"name"`
 		Schema json.RawMessage `json:"input_schema"`
 	} `json:"tools"`
@@ -74,6 +75,9 @@ func (anthropic) chat(path string, body []byte) (*ask, error) {
 	}
 	a := &ask{model: *in.Model, stream: in.Stream, usage: true, n: 1, max: *in.MaxTokens}
 	for i, t := range in.Tools {
+		if t.Type != "" && t.Type != "custom" { // the vendor's own, which it does not call
+			continue
+		}
 		if len(t.Schema) == 0 || !strings.Contains(string(t.Schema), `"object"`) {
 			return nil, badRequest("", fmt.Sprintf("tools.%d.input_schema: its type must be object", i))
 		}

@@ -67,7 +67,7 @@ func meanings(c *llm.Chat) {
 	for i := range c.Extra {
 		m := &c.Extra[i]
 		switch m.Name {
-		case "cache_control", "speed":
+		case "cache_control", "speed", "context_management":
 			m.Means = llm.MeansKnob
 		case "thinking":
 			if r := &c.Reasoning; r.Budget != 0 || r.Off {
