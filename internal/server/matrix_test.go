@@ -123,8 +123,43 @@ var anthropicTongue = tongue{"Anthropic messages", "/v1/messages", `"stream":tru
 	{"members that Penstock does not know", messagesHi + `,"new_thing":1`},
 }}
 
+const (
+	responsesHi = `"input":"Hi"`
+	responsesIn = `"tools":[{"type":"function","name":"f","description":"d","parameters":{"type":"object","properties":{"a":{"type":"string"}}},"strict":false}]`
+)
+
+var responsesTongue = tongue{"OpenAI responses", "/v1/responses", `"stream":true,`, []feature{
+	{"text", responsesHi},
+	{"instructions", responsesHi + `,"instructions":"Be brief."`},
+	{"items", `"input":[{"role":"developer","content":"Be brief."},{"role":"user","content":[{"type":"input_text","text":"Hi"}]},{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]},{"role":"user","content":"So?"}]`},
+	{"image, as data", `"input":[{"role":"user","content":[{"type":"input_text","text":"What is this?"},{"type":"input_image","image_url":"data:image/png;base64,` + png + `"}]}]`},
+	{"image, by link", `"input":[{"role":"user","content":[{"type":"input_text","text":"What is this?"},{"type":"input_image","image_url":"https://example.com/a.png"}]}]`},
+	{"PDF, as data", `"input":[{"role":"user","content":[{"type":"input_text","text":"What is this?"},{"type":"input_file","filename":"a.pdf","file_data":"data:application/pdf;base64,` + pdfData + `"}]}]`},
+	{"file by its id", `"input":[{"role":"user","content":[{"type":"input_file","file_id":"file-1"}]}]`},
+	{"tools", responsesHi + `,` + responsesIn},
+	{"results of several calls", responsesIn + `,"input":[{"role":"user","content":"Hi"},{"type":"function_call","call_id":"call_1","name":"f","arguments":"{}"},{"type":"function_call","call_id":"call_2","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"call_1","output":"1"},{"type":"function_call_output","call_id":"call_2","output":"2"}]`},
+	{"`tool_choice: required`", responsesHi + `,"tool_choice":"required",` + responsesIn},
+	{"`tool_choice: {name}`", responsesHi + `,"tool_choice":{"type":"function","name":"f"},` + responsesIn},
+	{"`tool_choice: none`", responsesHi + `,"tool_choice":"none",` + responsesIn},
+	{"`parallel_tool_calls: false`", responsesHi + `,"parallel_tool_calls":false,` + responsesIn},
+	{"tools that take free text", responsesHi + `,"tools":[{"type":"custom","name":"g"}]`},
+	{"tools of the vendor's own", responsesHi + `,"tools":[{"type":"web_search"}]`},
+	{"answer by a JSON schema", responsesHi + `,"text":{"format":{"type":"json_schema","name":"n","strict":true,"schema":` + closed + `}}`},
+	{"answer in JSON", responsesHi + `,"text":{"format":{"type":"json_object"}}`},
+	{"`reasoning.effort`", responsesHi + `,"reasoning":{"effort":"low"}`},
+	{"`reasoning.summary`", responsesHi + `,"reasoning":{"effort":"low","summary":"auto"}`},
+	{"`include: reasoning.encrypted_content`", responsesHi + `,"store":false,"include":["reasoning.encrypted_content"]`},
+	{"`max_output_tokens`", responsesHi + `,"max_output_tokens":9000`},
+	{"`temperature`", responsesHi + `,"temperature":0.2`},
+	{"`top_logprobs`", responsesHi + `,"top_logprobs":2`},
+	{"`truncation: auto`", responsesHi + `,"truncation":"auto"`},
+	{"`metadata`", responsesHi + `,"metadata":{"a":"b"}`},
+	{"`background`", responsesHi + `,"background":true`},
+	{"members that Penstock does not know", responsesHi + `,"new_thing":1`},
+}}
+
 // tongues are the client dialects of the page.
-var tongues = []tongue{openAITongue, anthropicTongue}
+var tongues = []tongue{openAITongue, responsesTongue, anthropicTongue}
 
 // The page is made by asking: every feature of every client dialect of every provider dialect, streamed and plain, of a Penstock
 // before simulated providers. What is not refused is answered.
