@@ -64,9 +64,9 @@ func TestTraits(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]llm.Traits{
-		"gpt-5":       {MaxOutput: 128000, NoSampling: true, Efforts: "minimal low medium high", Takes: llm.TakesCompletionCap},
-		"gpt-4o":      {MaxOutput: 16384, Takes: llm.TakesCompletionCap},
-		"gpt-9-omega": {Takes: llm.TakesCompletionCap}, // of which nothing is known but who made it
+		"gpt-5":       {MaxOutput: 128000, NoSampling: true, Efforts: "minimal low medium high", Takes: llm.TakesCompletionCap | llm.TakesResponses},
+		"gpt-4o":      {MaxOutput: 16384, Takes: llm.TakesCompletionCap | llm.TakesResponses},
+		"gpt-9-omega": {Takes: llm.TakesCompletionCap | llm.TakesResponses}, // of which nothing is known but who made it
 	} {
 		got := TraitsOf("openai", name)
 		if m, ok := Default().Find("openai", name); ok {

@@ -53,10 +53,11 @@ const (
 	TakesReasoning                       // reasoning_content in what the model said before
 	TakesTopK                            // top_k
 	TakesCacheMarks                      // cache_control on parts and tools
+	TakesResponses                       // the whole of OpenAI's second dialect, at /responses
 )
 
 // takesNames are the members' names, in the order of the constants.
-var takesNames = []string{"max_completion_tokens", "reasoning_effort", "reasoning_content", "top_k", "cache_control"}
+var takesNames = []string{"max_completion_tokens", "reasoning_effort", "reasoning_content", "top_k", "cache_control", "responses"}
 
 // TakesNames are the names that [TakesOf] knows.
 func TakesNames() []string { return takesNames }

@@ -24,7 +24,7 @@ type Config struct {
 	Region       string      `yaml:"region" doc:"where the data goes, in your own words; for bedrock the AWS region that is called, if base_url does not say it"`
 	StreamUsage  *bool       `yaml:"stream_usage" doc:"false for servers that refuse stream_options; default true"`
 	ServiceTiers bool        `yaml:"service_tiers" doc:"pass service_tier on, to be served and priced by it"`
-	Takes        []string    `yaml:"takes" doc:"for openai: what requests that are translated may hold beyond what all servers take: max_completion_tokens, reasoning_effort, reasoning_content (of earlier turns), top_k, cache_control; the catalogue knows it of the vendors that it knows"`
+	Takes        []string    `yaml:"takes" doc:"for openai: what requests that are translated may hold beyond what all servers take: max_completion_tokens, reasoning_effort, reasoning_content (of earlier turns), top_k, cache_control, and responses if they speak that, too (/v1/responses); the catalogue knows it of the vendors that it knows"`
 	HTTP2        bool        `yaml:"http2" doc:"speak HTTP/2: fewer connections, more CPU time"`
 	Timeouts     Timeouts    `yaml:"timeouts" doc:"timers of this provider; what is not set is taken from timeouts"`
 }

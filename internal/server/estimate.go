@@ -8,6 +8,7 @@ import (
 	"github.com/penstock/penstock/internal/wire/bedrock"
 	"github.com/penstock/penstock/internal/wire/gemini"
 	"github.com/penstock/penstock/internal/wire/openai"
+	"github.com/penstock/penstock/internal/wire/responses"
 )
 
 // What a provider did not count, Penstock counts itself; these connect the record to the dialect and to the tokenizers.
@@ -27,6 +28,8 @@ func answerText(ev llm.Event) []byte {
 	switch ev.Dialect {
 	case llm.Anthropic:
 		return anthropic.AnswerText(nil, ev.Raw)
+	case llm.Responses:
+		return responses.AnswerText(nil, ev.Raw)
 	case llm.Bedrock:
 		return bedrock.AnswerText(nil, ev.Raw)
 	case llm.Gemini:

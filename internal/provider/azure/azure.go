@@ -34,17 +34,39 @@ var operations = map[llm.Operation]string{llm.OpChat: "/chat/completions", llm.O
 
 // Encode makes the request of OpenAI's dialect, and sends it to Azure's address.
 func (c codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *llm.Request) (*http.Request, error) {
+	s = within(s)
 	req, err := c.Codec.Encode(ctx, s, t, r)
 	if err != nil {
 		return nil, err
 	}
 	operation := operations[r.Op] // what OpenAI's codec encodes, it has
+	if openai.SpeaksResponses(s, t, r) {
+		operation = openai.ResponsesPath
+	}
 	if isNewer(s) {
 		req.URL = address(s, operation)
 	} else {
 		req.URL = address(s, operation, "deployments", t.Model)
 	}
 	return req, nil
+}
+
+// Decode reads an answer as OpenAI's.
+func (c codec) Decode(resp *http.Response, s provider.Settings, t llm.Target, r *llm.Request) (provider.Answer, error) {
+	return c.Codec.Decode(resp, within(s), t, r)
+}
+
+// within are the settings without what the older form does not have: OpenAI's second dialect has no deployments in its path.
+func within(s provider.Settings) provider.Settings {
+	if traits := s.TraitsOf; !isNewer(s) {
+		s.Takes &^= llm.TakesResponses
+		s.Traits = func(model string) llm.Traits {
+			t := traits(model)
+			t.Takes &^= llm.TakesResponses
+			return t
+		}
+	}
+	return s
 }
 
 // isNewer reports whether the newer form is spoken: where no version is asked for, and where the base URL ends in that form.

@@ -42,6 +42,7 @@ import (
 	"github.com/penstock/penstock/internal/wire/anthropic"
 	"github.com/penstock/penstock/internal/wire/eventstream"
 	"github.com/penstock/penstock/internal/wire/openai"
+	"github.com/penstock/penstock/internal/wire/responses"
 )
 
 var update = flag.Bool("update", false, "write the want files of the codecs' cases")
@@ -147,6 +148,8 @@ func (c *testCase) parse(t *testing.T) *llm.Request {
 	switch {
 	case c.speaks == llm.Anthropic:
 		r, err = anthropic.ParseMessages(slices.Clone(c.request))
+	case c.speaks == llm.Responses:
+		r, err = responses.Parse(slices.Clone(c.request))
 	case err != nil:
 		r, err = openai.ParseEmbeddings(slices.Clone(c.request))
 	}

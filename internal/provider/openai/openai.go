@@ -41,6 +41,9 @@ func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *l
 	if !ok {
 		return nil, fmt.Errorf("operation %q is not in the OpenAI dialect", r.Op)
 	}
+	if SpeaksResponses(s, t, r) {
+		path = ResponsesPath
+	}
 	body, err := bodyOf(s, t, r)
 	if err != nil {
 		return nil, err
@@ -61,6 +64,9 @@ func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *l
 }
 
 func bodyOf(s provider.Settings, t llm.Target, r *llm.Request) ([]byte, error) {
+	if SpeaksResponses(s, t, r) {
+		return responsesBody(s, t, r), nil
+	}
 	if r.Dialect == llm.OpenAI {
 		return wire.AppendRequest(make([]byte, 0, len(r.Raw)+editRoom), r, t.Model, s.StreamUsage, s.ServiceTiers), nil
 	}
@@ -96,7 +102,13 @@ func (codec) Authorize(h http.Header, credential secret.String) {
 }
 
 // Decode reads a 2xx answer.
-func (codec) Decode(resp *http.Response, s provider.Settings, _ llm.Target, r *llm.Request) (provider.Answer, error) {
+func (codec) Decode(resp *http.Response, s provider.Settings, t llm.Target, r *llm.Request) (provider.Answer, error) {
+	if SpeaksResponses(s, t, r) {
+		if r.Stream {
+			return openResponses(resp, s)
+		}
+		return responsesPlain(resp, s)
+	}
 	if r.Stream && r.Op == llm.OpChat {
 		return decodeStream(resp, s, r)
 	}
