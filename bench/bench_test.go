@@ -51,6 +51,11 @@ func measured(off, on, latency float64) *results {
 	for range memorySteps {
 		r.memory = append(r.memory, proc.Memory{Resident: 60 << 20, Anon: 40 << 20})
 	}
+	for _, w := range ways {
+		for _, load := range translated {
+			r.translated = append(r.translated, turn{w.name, load.name, 100, 10})
+		}
+	}
 	r.lost = &lost{answered: 1000, rows: 1000, behind: time.Second, overload: 5000}
 	return r
 }
@@ -81,15 +86,59 @@ func TestMissedCeilingsAreNamed(t *testing.T) {
 	}
 }
 
+func TestACeilingOfTranslationIsHeld(t *testing.T) {
+	t.Parallel()
+	for micros, want := range map[float64]string{
+		200: "", 201: "CPU of stream of 50 events, OpenAI to Anthropic: 2.01, ceiling 2.00",
+	} {
+		r := measured(1, 1, 1)
+		for i := range r.translated {
+			if r.translated[i].target == "OpenAI to Anthropic" {
+				r.translated[i].micros = micros
+			}
+		}
+		if got := strings.Join(r.missed(), "\n"); got != want {
+			t.Errorf("%v µs: got %q, want %q", micros, got, want)
+		}
+	}
+}
+
+// A run of some parts changes these and nothing else on the page.
+func TestAPartIsWrittenAlone(t *testing.T) {
+	t.Parallel()
+	whole := measured(0.7, 0.9, 0.95)
+	whole.options.only = parts
+	before := whole.page("")
+	r := &results{options: options{command: "go run ./bench -only translate", rounds: 1, only: []string{translatePart}}}
+	r.translated = []turn{{ways[0].name, translated[0].name, 100, 10}, {ways[1].name, translated[0].name, 170, 10}}
+	after := r.page(before)
+	kept, _, _ := strings.Cut(before, heading+"Translation")
+	if !strings.HasPrefix(after, kept) {
+		t.Errorf("other parts changed:\n%s", after)
+	}
+	for _, want := range []string{"| OpenAI to Anthropic | 170: 1.70 [1.70-1.70] | 2.5 |", "with `go run ./bench -only translate`.\n"} {
+		if !strings.Contains(after, want) {
+			t.Errorf("the page lacks %q:\n%s", want, after)
+		}
+	}
+	if again := r.page(after); again != after {
+		t.Errorf("written again, it is another page:\n%s", again)
+	}
+	if added := r.page(strings.TrimSpace(kept)); added != after {
+		t.Errorf("where it was not, it is not added:\n%s", added)
+	}
+}
+
 func TestThePageHasAllParts(t *testing.T) {
 	t.Parallel()
-	page := measured(0.7, 0.9, 0.95).markdown()
+	page := measured(0.7, 0.9, 0.95).page("")
 	for _, want := range []string{
 		"| Penstock, records off | 70: 0.70 [0.70-0.70] | 70: 0.70 [0.70-0.70] | 70: 0.70 [0.70-0.70] |\n",
 		"| Penstock, records on | 1000 | 1900 | 0.95 [0.95-0.95] |\n",
 		"| 8000 | 60 | 40 |\n",
 		"gave 1000 answers and kept 1000\nrecords: 0 lost.",
 		"make build && go run ./bench\n",
+		"| OpenAI to Anthropic | 100: 1.00 [1.00-1.00] | 2.5 | 100: 1.00 [1.00-1.00] | 2.0 |\n",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)

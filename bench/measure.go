@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -38,21 +39,22 @@ func measure(ctx context.Context, o options) (*results, error) {
 	}
 	defer end()
 	ctx, cancel := context.WithCancel(ctx)
-	targets, err := startTargets(ctx, o, dir, database)
+	r := &results{options: o}
 	defer func() {
 		cancel()
-		for _, t := range targets {
-			t.process.Stop()
+		for _, t := range append(r.targets, r.translator) {
+			if t != nil {
+				t.process.Stop()
+			}
 		}
 	}()
-	if err != nil {
+	if err := r.start(ctx, dir, database); err != nil {
 		return nil, err
 	}
-	r := &results{options: o, targets: targets}
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *results) error
-	}{{"cpu", measureCPU}, {"latency", measureLatency}, {"memory", measureMemory}, {"lost", measureLost}} {
+	}{{"cpu", measureCPU}, {"latency", measureLatency}, {"memory", measureMemory}, {"lost", measureLost}, {translatePart, measureTranslation}} {
 		if !slices.Contains(o.only, part.name) {
 			continue
 		}
@@ -63,9 +65,31 @@ func measure(ctx context.Context, o options) (*results, error) {
 	return r, nil
 }
 
+// start starts what the parts that were asked for need.
+func (r *results) start(ctx context.Context, dir, database string) error {
+	address, err := startMock(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if compares(r.options) {
+		if r.targets, err = startTargets(ctx, r.options, dir, address, database); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(r.options.only, translatePart) {
+		r.translator, err = startTranslator(ctx, r.options, filepath.Join(dir, "translate"), address)
+	}
+	return err
+}
+
+// compares reports whether there is a part that needs the plain proxy and the Penstocks beside it.
+func compares(o options) bool {
+	return slices.ContainsFunc(o.only, func(part string) bool { return part != translatePart })
+}
+
 // startDatabase starts a PostgreSQL server, if one is to be measured and its programs are here.
 func startDatabase(o options) (address string, end func(), err error) {
-	if !slices.Contains(o.stores, "postgres") {
+	if !slices.Contains(o.stores, "postgres") || !compares(o) {
 		return "", func() {}, nil
 	}
 	server, end, err := pgtest.Start("fsync=on", "full_page_writes=on", "shared_buffers=256MB")
@@ -112,6 +136,11 @@ func (t *target) turn(ctx context.Context, w workload, conns int, d time.Duratio
 	if err != nil {
 		return turn{}, err
 	}
+	return t.drive(ctx, call, turn{target: t.name, workload: w.name}, conns, d)
+}
+
+// drive makes the calls of a turn.
+func (t *target) drive(ctx context.Context, call *load.Call, as turn, conns int, d time.Duration) (turn, error) {
 	before, err := t.process.Quiet(ctx, settle)
 	if err != nil {
 		return turn{}, err
@@ -122,8 +151,8 @@ func (t *target) turn(ctx context.Context, w workload, conns int, d time.Duratio
 		return turn{}, err
 	}
 	after, err := t.process.Quiet(ctx, settle)
-	micros := float64((after - before).Microseconds()) / float64(seen.Answers)
-	return turn{target: t.name, workload: w.name, micros: micros, rate: seen.Rate()}, err
+	as.micros, as.rate = float64((after-before).Microseconds())/float64(seen.Answers), seen.Rate()
+	return as, err
 }
 
 // measureLatency takes turns at a fixed rate.

@@ -46,12 +46,14 @@ type lost struct {
 
 // results is all that was measured; parts that did not run are empty.
 type results struct {
-	options options
-	targets []*target
-	cpu     []turn
-	latency []delay
-	memory  []proc.Memory
-	lost    *lost
+	options    options
+	targets    []*target
+	translator *target
+	cpu        []turn
+	latency    []delay
+	memory     []proc.Memory
+	lost       *lost
+	translated []turn // whose targets are the names of ways
 }
 
 // names are those of the targets that were measured, the plain proxy first.
@@ -77,7 +79,11 @@ func (r *results) find(name string) *target {
 
 // micros lists a target's rounds of a workload in their order, and rates the answers a second.
 func (r *results) micros(target, workload string) (micros, rates []float64) {
-	for _, t := range r.cpu {
+	return turnsOf(r.cpu, target, workload)
+}
+
+func turnsOf(all []turn, target, workload string) (micros, rates []float64) {
+	for _, t := range all {
 		if t.target == target && t.workload == workload {
 			micros = append(micros, t.micros)
 			rates = append(rates, t.rate)
@@ -153,6 +159,13 @@ func (r *results) missed() []string {
 	if r.lost != nil && r.lost.rows != r.lost.answered {
 		lines = append(lines, fmt.Sprintf("records: %d answered, %d in the store", r.lost.answered, r.lost.rows))
 	}
+	for _, w := range ways {
+		for i, load := range translated {
+			if w.ceilings[i] > 0 {
+				hold("CPU of "+load.name+", "+w.name, median(r.timesPassedOn(w, load)), w.ceilings[i])
+			}
+		}
+	}
 	return lines
 }
 
@@ -161,37 +174,6 @@ func (r *results) missed() []string {
 func growth(m []proc.Memory) float64 {
 	n := len(m)
 	return float64(max(m[n-1].Anon, m[n-2].Anon)) / float64(max(m[n/4-1].Anon, m[n/4].Anon))
-}
-
-// markdown is docs/benchmarks.md.
-func (r *results) markdown() string {
-	var b strings.Builder
-	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	p("# Benchmarks\n")
-	p("What Penstock costs beside a plain reverse proxy. This page is written by the command that measures:\n")
-	p("    make build && %s\n", r.options.command)
-	p("Measured on %s: %s, %d cores, %s. Load, provider and target share the machine, over loopback and plain", time.Now().UTC().Format("2006-01-02"),
-		cpuModel(), runtime.NumCPU(), runtime.Version())
-	p("HTTP. Absolute figures move with the machine by up to half; ratios within a run hold, and one run resolves differences")
-	p("of about 0.15. Every answer is checked for its exact text and its end; one wrong answer fails the run.\n")
-	p("The plain proxy is `httputil.ReverseProxy` with a transport that keeps its connections, full duplex, and a flush after")
-	p("each read. Penstock has its defaults: it checks the key, routes, changes the model's name in request and answer, prices,")
-	p("counts metrics, writes a log line (into a file) and, with records on, keeps a durable record of every exchange, in a file or")
-	p("in a PostgreSQL server that runs beside it with its defaults and is not counted. `records: off` is there for this comparison")
-	p("only. With bodies kept, it also compresses and seals what is asked and answered, and keeps that as durably as the record.\n")
-	if len(r.cpu) > 0 {
-		r.writeCPU(p)
-	}
-	if len(r.latency) > 0 {
-		r.writeLatency(p)
-	}
-	if len(r.memory) > 0 {
-		r.writeMemory(p)
-	}
-	if r.lost != nil {
-		r.writeLost(p)
-	}
-	return b.String()
 }
 
 type printer = func(format string, args ...any)

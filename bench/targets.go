@@ -51,16 +51,25 @@ var workloads = []workload{
 // call prepares the workload's call for the target. A stream's client asks for usage, so that all targets pass on the
 // same events.
 func (t *target) call(w workload) (*load.Call, error) {
-	messages, err := mock.Prompt(w.kilobytes)
+	return t.callOf(mock.OpenAI, asked, t.model, w)
+}
+
+// callOf prepares the workload's call in a client's dialect for a model; answers is the model that plain answers must name, "" for
+// whatever.
+func (t *target) callOf(d mock.Dialect, model, answers string, w workload) (*load.Call, error) {
+	messages, err := mock.Prompt(d, w.kilobytes)
 	if err != nil {
 		return nil, err
 	}
 	more := ""
 	if w.stream {
-		more = `,"stream":true,"stream_options":{"include_usage":true}`
+		more = `,"stream":true`
 	}
-	body := fmt.Sprintf(`{"model":%q,"messages":%s,"temperature":0.2,"max_tokens":200%s}`, asked, messages, more)
-	return load.NewCall(t.key, body, mock.Text(), t.model, w.stream), nil
+	if w.stream && d == mock.OpenAI {
+		more += `,"stream_options":{"include_usage":true}`
+	}
+	body := fmt.Sprintf(`{"model":%q,%s,"temperature":0.2,"max_tokens":200%s}`, model, messages, more)
+	return load.NewCall(d, t.key, body, mock.Text(), answers, w.stream), nil
 }
 
 // The names of the targets.
@@ -72,18 +81,24 @@ const (
 	keptName  = "Penstock, bodies kept"
 )
 
-// startTargets starts mock, proxy and the Penstocks; dir takes their data, and database is the address of one in
-// PostgreSQL, "" for none.
-func startTargets(ctx context.Context, o options, dir, database string) ([]*target, error) {
+// startMock starts the provider and gives its address.
+func startMock(ctx context.Context, dir string) (address string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	var upstream listening
+	_, err = start(ctx, dir, &upstream, append(environment(), "GOMAXPROCS=1"), self, "-role", "mock")
+	return "http://" + upstream.Addr, err
+}
+
+// startTargets starts the proxy and the Penstocks that are compared with it, in front of the mock at address; dir takes their data,
+// and database is the address of one in PostgreSQL, "" for none.
+func startTargets(ctx context.Context, o options, dir, address, database string) ([]*target, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	var upstream listening
-	if _, err := start(ctx, dir, &upstream, append(environment(), "GOMAXPROCS=1"), self, "-role", "mock"); err != nil {
-		return nil, err
-	}
-	address := "http://" + upstream.Addr
 	var front listening
 	process, err := start(ctx, dir, &front, environment(), self, "-role", "proxy", "-upstream", address)
 	if err != nil {
@@ -100,11 +115,14 @@ func startTargets(ctx context.Context, o options, dir, database string) ([]*targ
 		if p.name == pgName && database == "" {
 			continue
 		}
-		t, err := startPenstock(ctx, o.binary, filepath.Join(dir, strconv.Itoa(len(targets))), address, p.records, p.store, p.project)
+		t, err := startPenstock(ctx, o.binary, filepath.Join(dir, strconv.Itoa(len(targets))), penstock{
+			configuration: fmt.Sprintf(configuration, p.records, address, mock.Model, asked, mock.Model),
+			store:         p.store, project: p.project, providers: []string{"mock"},
+		})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
-		t.name = p.name
+		t.name, t.model = p.name, asked
 		targets = append(targets, t)
 	}
 	return targets, nil
@@ -144,15 +162,23 @@ models:
   %s: { targets: [mock/%s] }
 `
 
-// startPenstock starts a Penstock with a project of such settings, a key and a price. Its store is a file if no other is given.
-func startPenstock(ctx context.Context, binary, dir, upstream, records, store string, project []string) (*target, error) {
+// A penstock is how a Penstock is set up.
+type penstock struct {
+	configuration string
+	store         string   // "" is a file
+	project       []string // settings of the project
+	providers     []string // whose model gets a price
+}
+
+// startPenstock starts a Penstock with a project, a key and prices.
+func startPenstock(ctx context.Context, binary, dir string, p penstock) (*target, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	file := filepath.Join(dir, "penstock.yaml")
-	text := fmt.Sprintf(configuration, records, upstream, mock.Model, asked, mock.Model)
-	if store != "" {
-		text += "store: " + store + "\n"
+	text := p.configuration
+	if p.store != "" {
+		text += "store: " + p.store + "\n"
 	}
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
@@ -162,12 +188,12 @@ func startPenstock(ctx context.Context, binary, dir, upstream, records, store st
 	if err != nil {
 		return nil, err
 	}
-	t := &target{process: process, addr: at.Data, model: asked, admin: at.Admin}
-	for _, step := range [][]string{
-		append([]string{"project", "create", "bench", "--json", "-c", file}, project...),
-		{"price", "set", "mock/" + mock.Model, "--input", "0.25", "--output", "2", "-c", file},
-		{"key", "create", "--project", "bench", "-c", file},
-	} {
+	t := &target{process: process, addr: at.Data, admin: at.Admin}
+	steps := [][]string{append([]string{"project", "create", "bench", "--json", "-c", file}, p.project...)}
+	for _, name := range p.providers {
+		steps = append(steps, []string{"price", "set", name + "/" + mock.Model, "--input", "0.25", "--output", "2", "-c", file})
+	}
+	for _, step := range append(steps, []string{"key", "create", "--project", "bench", "-c", file}) {
 		if t.key, err = output(ctx, binary, step...); err != nil {
 			return nil, err
 		}

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"strconv"
+
+	"github.com/penstock/penstock/bench/mock"
 )
 
 // maxAnswer bounds what is read of one answer.
@@ -20,14 +22,32 @@ type Call struct {
 	text   string
 	model  string
 	stream bool
+	shape  shape
 }
 
-// NewCall prepares a chat call with the key, for an answer with this text. A plain answer must name the model, unless
-// that is "".
-func NewCall(key, body, text, model string, stream bool) *Call {
-	wire := fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %s\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", key, len(body), body)
-	return &Call{wire: wire, text: text, model: model, stream: stream}
+// A shape is where an answer says what it says.
+type shape struct {
+	content []byte // what stands before each piece of the text
+	end     []byte // what a stream ends with
+}
+
+var (
+	openAIShape    = shape{[]byte(`"content":"`), []byte("data: [DONE]\n\n")}
+	anthropicShape = shape{[]byte(`"text":"`), []byte("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n")}
+)
+
+// NewCall prepares a chat call with the key in a dialect of clients, OpenAI's or Anthropic's, for an answer with this text. A plain
+// answer must name the model, unless that is "".
+func NewCall(d mock.Dialect, key, body, text, model string, stream bool) *Call {
+	c := &Call{text: text, model: model, stream: stream, shape: openAIShape}
+	path, headers := "/v1/chat/completions", "Authorization: Bearer "+key
+	if d == mock.Anthropic {
+		c.shape = anthropicShape
+		path, headers = "/v1/messages", "X-Api-Key: "+key+"\r\nAnthropic-Version: 2023-06-01"
+	}
+	c.wire = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: bench\r\n%s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		path, headers, len(body), body)
+	return c
 }
 
 // A Conn is a kept connection to a target. It carries one call at a time.
@@ -154,14 +174,9 @@ func (c *Conn) readMore(n int) error {
 	return err
 }
 
-var (
-	contentKey = []byte(`"content":"`)
-	doneEvent  = []byte("data: [DONE]\n\n")
-)
-
 // checkPlain compares the text and the model of a plain answer.
 func (c *Conn) checkPlain(call *Call) error {
-	text, _ := value(c.body, contentKey)
+	text, _ := value(c.body, call.shape.content)
 	if string(text) != call.text {
 		return fmt.Errorf("a plain answer with another text: %.300q", c.body)
 	}
@@ -173,13 +188,13 @@ func (c *Conn) checkPlain(call *Call) error {
 
 // checkStream compares the text of all events, and demands the end mark at the very end.
 func (c *Conn) checkStream(call *Call) error {
-	if !bytes.HasSuffix(c.body, doneEvent) {
+	if !bytes.HasSuffix(c.body, call.shape.end) {
 		return fmt.Errorf("a stream without its end mark: ...%.100q", tail(c.body, 100))
 	}
 	c.text = c.text[:0]
 	for rest := c.body; ; {
 		var piece []byte
-		if piece, rest = value(rest, contentKey); rest == nil {
+		if piece, rest = value(rest, call.shape.content); rest == nil {
 			break
 		}
 		c.text = append(c.text, piece...)

@@ -38,11 +38,11 @@ func serveMock(t *testing.T) string {
 
 func body(t *testing.T, kilobytes int, more string) string {
 	t.Helper()
-	messages, err := mock.Prompt(kilobytes)
+	messages, err := mock.Prompt(mock.OpenAI, kilobytes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return `{"model":"bench","messages":` + messages + more + `}`
+	return `{"model":"bench",` + messages + more + `}`
 }
 
 func TestTheMockAnswersAreRight(t *testing.T) {
@@ -61,7 +61,7 @@ func TestTheMockAnswersAreRight(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			call := NewCall("k", body(t, tt.kilobytes, tt.more), mock.Text(), "", tt.stream)
+			call := NewCall(mock.OpenAI, "k", body(t, tt.kilobytes, tt.more), mock.Text(), "", tt.stream)
 			got, err := Count(context.Background(), addr, call, 4, 100)
 			if err != nil || got.Answers != 100 {
 				t.Fatalf("got %d answers, %v", got.Answers, err)
@@ -77,7 +77,7 @@ func TestTheMockRefusesChangedMessages(t *testing.T) {
 	t.Parallel()
 	addr := serveMock(t)
 	changed := strings.Replace(body(t, 1, ""), "Order 4711", "Order 4712", 1)
-	_, err := Count(context.Background(), addr, NewCall("k", changed, mock.Text(), "", false), 1, 1)
+	_, err := Count(context.Background(), addr, NewCall(mock.OpenAI, "k", changed, mock.Text(), "", false), 1, 1)
 	if err == nil || !strings.Contains(err.Error(), "not those that were sent") {
 		t.Errorf("got %v", err)
 	}
@@ -86,7 +86,7 @@ func TestTheMockRefusesChangedMessages(t *testing.T) {
 func TestAFixedRateIsKept(t *testing.T) {
 	t.Parallel()
 	addr := serveMock(t)
-	got, err := At(context.Background(), addr, NewCall("k", body(t, 1, ""), mock.Text(), "", false), 8, 200, 500*time.Millisecond)
+	got, err := At(context.Background(), addr, NewCall(mock.OpenAI, "k", body(t, 1, ""), mock.Text(), "", false), 8, 200, 500*time.Millisecond)
 	if err != nil || got.Answers != 100 {
 		t.Fatalf("got %d answers, %v; want 100", got.Answers, err)
 	}
@@ -95,7 +95,7 @@ func TestAFixedRateIsKept(t *testing.T) {
 func TestAClosedLoopEnds(t *testing.T) {
 	t.Parallel()
 	addr := serveMock(t)
-	got, err := For(context.Background(), addr, NewCall("k", body(t, 1, ""), mock.Text(), "", false), 8, 100*time.Millisecond)
+	got, err := For(context.Background(), addr, NewCall(mock.OpenAI, "k", body(t, 1, ""), mock.Text(), "", false), 8, 100*time.Millisecond)
 	if err != nil || got.Answers == 0 || got.Rate() <= 0 {
 		t.Fatalf("got %d answers, %v", got.Answers, err)
 	}
@@ -115,7 +115,7 @@ func TestALateAnswerIsChargedFromWhenItWasDue(t *testing.T) {
 	defer server.Close()
 	timer := time.AfterFunc(300*time.Millisecond, func() { close(release) })
 	defer timer.Stop()
-	got, err := At(context.Background(), server.Listener.Addr().String(), NewCall("k", "{}", "a", "", false), 1, 50, 200*time.Millisecond)
+	got, err := At(context.Background(), server.Listener.Addr().String(), NewCall(mock.OpenAI, "k", "{}", "a", "", false), 1, 50, 200*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestMistakesOfTheTargetAreFound(t *testing.T) {
 			}()
 			conn := wrap(context.Background(), client)
 			defer conn.Close()
-			err := conn.Do(NewCall("k", "{}", "a", "m", tt.stream))
+			err := conn.Do(NewCall(mock.OpenAI, "k", "{}", "a", "m", tt.stream))
 			if tt.want == "" && err != nil {
 				t.Errorf("got %v, want no error", err)
 			}

@@ -1,5 +1,5 @@
-// Package mock is the provider of the benchmark: it answers chat calls at once, with the same 50 tokens, and costs as
-// little as it can, so that the process under test is what the machine is busy with.
+// Package mock is the provider of the benchmark: it answers chat calls at once, with the same 50 tokens, in the dialect of the
+// path that is called, and costs as little as it can, so that the process under test is what the machine is busy with.
 //
 // It refuses a request whose messages did not arrive as they were sent. It is not a simulator: for behaviours, delays and
 // a bill there is `penstock sim`.
@@ -13,7 +13,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"strings"
 )
 
 // Tokens is how many tokens an answer has; a stream has one content event for each.
@@ -46,9 +45,10 @@ func Serve(l net.Listener) error {
 
 // A session is one connection.
 type session struct {
-	conn net.Conn
-	in   *bufio.Reader
-	body []byte
+	conn   net.Conn
+	in     *bufio.Reader
+	speech *speech
+	body   []byte
 }
 
 // exchange reads one request and answers it.
@@ -59,19 +59,11 @@ func (s *session) exchange() error {
 		}
 		return err
 	}
-	if !intact(s.body) {
+	if !s.speech.intact(s.body) {
 		s.refuse("the messages are not those that were sent")
 		return errors.New("refused")
 	}
-	if !bytes.Contains(s.body, []byte(`"stream":true`)) {
-		_, err := s.conn.Write(plain)
-		return err
-	}
-	events := stream
-	if !bytes.Contains(s.body, []byte(`"include_usage":true`)) {
-		events = streamWithoutUsage
-	}
-	for _, frame := range events { // one write for each event, as a provider that generates would
+	for _, frame := range s.speech.answer(s.body) { // one write for each event, as a provider that generates would
 		if _, err := s.conn.Write(frame); err != nil {
 			return err
 		}
@@ -88,8 +80,10 @@ func (s *session) read() error {
 			return err
 		}
 		line = bytes.TrimRight(line, "\r\n")
-		if first && !bytes.HasPrefix(line, []byte("POST /v1/chat/completions ")) {
-			return fmt.Errorf("not a chat call: %.80q", line)
+		if first {
+			if s.speech = speechFor(line); s.speech == nil {
+				return fmt.Errorf("not a chat call: %.80q", line)
+			}
 		}
 		if len(line) == 0 {
 			break
@@ -113,93 +107,3 @@ func (s *session) refuse(message string) {
 	body := fmt.Sprintf(`{"error":{"message":%q,"type":"invalid_request_error","param":null,"code":null}}`, message)
 	fmt.Fprintf(s.conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
 }
-
-// The two prompts: two messages of 1 KB together, and ten of 10 KB.
-var (
-	prompt1  = messages(2, 1<<10)
-	prompt10 = messages(10, 10<<10)
-)
-
-// Prompt is the JSON of the messages of about 1 or 10 KB.
-func Prompt(kilobytes int) (string, error) {
-	switch kilobytes {
-	case 1:
-		return prompt1, nil
-	case 10:
-		return prompt10, nil
-	}
-	return "", fmt.Errorf("there is no prompt of %d KB (1 and 10 there are)", kilobytes)
-}
-
-// intact reports whether the body holds one of the prompts, byte for byte.
-func intact(body []byte) bool {
-	return bytes.Contains(body, []byte(prompt1)) || bytes.Contains(body, []byte(prompt10))
-}
-
-// messages writes n messages with so many bytes of text in all, with escapes as in real prompts: line ends and quotes.
-func messages(n, size int) string {
-	const sentence = `Order 4711 came late,\nand the customer writes: \"where is my parcel?\" Answer in two lines. `
-	var b strings.Builder
-	b.WriteString(`[{"role":"system","content":"You answer for a shop. Be brief."}`)
-	for i := 1; i < n; i++ {
-		role := "user"
-		if i%2 == 0 {
-			role = "assistant"
-		}
-		text := strings.Repeat(sentence, size/(n-1)/len(sentence))
-		fmt.Fprintf(&b, `,{"role":%q,"content":"%sMessage %d."}`, role, text, i)
-	}
-	return b.String() + "]"
-}
-
-// Text is the answer.
-func Text() string {
-	var b strings.Builder
-	for i := range Tokens {
-		b.WriteString(word(i))
-	}
-	return b.String()
-}
-
-func word(i int) string { return fmt.Sprintf("word%02d ", i) }
-
-// The answers, made once.
-var (
-	plain              = makePlain()
-	stream             = makeStream(true)
-	streamWithoutUsage = makeStream(false)
-)
-
-const usage = `{"prompt_tokens":250,"completion_tokens":50,"total_tokens":300}`
-
-func makePlain() []byte {
-	body := fmt.Sprintf(`{"id":"chatcmpl-bench","object":"chat.completion","created":1764000000,"model":%q,"choices":[{"index":0,`+
-		`"message":{"role":"assistant","content":%q,"refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":%s}`, Model, Text(), usage)
-	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-}
-
-// makeStream gives the writes of a stream: the head with the role event, the content, the end.
-func makeStream(withUsage bool) [][]byte {
-	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-	frames := [][]byte{append([]byte(head), choice(`{"role":"assistant","content":""}`, "null")...)}
-	for i := range Tokens {
-		frames = append(frames, choice(fmt.Sprintf(`{"content":%q}`, word(i)), "null"))
-	}
-	end := choice("{}", `"stop"`)
-	if withUsage {
-		end = append(end, event(`[]`, `,"usage":`+usage)...)
-	}
-	end = append(end, chunk("data: [DONE]\n\n")...)
-	return append(frames, append(end, "0\r\n\r\n"...))
-}
-
-func choice(delta, finish string) []byte {
-	return event(fmt.Sprintf(`[{"index":0,"delta":%s,"logprobs":null,"finish_reason":%s}]`, delta, finish), "")
-}
-
-func event(choices, more string) []byte {
-	return chunk(fmt.Sprintf("data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1764000000,\"model\":%q,\"choices\":%s%s}\n\n",
-		Model, choices, more))
-}
-
-func chunk(data string) []byte { return fmt.Appendf(nil, "%x\r\n%s\r\n", len(data), data) }
