@@ -55,7 +55,7 @@ cover: ## how much of each package the tests run
 	go test -coverprofile=coverage.out ./internal/...
 	@go tool cover -func=coverage.out | tail -n 1
 
-sdk: build ## the OpenAI SDKs for Python, Node and Go against bin/penstock
+sdk: build ## the vendors' SDKs for Python, Node and Go against bin/penstock
 	@scripts/tools.sh python node
 	PENSTOCK_TEST_SDK=1 PENSTOCK_BIN=$(CURDIR)/bin/penstock go test -count=1 -v ./test/sdk
 

@@ -51,7 +51,7 @@ install_python() {
   if cmp -s "$wanted" "$venv/installed.txt"; then
     return
   fi
-  echo "installing the Python SDK into $venv"
+  echo "installing the SDKs for Python into $venv"
   rm -rf "$venv"
   python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3-venv || missing "Python's venv" "install the package python3-venv"
   python3 -m venv "$venv"
@@ -68,7 +68,7 @@ install_node() {
   if cmp -s "$folder/package-lock.json" "$folder/node_modules/installed.json"; then
     return
   fi
-  echo "installing the Node SDK into $folder/node_modules"
+  echo "installing the SDKs for Node into $folder/node_modules"
   npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error ||
     missing "the packages of $folder/package-lock.json" "make the npm registry reachable"
   cp "$folder/package-lock.json" "$folder/node_modules/installed.json"

@@ -15,33 +15,40 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 )
 
-// runGo is the suite of the Go SDK.
-func (w *world) runGo(t *testing.T) {
-	client := openai.NewClient(option.WithBaseURL(w.base), option.WithAPIKey(w.key))
-	s := &suite{world: w, client: &client}
+// runOpenAI is the suite of OpenAI's SDK for Go.
+func runOpenAI(t *testing.T, w *world) {
+	client := openai.NewClient(option.WithBaseURL(w.url+"/v1"), option.WithAPIKey(w.key))
+	s := &openaiSuite{world: w, client: &client}
 	for _, tt := range []struct {
-		name string
-		run  func(*testing.T)
+		name, situation string
+		run             func(t *testing.T, dialect, model string)
 	}{
-		{"plain", s.plain},
-		{"stream", s.stream},
-		{"stream with usage", s.streamWithUsage},
-		{"tools", s.tools},
-		{"parallel calls streamed", s.parallelCallsStreamed},
-		{"structured output", s.structuredOutput},
-		{"embeddings", s.embeddings},
-		{"models", s.models},
-		{"errors", s.errors},
-		{"cut stream raises", s.cutStream},
-		{"abort in mid stream", s.abortInMidStream},
-		{"abort before the first token", s.abortBeforeTheFirstToken},
+		{"plain", "chat", s.plain},
+		{"stream", "chat", s.stream},
+		{"stream with usage", "chat", s.streamWithUsage},
+		{"tools", "chat", s.tools},
+		{"image", "chat", s.image},
+		{"structured output", "chat", s.structuredOutput},
+		{"parallel calls streamed", "two-calls", s.parallelCallsStreamed},
+		{"embeddings", "embed", s.embeddings},
+		{"cut stream raises", "cut", s.brokenStream},
+		{"error in a stream raises", "erring", s.brokenStream},
+		{"abort in mid stream", "slow", s.abortInMidStream},
+		{"abort before the first token", "silent", s.abortBeforeTheFirstToken},
 	} {
-		t.Run(tt.name, tt.run)
+		everywhere(t, tt.name, tt.situation, tt.run)
 	}
+	for name, situation := range situations(t) {
+		if situation.OpenAI.Status != 0 {
+			everywhere(t, name, name, func(t *testing.T, dialect, model string) { s.trouble(t, name, situation, dialect, model) })
+		}
+	}
+	t.Run("models", s.models)
+	t.Run("errors", s.errors)
 }
 
-// A suite is the tests of the Go SDK.
-type suite struct {
+// openaiSuite is the tests of OpenAI's SDK.
+type openaiSuite struct {
 	world  *world
 	client *openai.Client
 }
@@ -61,20 +68,20 @@ func params(model, text string) openai.ChatCompletionNewParams {
 	}
 }
 
-func (s *suite) plain(t *testing.T) {
+func (s *openaiSuite) plain(t *testing.T, dialect, model string) {
 	const said = "Hello, \"wörld\"\n✓"
 	var resp *http.Response
-	answer, err := s.client.Chat.Completions.New(patient(t), params("chat", "echo:"+said), option.WithResponseInto(&resp))
+	answer, err := s.client.Chat.Completions.New(patient(t), params(model, "echo:"+said), option.WithResponseInto(&resp))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := answer.Choices[0].Message.Content; got != said || answer.Choices[0].FinishReason != "stop" || answer.Model != "chat" {
+	if got := answer.Choices[0].Message.Content; got != said || answer.Choices[0].FinishReason != "stop" || answer.Model != model {
 		t.Errorf("got %q, %s of %s", got, answer.Choices[0].FinishReason, answer.Model)
 	}
 	if u := answer.Usage; u.PromptTokens == 0 || u.TotalTokens != u.PromptTokens+u.CompletionTokens {
 		t.Errorf("usage %+v", u)
 	}
-	for name, want := range map[string]string{"X-Penstock-Target": "sim/chat-large", "X-Penstock-Tries": "1"} {
+	for name, want := range map[string]string{"X-Penstock-Target": dialect + "/chat-1", "X-Penstock-Tries": "1"} {
 		if got := resp.Header.Get(name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
@@ -84,8 +91,8 @@ func (s *suite) plain(t *testing.T) {
 	}
 }
 
-func (s *suite) stream(t *testing.T) {
-	stream := s.client.Chat.Completions.NewStreaming(patient(t), params("chat", "echo:one two three"))
+func (s *openaiSuite) stream(t *testing.T, _, model string) {
+	stream := s.client.Chat.Completions.NewStreaming(patient(t), params(model, "echo:one two three"))
 	defer stream.Close()
 	var acc openai.ChatCompletionAccumulator
 	var finished string
@@ -109,8 +116,8 @@ func (s *suite) stream(t *testing.T) {
 	}
 }
 
-func (s *suite) streamWithUsage(t *testing.T) {
-	p := params("chat", "say:7")
+func (s *openaiSuite) streamWithUsage(t *testing.T, _, model string) {
+	p := params(model, "say:7")
 	p.StreamOptions = openai.ChatCompletionStreamOptionsParam{IncludeUsage: openai.Bool(true)}
 	stream := s.client.Chat.Completions.NewStreaming(patient(t), p)
 	defer stream.Close()
@@ -147,8 +154,8 @@ func checkWeather(t *testing.T, arguments string) {
 	}
 }
 
-func (s *suite) tools(t *testing.T) {
-	p := params("chat", "call:weather")
+func (s *openaiSuite) tools(t *testing.T, _, model string) {
+	p := params(model, "call:weather")
 	p.Tools = weatherTool()
 	first, err := s.client.Chat.Completions.New(patient(t), p)
 	if err != nil {
@@ -160,16 +167,17 @@ func (s *suite) tools(t *testing.T) {
 	}
 	checkWeather(t, message.ToolCalls[0].Function.Arguments)
 
-	p = params("chat", "echo:sunny")
-	p.Messages = append(p.Messages, message.ToParam(), openai.ToolMessage("sunny", message.ToolCalls[0].ID))
+	p = params(model, "call:weather")
+	p.Tools = weatherTool()
+	p.Messages = append(p.Messages, message.ToParam(), openai.ToolMessage("sunny", message.ToolCalls[0].ID), openai.UserMessage("echo:sunny"))
 	second, err := s.client.Chat.Completions.New(patient(t), p)
 	if err != nil || second.Choices[0].Message.Content != "sunny" {
 		t.Errorf("with the result: got %v, %v", second, err)
 	}
 }
 
-func (s *suite) parallelCallsStreamed(t *testing.T) {
-	p := params("two-calls", "weather")
+func (s *openaiSuite) parallelCallsStreamed(t *testing.T, _, model string) {
+	p := params(model, "weather")
 	p.Tools = weatherTool()
 	stream := s.client.Chat.Completions.NewStreaming(patient(t), p)
 	defer stream.Close()
@@ -192,8 +200,23 @@ func (s *suite) parallelCallsStreamed(t *testing.T) {
 	}
 }
 
-func (s *suite) structuredOutput(t *testing.T) {
-	p := params("chat", "solve")
+func (s *openaiSuite) image(t *testing.T, _, model string) {
+	p := params(model, "")
+	p.Messages = []openai.ChatCompletionMessageParamUnion{openai.UserMessage([]openai.ChatCompletionContentPartUnionParam{
+		openai.ImageContentPart(openai.ChatCompletionContentPartImageImageURLParam{URL: "data:image/png;base64," + pixel}),
+		openai.TextContentPart("echo:a pixel"),
+	})}
+	answer, err := s.client.Chat.Completions.New(patient(t), p)
+	if err != nil || answer.Choices[0].Message.Content != "a pixel" {
+		t.Errorf("got %v, %v", answer, err)
+	}
+	if body := s.world.sent(t).Body; !strings.Contains(body, pixel) {
+		t.Errorf("the image has not arrived: %s", body)
+	}
+}
+
+func (s *openaiSuite) structuredOutput(t *testing.T, _, model string) {
+	p := params(model, "solve")
 	p.ResponseFormat = openai.ChatCompletionNewParamsResponseFormatUnion{OfJSONSchema: &shared.ResponseFormatJSONSchemaParam{
 		JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
 			Name: "solution", Strict: openai.Bool(true),
@@ -216,15 +239,15 @@ func (s *suite) structuredOutput(t *testing.T) {
 	}
 }
 
-func (s *suite) embeddings(t *testing.T) {
+func (s *openaiSuite) embeddings(t *testing.T, dialect, model string) {
 	ctx := patient(t)
 	input := openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{"water", "a gate above"}}
-	floats, err := s.client.Embeddings.New(ctx, openai.EmbeddingNewParams{Model: "embed", Input: input})
+	floats, err := s.client.Embeddings.New(ctx, openai.EmbeddingNewParams{Model: model, Input: input})
 	if err != nil {
 		t.Fatal(err)
 	}
 	packed, err := s.client.Embeddings.New(ctx, openai.EmbeddingNewParams{
-		Model: "embed", Input: input, EncodingFormat: openai.EmbeddingNewParamsEncodingFormatBase64,
+		Model: model, Input: input, EncodingFormat: openai.EmbeddingNewParamsEncodingFormatBase64,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -239,49 +262,64 @@ func (s *suite) embeddings(t *testing.T) {
 			}
 		}
 	}
+	if dialect == "gemini" { // which takes no tokens
+		return
+	}
 	tokens, err := s.client.Embeddings.New(ctx, openai.EmbeddingNewParams{
-		Model: "embed", Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfTokenArrays: [][]int64{{1, 2}, {3}}},
+		Model: model, Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfTokenArrays: [][]int64{{1, 2}, {3}}},
 	})
 	if err != nil || len(tokens.Data) != 2 {
 		t.Errorf("tokens: got %v, %v", tokens, err)
 	}
 }
 
-func (s *suite) models(t *testing.T) {
+func (s *openaiSuite) models(t *testing.T) {
 	ctx := patient(t)
 	var ids []string
 	pages := s.client.Models.ListAutoPaging(ctx)
 	for pages.Next() {
 		ids = append(ids, pages.Current().ID)
 	}
-	if err := pages.Err(); err != nil || !strings.Contains(strings.Join(ids, " "), "chat") {
+	if err := pages.Err(); err != nil || !strings.Contains(strings.Join(ids, " "), "chat-gemini") {
 		t.Errorf("got %v, %v", ids, err)
 	}
-	if m, err := s.client.Models.Get(ctx, "chat"); err != nil || m.ID != "chat" {
+	if m, err := s.client.Models.Get(ctx, "chat-gemini"); err != nil || m.ID != "chat-gemini" {
 		t.Errorf("got %v, %v", m, err)
 	}
 }
 
-// errors has the SDK's own retries on, as a user has them: after Penstock has used up its tries, it must not add any.
-func (s *suite) errors(t *testing.T) {
+// trouble has the SDK's own retries on, as a user has them: after Penstock has used up its tries, it must not add any.
+func (s *openaiSuite) trouble(t *testing.T, name string, situation situation, dialect, model string) {
+	before := s.world.calls(t, name, dialect)
+	_, err := s.client.Chat.Completions.New(patient(t), params(model, "say:3"))
+	var apiErr *openai.Error
+	if !errors.As(err, &apiErr) {
+		t.Fatalf("got %v, want an *openai.Error", err)
+	}
+	if apiErr.StatusCode != situation.OpenAI.Status || !strings.Contains(apiErr.Message, situation.Says) {
+		t.Errorf("got %d, %q; want %d, %q", apiErr.StatusCode, apiErr.Message, situation.OpenAI.Status, situation.Says)
+	}
+	if again := apiErr.Response.Header.Get("Retry-After"); (again != "") != situation.RetryAfter {
+		t.Errorf("Retry-After: %q", again)
+	}
+	if got := s.world.calls(t, name, dialect) - before; got != situation.Calls {
+		t.Errorf("the provider got %d calls, want %d", got, situation.Calls)
+	}
+}
+
+func (s *openaiSuite) errors(t *testing.T) {
 	for _, tt := range []struct {
 		name, model string
 		options     []option.RequestOption
 		status      int
 		code, words string
-		upstream    []string // the models that the tries reach
-		calls       int64
 	}{
-		{name: "unknown key", model: "chat", options: []option.RequestOption{option.WithAPIKey("psk_wrong")}, status: 401, code: "invalid_api_key"},
+		{name: "unknown key", model: "chat-openai", options: []option.RequestOption{option.WithAPIKey("psk_wrong")}, status: 401, code: "invalid_api_key"},
 		{name: "unknown model", model: "chatt", status: 404, code: "model_not_found", words: "chat"},
-		{name: "bad request", model: "chat", options: []option.RequestOption{option.WithJSONSet("messages", "hello")}, status: 400, words: "messages"},
-		{name: "refused by the provider", model: "refusing", status: 400, code: "no_poems", words: "no poems today", upstream: []string{"refusing"}, calls: 1},
-		{name: "all targets fail", model: "failing", status: 502, upstream: []string{"failing-a", "failing-b"}, calls: 2},
-		{name: "all targets limited", model: "limited", status: 429, upstream: []string{"limited-a", "limited-b"}, calls: 2},
-		{name: "no first token in time", model: "silent", status: 504, words: "first_token", upstream: []string{"silent"}, calls: 1},
+		{name: "bad request", model: "chat-openai", options: []option.RequestOption{option.WithJSONSet("messages", "hello")}, status: 400, words: "messages"},
+		{name: "too large", model: "chat-openai", options: []option.RequestOption{option.WithJSONSet("user", strings.Repeat("x", 1_100_000))}, status: 413, code: "body_too_large"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			before := s.world.calls(t, tt.upstream...)
 			_, err := s.client.Chat.Completions.New(patient(t), params(tt.model, "say:3"), tt.options...)
 			var apiErr *openai.Error
 			if !errors.As(err, &apiErr) {
@@ -290,15 +328,12 @@ func (s *suite) errors(t *testing.T) {
 			if apiErr.StatusCode != tt.status || (tt.code != "" && apiErr.Code != tt.code) || !strings.Contains(apiErr.Message, tt.words) {
 				t.Errorf("got %d, %q, %q; want %d, %q, %q", apiErr.StatusCode, apiErr.Code, apiErr.Message, tt.status, tt.code, tt.words)
 			}
-			if got := s.world.calls(t, tt.upstream...) - before; got != tt.calls {
-				t.Errorf("the provider got %d calls, want %d", got, tt.calls)
-			}
 		})
 	}
 }
 
-func (s *suite) cutStream(t *testing.T) {
-	stream := s.client.Chat.Completions.NewStreaming(patient(t), params("cut", "say:9"))
+func (s *openaiSuite) brokenStream(t *testing.T, _, model string) {
+	stream := s.client.Chat.Completions.NewStreaming(patient(t), params(model, "say:9"))
 	defer stream.Close()
 	text := ""
 	for stream.Next() {
@@ -311,11 +346,11 @@ func (s *suite) cutStream(t *testing.T) {
 	}
 }
 
-func (s *suite) abortInMidStream(t *testing.T) {
+func (s *openaiSuite) abortInMidStream(t *testing.T, dialect, model string) {
 	seq := s.world.lastCall(t)
 	ctx, cancel := context.WithCancel(patient(t))
 	defer cancel()
-	stream := s.client.Chat.Completions.NewStreaming(ctx, params("slow", "go"))
+	stream := s.client.Chat.Completions.NewStreaming(ctx, params(model, "go"))
 	defer stream.Close()
 	for range 3 {
 		if !stream.Next() {
@@ -324,21 +359,21 @@ func (s *suite) abortInMidStream(t *testing.T) {
 	}
 	left := time.Now()
 	cancel()
-	if took := s.world.canceledSince(t, "slow", seq).Sub(left); took > time.Second {
+	if took := s.world.canceledSince(t, "slow", dialect, seq).Sub(left); took > time.Second {
 		t.Errorf("the provider went on for %s after the client had left", took)
 	}
 }
 
-func (s *suite) abortBeforeTheFirstToken(t *testing.T) {
+func (s *openaiSuite) abortBeforeTheFirstToken(t *testing.T, dialect, model string) {
 	seq := s.world.lastCall(t)
 	ctx, cancel := context.WithTimeout(patient(t), 300*time.Millisecond)
 	defer cancel()
-	_, err := s.client.Chat.Completions.New(ctx, params("silent", "go"))
+	_, err := s.client.Chat.Completions.New(ctx, params(model, "go"))
 	left := time.Now()
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	if took := s.world.canceledSince(t, "silent", seq).Sub(left); took > time.Second {
+	if took := s.world.canceledSince(t, "silent", dialect, seq).Sub(left); took > time.Second {
 		t.Errorf("the provider was left waiting for %s after the client had left", took)
 	}
 }

@@ -68,6 +68,13 @@ func errorType(status int) string {
 	return "api_error"
 }
 
+// A conversation that the provider holds, which is the only thing that a request means by this member, and the words in which
+// the vendor refuses to: its SDKs ask for it by themselves in loops over tools, and go on without once they are told so.
+const (
+	threadField   = "thread"
+	threadRefused = `"error_code":"thread_unsupported_request","unsupported":["thread"]`
+)
+
 // AppendError appends the body of an error: {"type":"error","error":{"type","message","details"},"request_id"}. Of a provider's own
 // error (e.Body, an object of the OpenAI dialect) the words are passed on, and the details if it has some. id is the request's.
 func AppendError(dst []byte, e *fault.Error, id string) []byte {
@@ -81,7 +88,11 @@ func AppendError(dst []byte, e *fault.Error, id string) []byte {
 	} else {
 		w.Member("message", e.Text())
 		w.Dst = append(w.Dst, `,"details":{`...)
-		w.Member("error_code", string(e.Code))
+		if e.Param == threadField {
+			w.Dst = append(w.Dst, threadRefused...)
+		} else {
+			w.Member("error_code", string(e.Code))
+		}
 		w.Text(nil, "param", e.Param)
 		w.Dst = append(w.Dst, '}')
 	}
