@@ -256,8 +256,8 @@ func (e *encoder) rest() {
 	}
 	for _, m := range c.Extra {
 		switch {
-		case m.Idle(), slices.Contains(meansHere, m.Name):
-		case m.Means == llm.MeansKnob, slices.Contains(meansElsewhere, m.Name):
+		case m.Idle():
+		case m.Means == llm.MeansKnob:
 			e.adapt(m.Name)
 		default:
 			e.cannot(m.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
@@ -267,13 +267,6 @@ func (e *encoder) rest() {
 		e.Boolean(nil, "stream", &c.Stream)
 	}
 }
-
-// meansHere are members that the canonical form holds in another way as well, or that say how the answer is written and not what
-// it is; whoever writes it heeds them.
-var meansHere = []string{"max_tokens", "stop", "tools", "functions", "tool_choice", "function_call", "response_format", "stream", "stream_options", "n"}
-
-// meansElsewhere are members that say what becomes of the exchange at a vendor that is not asked now.
-var meansElsewhere = []string{"store", "metadata", "safety_identifier", "prompt_cache_retention", "prompt_cache_options", "moderation", "user"}
 
 // objectSchema is a schema with the type that the dialect wants at its root, and an empty one for none.
 func objectSchema(schema []byte) []byte {

@@ -130,10 +130,6 @@ func (e *encoder) lost(at int, m *llm.Message) {
 		e.adapt("name")
 	}
 	for _, x := range m.Extra {
-		switch x.Name {
-		case "tool_calls", "function_call", "refusal", "reasoning", "reasoning_content", "reasoning_details", contentField, "annotations":
-			continue
-		}
 		if !x.Idle() {
 			e.cannot(place(at)+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
 		}
@@ -144,7 +140,7 @@ func (e *encoder) lost(at int, m *llm.Message) {
 func (e *encoder) beside(at int, p *llm.Part) {
 	for _, x := range p.Extra {
 		switch {
-		case x.Idle(), p.Kind == llm.PartOther, p.Kind == llm.PartToolCall && slices.Contains(idleOfCalls, x.Name):
+		case x.Idle(), p.Kind == llm.PartOther:
 		case x.Means == llm.MeansKnob:
 			e.adapt(x.Name)
 		default:
@@ -152,9 +148,6 @@ func (e *encoder) beside(at int, p *llm.Part) {
 		}
 	}
 }
-
-// idleOfCalls are members that say of a call what is known of it anyway, or what its own provider kept with it.
-var idleOfCalls = []string{"type", "index", "extra_content", "function"}
 
 func (e *encoder) part(at int, p *llm.Part) {
 	e.beside(at, p)

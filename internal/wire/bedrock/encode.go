@@ -304,10 +304,10 @@ func (e *encoder) rest(tiers bool) {
 	}
 	for _, m := range c.Extra {
 		switch {
-		case m.Idle(), slices.Contains(meansHere, m.Name):
+		case m.Idle(), m.Name == "additionalModelRequestFields": // written above
 		case slices.Contains(ownMembers, m.Name):
 			e.Raw(m.Name, m.Value)
-		case m.Means == llm.MeansKnob, slices.Contains(meansElsewhere, m.Name):
+		case m.Means == llm.MeansKnob:
 			e.adapt(m.Name)
 		default:
 			e.cannot(m.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
@@ -365,20 +365,10 @@ func compact(text []byte) string {
 	return string(v)
 }
 
-// meansHere are members that the canonical form holds in another way as well, or that say how the answer is written and not what
-// it is; whoever writes it heeds them.
-var meansHere = []string{
-	"max_tokens", "stop", "tools", "functions", "tool_choice", "function_call", "response_format", "stream", "stream_options", "n",
-	"additionalModelRequestFields",
-}
-
 // ownMembers are members of this dialect, which callers of others may send along.
 var ownMembers = []string{
 	"guardrailConfig", "performanceConfig", "requestMetadata", "promptVariables", "additionalModelResponseFieldPaths", "serviceTier",
 }
-
-// meansElsewhere are members that say what becomes of the exchange at a vendor that is not asked now.
-var meansElsewhere = []string{"store", "metadata", "safety_identifier", "prompt_cache_retention", "prompt_cache_options", "moderation", "user"}
 
 // objectSchema is a schema with the type that the dialect wants at its root, and an empty one for none.
 func objectSchema(schema []byte) []byte {

@@ -76,7 +76,7 @@ func (e *encoder) tool(i int, t *llm.Tool) {
 	e.Dst = append(e.Dst, '}')
 	e.marked(t.Cache)
 	for _, x := range t.Extra {
-		if !x.Idle() && x.Name != "function" {
+		if !x.Idle() {
 			e.cannot(at+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
 		}
 	}

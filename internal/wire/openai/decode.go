@@ -43,6 +43,7 @@ func DecodeChat(body []byte) (*llm.Chat, error) {
 	}
 	decodeMetadata(o, c)
 	c.Extra = o.Rest()
+	meanings(c)
 	return c, nil
 }
 
