@@ -71,9 +71,9 @@ func (w openaiSame) appendEvent(dst []byte, ev llm.Event) ([]byte, error) {
 type openaiOther struct{ t openai.Translator }
 
 func (w *openaiOther) appendAnswer(dst []byte, ev llm.Event) ([]byte, error) {
-	return w.t.AppendAnswer(dst, &ev), nil
+	return w.t.AppendAnswer(dst, &ev)
 }
 
 func (w *openaiOther) appendEvent(dst []byte, ev llm.Event) ([]byte, error) {
-	return w.t.AppendEvent(dst, &ev), nil
+	return w.t.AppendEvent(dst, &ev)
 }

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,14 @@ type Translator struct {
 	choices []written
 	usage   llm.Usage
 	counted bool
+}
+
+// An UnwritableError is a part of an answer for which the dialect has no form.
+type UnwritableError struct{ Kind llm.PartKind }
+
+// Error names the kind of part.
+func (e *UnwritableError) Error() string {
+	return fmt.Sprintf("the answer holds a part of the kind %s, for which OpenAI's dialect has no form", e.Kind)
 }
 
 // written is what has been written of a choice, or gathered.
@@ -46,8 +55,15 @@ func (t *Translator) choice(d *llm.Delta) *written {
 	return &t.choices[d.Choice]
 }
 
-// open notes a part.
-func (c *written) open(d *llm.Delta) {
+// open notes a part. The error is an *[UnwritableError].
+func (c *written) open(d *llm.Delta) error {
+	switch d.Open.Kind {
+	case llm.PartText, llm.PartRefusal, llm.PartReasoning, llm.PartToolCall:
+	default:
+		if !isLink(d.Open) {
+			return &UnwritableError{d.Open.Kind}
+		}
+	}
 	for len(c.parts) <= d.Part {
 		c.parts = append(c.parts, part{})
 	}
@@ -58,6 +74,18 @@ func (c *written) open(d *llm.Delta) {
 		p.proof = d.Signature
 		c.calls++
 	}
+	return nil
+}
+
+// isLink reports whether a part is written as a link: to an image, or to the bytes of whatever it is.
+func isLink(p *llm.Part) bool {
+	switch p.Kind {
+	case llm.PartImage:
+		return p.Data != nil || p.URL != ""
+	case llm.PartAudio, llm.PartFile:
+		return p.Data != nil
+	}
+	return false
 }
 
 // note keeps in mind what the provider counted; the last counts.
@@ -67,14 +95,18 @@ func (t *Translator) note(ev *llm.Event) {
 	}
 }
 
-// AppendEvent appends what an event of a stream is in this dialect, which may be nothing, one event or several.
-func (t *Translator) AppendEvent(dst []byte, ev *llm.Event) []byte {
+// AppendEvent appends what an event of a stream is in this dialect, which may be nothing, one event or several. Errors are
+// *[UnwritableError].
+func (t *Translator) AppendEvent(dst []byte, ev *llm.Event) ([]byte, error) {
 	t.note(ev)
 	for i := range ev.Deltas {
-		dst = t.delta(dst, &ev.Deltas[i])
+		var err error
+		if dst, err = t.delta(dst, &ev.Deltas[i]); err != nil {
+			return dst, err
+		}
 	}
 	if !ev.Is(llm.End) {
-		return dst
+		return dst, nil
 	}
 	if t.Usage && t.counted {
 		w := t.head("chat.completion.chunk")
@@ -82,10 +114,10 @@ func (t *Translator) AppendEvent(dst []byte, ev *llm.Event) []byte {
 		t.bill(&w)
 		dst = framed(dst, append(w.Dst, '}'))
 	}
-	return append(dst, dataPrefix+doneMark+eventEnd...)
+	return append(dst, dataPrefix+doneMark+eventEnd...), nil
 }
 
-func (t *Translator) delta(dst []byte, d *llm.Delta) []byte {
+func (t *Translator) delta(dst []byte, d *llm.Delta) ([]byte, error) {
 	c := t.choice(d)
 	if !c.begun {
 		c.begun = true
@@ -95,10 +127,12 @@ func (t *Translator) delta(dst []byte, d *llm.Delta) []byte {
 		})
 	}
 	if d.Open != nil {
-		c.open(d)
+		if err := c.open(d); err != nil {
+			return dst, err
+		}
 		if p := &c.parts[d.Part]; p.Kind == llm.PartToolCall {
 			dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) { p.opening(w) })
-		} else if p.Data != nil {
+		} else if isLink(&p.Part) {
 			dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) { appendImages(w, &p.Part) })
 		}
 	}
@@ -109,7 +143,7 @@ func (t *Translator) delta(dst []byte, d *llm.Delta) []byte {
 	if d.Finish != "" {
 		dst = t.chunk(dst, d.Choice, finishWord(d.Finish), func(*rawjson.Writer) {})
 	}
-	return dst
+	return dst, nil
 }
 
 // opening writes the first piece of a call: its id and its name.
@@ -118,11 +152,30 @@ func (p *part) opening(w *rawjson.Writer) {
 	w.Dst = append(w.Dst, `[{"index":`...)
 	w.Dst = strconv.AppendInt(w.Dst, int64(p.call), 10)
 	w.Member("id", p.CallID)
-	w.Dst = append(w.Dst, `,"type":"function","function":{`...)
+	p.inside(w, true)
 	w.Member("name", p.ToolName)
-	w.Dst = append(w.Dst, `,"arguments":""}`...)
+	w.Member(p.arguments(), "")
+	w.Dst = append(w.Dst, '}')
 	appendProof(w, p.proof)
 	w.Dst = append(w.Dst, `}]`...)
+}
+
+// inside begins the inside of a call, which is named by the kind of the tool; typed says that the kind is told, too.
+func (p *part) inside(w *rawjson.Writer, typed bool) {
+	kind := toolType(p.Custom)
+	if typed {
+		w.Member("type", kind)
+	}
+	w.Name(kind)
+	w.Dst = append(w.Dst, '{')
+}
+
+// arguments is what a call's arguments are called.
+func (p *part) arguments() string {
+	if p.Custom {
+		return "input"
+	}
+	return "arguments"
 }
 
 // appendProof writes the proof of reasoning that a model wants back with a call, where clients keep it who know that.
@@ -143,8 +196,8 @@ func (p *part) piece(w *rawjson.Writer, text string) {
 		w.Name("tool_calls")
 		w.Dst = append(w.Dst, `[{"index":`...)
 		w.Dst = strconv.AppendInt(w.Dst, int64(p.call), 10)
-		w.Dst = append(w.Dst, `,"function":{`...)
-		w.Member("arguments", text)
+		p.inside(w, false)
+		w.Member(p.arguments(), text)
 		w.Dst = append(w.Dst, `}}]`...)
 	case llm.PartReasoning:
 		w.Member("reasoning_content", text)
@@ -164,16 +217,24 @@ func appendImages(w *rawjson.Writer, all ...*llm.Part) {
 		w.Dst = append(w.Dst, `{"index":`...)
 		w.Dst = strconv.AppendInt(w.Dst, int64(i), 10)
 		w.Dst = append(w.Dst, `,"type":"image_url","image_url":{`...)
-		w.Member("url", dataURL(p))
+		w.Member("url", link(p))
 		w.Dst = append(w.Dst, `}}`...)
 	}
 	w.Dst = append(w.Dst, ']')
 }
 
+// link is where an image is, or its bytes.
+func link(p *llm.Part) string {
+	if p.Data == nil {
+		return p.URL
+	}
+	return dataURL(p)
+}
+
 // images are the images, and other files, of a choice.
 func (c *written) images() (all []*llm.Part) {
 	for i := range c.parts {
-		if p := &c.parts[i]; p.Data != nil {
+		if p := &c.parts[i]; isLink(&p.Part) {
 			all = append(all, &p.Part)
 		}
 	}
@@ -246,14 +307,16 @@ func finishWord(f llm.FinishReason) string {
 	return "stop"
 }
 
-// AppendAnswer appends a plain answer, which came as one event.
-func (t *Translator) AppendAnswer(dst []byte, ev *llm.Event) []byte {
+// AppendAnswer appends a plain answer, which came as one event. Errors are *[UnwritableError].
+func (t *Translator) AppendAnswer(dst []byte, ev *llm.Event) ([]byte, error) {
 	t.note(ev)
 	for i := range ev.Deltas {
 		d := &ev.Deltas[i]
 		c := t.choice(d)
 		if d.Open != nil {
-			c.open(d)
+			if err := c.open(d); err != nil {
+				return dst, err
+			}
 		}
 		if d.Text != "" && d.Part < len(c.parts) {
 			c.parts[d.Part].text.WriteString(d.Text)
@@ -271,7 +334,7 @@ func (t *Translator) AppendAnswer(dst []byte, ev *llm.Event) []byte {
 	if t.counted {
 		t.bill(&w)
 	}
-	return append(append(dst, w.Dst...), '}')
+	return append(append(dst, w.Dst...), '}'), nil
 }
 
 // write writes a whole choice.
@@ -302,9 +365,9 @@ func (c *written) write(w *rawjson.Writer, index int) {
 				w.Comma()
 				w.Dst = append(w.Dst, '{')
 				w.Member("id", p.CallID)
-				w.Dst = append(w.Dst, `,"type":"function","function":{`...)
+				p.inside(w, true)
 				w.Member("name", p.ToolName)
-				w.Member("arguments", p.text.String())
+				w.Member(p.arguments(), p.text.String())
 				w.Dst = append(w.Dst, '}')
 				appendProof(w, p.proof)
 				w.Dst = append(w.Dst, '}')
