@@ -26,7 +26,7 @@ type Deltas struct {
 // maxHeldCalls caps what is kept of calls until they can be told, in bytes.
 const maxHeldCalls = 64 << 20
 
-// Chunk gives what an event of a stream adds; the error is [ErrGarbage].
+// Chunk gives what an event of a stream adds. Errors are [ErrGarbage] and *[InBandError].
 func (d *Deltas) Chunk(data []byte) ([]llm.Delta, error) {
 	d.out = nil
 	if isDone(data) {
@@ -42,7 +42,7 @@ func (d *Deltas) End() []llm.Delta {
 	return d.end()
 }
 
-// Answer gives all of a plain answer.
+// Answer gives all of a plain answer. Errors are those of [Deltas.Chunk].
 func (d *Deltas) Answer(body []byte) ([]llm.Delta, error) {
 	d.out = nil
 	d.read(body, "message", "delta")
@@ -91,6 +91,13 @@ func (d *Deltas) message(c *opened, o *rawjson.Object) {
 		c.say(llm.PartText, o.Str("content"))
 	}
 	c.say(llm.PartRefusal, o.Str("refusal"))
+	images, _ := rawjson.ObjectsOf(o.Value("images"))
+	for _, i := range images {
+		d.image(c, i)
+	}
+	if o.Kind("audio") == '{' {
+		d.fail(garbage("audio, which the caller's dialect has no form for"))
+	}
 	calls := rawjson.Cursor{Text: o.Value("tool_calls")}
 	for range calls.Elements() {
 		if calls.Kind() == '{' {
@@ -120,9 +127,40 @@ func (d *Deltas) contents(c *opened, value []byte) {
 			}
 		case "refusal":
 			c.say(llm.PartRefusal, p.Str(kind))
+		case "image_url":
+			d.image(c, p)
+		case "reference": // to what the text before it is from
 		default:
+			if p.Kind("text") != '"' {
+				d.fail(garbage("a part of a content that is not known"))
+			}
 			c.say(llm.PartText, p.Str("text"))
 		}
+	}
+}
+
+// image reads an image that the model made, as a link or as its bytes.
+func (d *Deltas) image(c *opened, o *rawjson.Object) {
+	link := o.Str("image_url")
+	if inner := rawjson.ObjectOf(o.Value("image_url")); link == "" {
+		link = inner.Str("url")
+	}
+	p := llm.Part{Kind: llm.PartImage}
+	var ok bool
+	if p.MediaType, p.Data, ok = decodeDataURL(link); !ok {
+		p = llm.Part{Kind: llm.PartImage, URL: link}
+	}
+	if link == "" {
+		d.fail(garbage("an image that is nowhere"))
+		return
+	}
+	c.begin(p).ended = true
+}
+
+// fail notes the first thing that makes the answer unusable.
+func (d *Deltas) fail(err error) {
+	if d.err == nil {
+		d.err = err
 	}
 }
 
@@ -173,6 +211,9 @@ var finishWords = map[string]llm.FinishReason{
 // it was.
 func (c *opened) finish(o *rawjson.Object) {
 	if word := o.Str("finish_reason"); word != "" {
+		if word == "error" { // of OpenRouter, where the model's own provider failed
+			c.d.fail(&InBandError{UpstreamError{Message: "The provider ended its answer with an error and did not describe it."}})
+		}
 		c.why, c.stop = finishWords[word], ""
 		if c.why == "" {
 			c.why, c.stop = llm.FinishStop, o.Str("stop_reason")

@@ -20,6 +20,7 @@ type opened struct {
 	calls []*piece // all of them, in the order in which they came
 	why   llm.FinishReason
 	stop  string
+	done  bool // why it ended was told
 }
 
 // A piece is a part that grows.
@@ -126,8 +127,8 @@ func (c *opened) grow(p *piece, text string) {
 
 // hold counts what is kept.
 func (d *Deltas) hold(n int) {
-	if d.held += n; d.held > maxHeldCalls && d.err == nil {
-		d.err = garbage("calls of tools without end")
+	if d.held += n; d.held > maxHeldCalls {
+		d.fail(garbage("calls of tools without end"))
 	}
 }
 
@@ -161,14 +162,16 @@ func (c *opened) end() {
 	for len(c.queue) > 0 {
 		c.shut()
 	}
-	if c.why == "" {
+	if c.done {
 		return
+	}
+	if c.done = true; c.why == "" {
+		c.why = llm.FinishStop // that the answer is whole is known otherwise
 	}
 	if len(c.calls) > 0 && (c.why == llm.FinishStop || c.why == llm.FinishSequence) {
 		c.why, c.stop = llm.FinishTools, ""
 	}
 	c.tell(llm.Delta{Finish: c.why, StopText: c.stop})
-	c.why = ""
 }
 
 // call reads one of tool_calls, or a piece of one.
@@ -209,8 +212,8 @@ func (c *opened) more(p *piece, text string) {
 	case text == "":
 	case !p.ended:
 		c.grow(p, text)
-	case strings.TrimSpace(text) != "" && c.d.err == nil:
-		c.d.err = garbage("arguments of a call that had ended")
+	case strings.TrimSpace(text) != "":
+		c.d.fail(garbage("arguments of a call that had ended"))
 	}
 }
 

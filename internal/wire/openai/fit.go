@@ -26,7 +26,7 @@ type Server struct {
 func TranslateChat(c *llm.Chat, s Server) (body []byte, adapted []string, err error) {
 	f := fitter{in: c, server: s}
 	f.out = llm.Chat{
-		Model: s.Model, Stream: c.Stream, Choice: c.Choice, CacheKey: c.CacheKey, Modalities: c.Modalities, User: f.short("user", c.User, maxUserID),
+		Model: s.Model, Stream: c.Stream, Choice: c.Choice, CacheKey: c.CacheKey, User: f.short("user", c.User, maxUserID),
 	}
 	f.messages()
 	f.tools()
@@ -51,13 +51,15 @@ type fitter struct {
 	out     llm.Chat
 	server  Server
 	adapted []string
-	refused error // the first thing that cannot be said
+	refused error  // the first thing that cannot be said
+	place   string // of the message at hand, as the caller counts them
+	count   int    // of the caller's messages so far
 }
 
 // words are what callers of other dialects call what is refused here.
 var words = map[llm.Dialect]map[string]string{
 	llm.Anthropic: {
-		"stop": "stop_sequences", "response_format": "output_config.format", "max_completion_tokens": "max_tokens", "n": "n",
+		"stop": "stop_sequences", "response_format": "output_config.format", "max_completion_tokens": "max_tokens",
 	},
 	llm.Responses: {
 		"messages": "input", "response_format": "text.format", "max_completion_tokens": "max_output_tokens",
@@ -130,8 +132,7 @@ func (f *fitter) tools() {
 			f.cannot(at, "a tool of this type", elsewhere)
 			continue
 		}
-		f.extra(at, t.Extra, idleOfTools)
-		t.Extra, t.Cache = nil, f.mark(t.Cache)
+		t.Extra, t.Cache = f.grammar(at, &t), f.mark(t.Cache)
 		f.out.Tools = append(f.out.Tools, t)
 	}
 	if narrowed {
@@ -144,6 +145,24 @@ func (f *fitter) tools() {
 		return
 	}
 	f.out.Parallel = c.Parallel
+}
+
+// grammar is the form of free text that a tool takes, which two of the vendor's dialects say differently. Whatever else a tool has
+// is refused.
+func (f *fitter) grammar(at string, t *llm.Tool) (x []llm.Member) {
+	rest := slices.Clone(t.Extra)
+	if i := slices.IndexFunc(rest, func(m llm.Member) bool { return m.Name == "format" }); t.Custom && i >= 0 {
+		format := rawjson.ObjectOf(rest[i].Value)
+		if format.Str("type") == "grammar" && format.Only("type", "syntax", "definition") {
+			w := rawjson.Writer{Dst: []byte(`{"format":{"type":"grammar","grammar":{`)}
+			w.Member("syntax", format.Str("syntax"))
+			w.Member("definition", format.Str("definition"))
+			x = []llm.Member{{Name: customType, Value: append(w.Dst, `}}}`...)}}
+			rest = slices.Delete(rest, i, i+1)
+		}
+	}
+	f.extra(at, rest)
+	return x
 }
 
 // mark is a mark for caching, if the server takes such.
@@ -274,57 +293,32 @@ func (f *fitter) rest() {
 	if len(c.Metadata) > 0 {
 		f.adapt("metadata")
 	}
-	held := heldOfChats
-	if c.Dialect == llm.Responses {
-		held = nil // whoever decodes them says of each what it means
-	}
-	for _, m := range c.Extra {
-		switch {
-		case says(m, held):
-		case slices.Contains(sameOfChats, m.Name):
-			f.say(m.Name, m.Value)
-		case m.Means == llm.MeansKnob, slices.Contains(knobsOfChats, m.Name):
-			f.adapt(m.Name)
-		default:
-			f.cannot(m.Name, "this", elsewhere)
+	for i := range c.Modalities {
+		if c.Modalities[i] != "text" {
+			f.cannot("modalities", "an answer that is not text", "Ask for it in the dialect of the provider.")
 		}
 	}
+	for _, m := range c.Extra {
+		if c.Dialect == llm.Responses && slices.Contains(sameOfResponses, m.Name) && !m.Idle() {
+			f.say(m.Name, m.Value)
+			continue
+		}
+		f.extra("", []llm.Member{m})
+	}
 }
 
-var (
-	// heldOfChats are members that the canonical form holds in another way as well, or that say how the answer is written and
-	// not what it is; whoever writes it heeds them.
-	heldOfChats = []string{
-		"model", "messages", "system", "max_tokens", "stream", "tools", "tool_choice", "thinking", "output_config", "output_format", "metadata",
-		"stop_sequences", "temperature", "top_p", "top_k", tierField, "user",
-	}
-	// sameOfChats are members that mean the same in this dialect.
-	sameOfChats = []string{"safety_identifier", "prompt_cache_retention", "prompt_cache_options", "prompt_cache_key", "moderation"}
-	// knobsOfChats are members that make the provider faster or cheaper and do not change what is asked.
-	knobsOfChats = []string{"cache_control", "speed", "context_management", "truncation"}
+// sameOfResponses are members that mean the same in both of the vendor's dialects.
+var sameOfResponses = []string{"safety_identifier", "prompt_cache_retention", "prompt_cache_options", "moderation"}
 
-	// What parts, messages and tools may have that says nothing to anybody else.
-	idleOfParts = []string{"type", "id", "status", "annotations", "logprobs", "caller", "phase"}
-	idleOfTools = []string{"type", "eager_input_streaming"}
-)
-
-// says reports whether a member says nothing, or nothing that is not known from elsewhere.
-func says(m llm.Member, known []string) bool {
-	if m.Idle() {
-		return true
-	}
-	switch string(m.Value) {
-	case "null", "[]", "{}", `""`, "false":
-		return true
-	}
-	return slices.Contains(known, m.Name)
-}
-
-// extra refuses the members that the canonical form has no place for, but for some.
-func (f *fitter) extra(place string, all []llm.Member, idle []string) {
-	for _, m := range all {
-		if !says(m, idle) {
-			f.cannot(place+"."+m.Name, "this", elsewhere)
+// extra refuses the members that the canonical form has no place for and that mean something.
+func (f *fitter) extra(place string, all []llm.Member) {
+	for i := range all {
+		switch m := &all[i]; {
+		case m.Idle():
+		case m.Means == llm.MeansKnob:
+			f.adapt(m.Name)
+		default:
+			f.cannot(strings.TrimPrefix(place+"."+m.Name, "."), "this", elsewhere)
 		}
 	}
 }

@@ -98,6 +98,10 @@ func (f *fitter) sampling() {
 	case t.OneSampling && s.Temperature != nil:
 		f.drop("top_p", &s.TopP, 1)
 	}
+	if t.NoPenalties {
+		f.drop("frequency_penalty", &s.FrequencyPenalty, 0)
+		f.drop("presence_penalty", &s.PresencePenalty, 0)
+	}
 	if s.TopK != nil && !f.takes(llm.TakesTopK) {
 		s.TopK = nil
 		f.adapt("top_k")

@@ -3,6 +3,7 @@ package openai
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/penstock/penstock/internal/llm"
@@ -22,7 +23,8 @@ func (f *fitter) messages() {
 	var late []llm.Part // what results cannot hold
 	for i := range all {
 		m := &all[i]
-		f.extra("messages", m.Extra, idleOfParts)
+		f.step(i)
+		f.extra(f.place, m.Extra)
 		results := slices.ContainsFunc(m.Parts, isResult)
 		if results || m.Role == llm.RoleTool || m.Role == llm.RoleFunction {
 			for k := range m.Parts {
@@ -42,15 +44,33 @@ func (f *fitter) messages() {
 			f.flush(&late)
 			f.assistant(m)
 		default:
-			parts := append(late, f.parts("messages", m.Parts)...)
+			parts := append(late, f.parts(f.place, m.Parts)...)
 			late = nil
 			f.add(llm.RoleUser, m.Name, parts)
 		}
 	}
 	f.flush(&late)
 	if n := len(all); n > 0 && f.in.Dialect == llm.Anthropic && all[n-1].Role == llm.RoleAssistant {
-		f.cannot("messages", "an answer that goes on from words of the assistant", "Let the last message be the user's, or ask a model of another dialect.")
+		f.cannot(f.place, "an answer that goes on from words of the assistant", "Let the last message be the user's, or ask a model of another dialect.")
 	}
+}
+
+// step goes on to a message and notes where it came from. In Anthropic's dialect, the system prompt stands apart, and results are in
+// the message of the user that follows them.
+func (f *fitter) step(i int) {
+	all := f.in.Messages
+	switch {
+	case f.in.Dialect == llm.Responses:
+		f.place = "input" // whose items are not the conversation's messages
+		return
+	case f.in.Dialect == llm.Anthropic && i == 0 && all[0].Role == llm.RoleSystem:
+		f.place = "system"
+		return
+	case f.in.Dialect == llm.Anthropic && i > 0 && all[i-1].Role == llm.RoleTool && (all[i].Role == llm.RoleTool || all[i].Role == llm.RoleUser):
+		return // the same one
+	}
+	f.place = "messages[" + strconv.Itoa(f.count) + "]"
+	f.count++
 }
 
 func isResult(p llm.Part) bool { return p.Kind == llm.PartToolResult }
@@ -74,9 +94,9 @@ func isPlain(p *llm.Part) bool { return p.Kind == llm.PartText && p.Cache == nil
 
 // system takes over a system message, where it stands. Those that follow each other are one, with a part each.
 func (f *fitter) system(m *llm.Message) {
-	parts := f.parts("system", m.Parts)
+	parts := f.parts(f.place, m.Parts)
 	if slices.ContainsFunc(parts, func(p llm.Part) bool { return p.Kind != llm.PartText }) {
-		f.cannot("system", "a system message with something other than text", "Put it into a message of the user.")
+		f.cannot(f.place, "a system message with something other than text", "Put it into a message of the user.")
 	}
 	if n := len(f.out.Messages); n > 0 && f.out.Messages[n-1].Role == llm.RoleSystem && f.out.Messages[n-1].Name == m.Name {
 		parts = append(f.out.Messages[n-1].Parts, parts...)
@@ -100,14 +120,14 @@ func (f *fitter) assistant(m *llm.Message) {
 			}
 			reasoning = append(reasoning, llm.Part{Kind: llm.PartReasoning, Text: p.Text})
 		case llm.PartToolCall:
-			f.extra("messages", p.Extra, idleOfParts)
+			f.extra(f.place, p.Extra)
 			f.mark(p.Cache)
 			calls = append(calls, llm.Part{
 				Kind: llm.PartToolCall, CallID: f.short("", p.CallID, maxCallID), ToolName: p.ToolName, Arguments: argumentsOf(&p), Custom: p.Custom,
 			})
 		case llm.PartToolResult:
 		default:
-			said = append(said, f.parts("messages", m.Parts[i:i+1])...)
+			said = append(said, f.parts(f.place, m.Parts[i:i+1])...)
 		}
 	}
 	said = joined(said)
@@ -146,10 +166,10 @@ func joined(parts []llm.Part) []llm.Part {
 
 // result adds the result of a tool, and gives what it cannot hold, with a text before it that says what it is.
 func (f *fitter) result(p *llm.Part) (late []llm.Part) {
-	f.extra("messages", p.Extra, idleOfParts)
+	f.extra(f.place, p.Extra)
 	id := f.short("", p.CallID, maxCallID)
 	var parts []llm.Part
-	for _, part := range f.parts("messages", p.Result) {
+	for _, part := range f.parts(f.place, p.Result) {
 		if part.Kind == llm.PartText {
 			parts = append(parts, part)
 			continue
@@ -208,7 +228,7 @@ func (f *fitter) parts(place string, all []llm.Part) []llm.Part {
 			f.cannot(place, "a part of the type "+typeOf(&p), elsewhere)
 			continue
 		}
-		f.extra(place, p.Extra, idleOfParts)
+		f.extra(place, p.Extra)
 		p.Extra, p.Cache = nil, f.mark(p.Cache)
 		out = append(out, p)
 	}

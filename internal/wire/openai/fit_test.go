@@ -121,7 +121,7 @@ func TestTranslateKnobs(t *testing.T) {
 		"a user":                        {llm.Chat{User: "u"}, llm.Traits{}, `"user":"u"`, ""},
 		"a schema":                      {llm.Chat{Format: llm.Format{Kind: llm.FormatJSONSchema, Schema: []byte(`{"type":"object","properties":{"a":{}},"required":["a"],"additionalProperties":false}`)}}, llm.Traits{}, `"response_format":{"type":"json_schema","json_schema":{"name":"answer","schema":{"type":"object","properties":{"a":{}},"required":["a"],"additionalProperties":false},"strict":true}}`, ""},
 		"a schema that is left open":    {llm.Chat{Format: llm.Format{Kind: llm.FormatJSONSchema, Schema: []byte(`{"type":"object"}`)}}, llm.Traits{}, `"response_format":{"type":"json_schema","json_schema":{"name":"answer","schema":{"type":"object"}}}`, ""},
-		"caching of all, and null":      {llm.Chat{Extra: []llm.Member{{Name: "cache_control", Value: []byte(`{"type":"ephemeral"}`)}, {Name: "container", Value: []byte("null")}}}, llm.Traits{}, ``, "cache_control"},
+		"caching of all, and null":      {llm.Chat{Extra: []llm.Member{{Name: "cache_control", Value: []byte(`{"type":"ephemeral"}`), Means: llm.MeansKnob}, {Name: "container", Value: []byte("null")}}}, llm.Traits{}, ``, "cache_control"},
 		"a class of service, kept back": {llm.Chat{ServiceTier: "standard_only"}, llm.Traits{}, ``, "service_tier"},
 	} {
 		tt.chat.Messages = []llm.Message{said(llm.RoleUser, text("hi"))}
@@ -142,13 +142,19 @@ func TestTrap26WhatCannotBeSaidIsRefused(t *testing.T) {
 	zero := int64(0)
 	user := []llm.Message{said(llm.RoleUser, text("hi"))}
 	for param, c := range map[string]llm.Chat{
-		"messages":       {Messages: []llm.Message{said(llm.RoleUser, llm.Part{Kind: llm.PartFile, URL: "https://example.com"})}},
-		"messages.x":     {Messages: []llm.Message{{Role: llm.RoleUser, Extra: []llm.Member{{Name: "x", Value: []byte("1")}}}}},
+		"messages[0]":    {Messages: []llm.Message{said(llm.RoleUser, llm.Part{Kind: llm.PartFile, URL: "https://example.com"})}},
+		"messages[1].x":  {Messages: []llm.Message{said(llm.RoleSystem, text("s")), said(llm.RoleUser, text("hi")), {Role: llm.RoleUser, Extra: []llm.Member{{Name: "x", Value: []byte("1")}}}}},
 		"system":         {Messages: []llm.Message{said(llm.RoleSystem, llm.Part{Kind: llm.PartImage, URL: "u"})}},
 		"stop_sequences": {Messages: user, Stop: []string{"a", "b", "c", "d", "e"}},
 		"max_tokens":     {Messages: user, MaxOutput: &zero},
-		"container":      {Messages: user, Extra: []llm.Member{{Name: "container", Value: []byte(`"c"`)}}},
-		"tools[0]":       {Messages: user, Tools: []llm.Tool{{Extra: []llm.Member{{Name: "type", Value: []byte(`"web_search_20250305"`)}}}}},
+		"messages[2]": {Messages: []llm.Message{ // results and what follows them are one of the caller's
+			said(llm.RoleUser, text("hi")), said(llm.RoleAssistant, text("a")),
+			said(llm.RoleTool, llm.Part{Kind: llm.PartToolResult, CallID: "1"}), said(llm.RoleTool, llm.Part{Kind: llm.PartToolResult, CallID: "2"}),
+			said(llm.RoleUser, llm.Part{Kind: llm.PartOther}),
+		}},
+		"modalities": {Messages: user, Modalities: []string{"audio"}},
+		"container":  {Messages: user, Extra: []llm.Member{{Name: "container", Value: []byte(`"c"`)}}},
+		"tools[0]":   {Messages: user, Tools: []llm.Tool{{Extra: []llm.Member{{Name: "type", Value: []byte(`"web_search_20250305"`)}}}}},
 	} {
 		c.Dialect = llm.Anthropic
 		_, _, err := TranslateChat(&c, Server{Model: "m"})

@@ -201,6 +201,10 @@ func (s *scan) message() {
 			s.calls()
 		case "function_call":
 			s.call()
+		case "images": // where OpenRouter has those that a model made
+			if len(s.Value()) > len("null") {
+				s.generated()
+			}
 		case "audio":
 			for name := range s.Members() {
 				s.generated()
