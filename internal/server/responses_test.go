@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -81,7 +82,7 @@ func TestResponsesCallersAreAnsweredByAll(t *testing.T) {
 	t.Parallel()
 	e := speakers(t)
 	key := e.Key("home")
-	e.Price(speakerTargets...)
+	e.Price(append(slices.Clone(speakerTargets), "second/m", "second-azure/m")...)
 	for name, c := range map[string]struct{ body, status string }{
 		"a text":      {`"instructions":"Be brief.","input":"echo:to be, or not to be"`, "completed"},
 		"cut short":   {`"max_output_tokens":3,"input":[{"role":"user","content":"echo:one two three four five"}]`, "incomplete"},
@@ -93,7 +94,7 @@ func TestResponsesCallersAreAnsweredByAll(t *testing.T) {
 	} {
 		for _, stream := range []string{"", `"stream":true,`} {
 			first := ""
-			for i, model := range speakerModels {
+			for i, model := range append(slices.Clone(speakerModels), "second", "second-azure") {
 				a := e.Post(key, "/v1/responses", `{"model":"`+model+`",`+stream+c.body+`}`)
 				if a.Status != http.StatusOK {
 					t.Fatalf("%s of %s: %d %s", name, model, a.Status, a.Text())

@@ -18,6 +18,8 @@ admin: { listen: "127.0.0.1:0" }
 data: data
 providers:
   gpt: { dialect: openai, base_url: "http://%SIM%/gpt/v1", vendor: none }
+  second: { dialect: openai, base_url: "http://%SIM%/gpt/v1", vendor: none, takes: [responses] }
+  second-azure: { dialect: azure, base_url: "http://%SIM%/azure", vendor: none, takes: [responses] }
   claude: { dialect: anthropic, base_url: "http://%SIM%/claude", vendor: none }
   azure: { dialect: azure, base_url: "http://%SIM%/azure", vendor: none }
   bed: { dialect: bedrock, base_url: "http://%SIM%/bed", region: us-east-1, vendor: none }
@@ -27,6 +29,8 @@ providers:
 models:
   claude: { targets: [claude/m] }
   gpt: { targets: [gpt/m] }
+  second: { targets: [second/m] } # as gpt, in OpenAI's second dialect where the client speaks it
+  second-azure: { targets: [second-azure/m] }
   azure: { targets: [azure/m] }
   older: { targets: [older/m] }
   bed: { targets: [bed/m] }

@@ -50,6 +50,7 @@ type answer struct {
 	prompt    int
 	cached    int
 	sent      int // tokens generated so far; the player counts
+	events    int // of dialects that number them
 	random    *rand.Rand
 }
 

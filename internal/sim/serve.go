@@ -21,21 +21,22 @@ const TryHeader = "X-Penstock-Try"
 
 // A call is one request in its passage. It belongs to one goroutine.
 type call struct {
-	sim    *Sim
-	p      *provider
-	r      *http.Request
-	path   string // under the provider's name
-	player *player
-	line   Call // of the bill
-	log    *Request
-	body   []byte
-	op     operation
-	model  *model
-	do     behaviour
-	nth    int // of the calls with this plan, from 0
-	random *rand.Rand
-	answer *answer // nil until there is one
-	begun  bool    // generation began, so the prompt is billed
+	sim     *Sim
+	p       *provider
+	r       *http.Request
+	path    string  // under the provider's name
+	dialect dialect // of this path
+	player  *player
+	line    Call // of the bill
+	log     *Request
+	body    []byte
+	op      operation
+	model   *model
+	do      behaviour
+	nth     int // of the calls with this plan, from 0
+	random  *rand.Rand
+	answer  *answer // nil until there is one
+	begun   bool    // generation began, so the prompt is billed
 }
 
 // An upset ends a call at the connection: without an answer.
@@ -48,7 +49,8 @@ func (s *Sim) serveProvider(w http.ResponseWriter, r *http.Request, p *provider,
 	c := &call{sim: s, p: p, r: r, path: path, line: Call{ID: "req_" + s.nextID(), Provider: p.name, Started: time.Now(), Try: r.Header.Get(TryHeader)}}
 	c.player = newPlayer(r.Context(), w, &c.do)
 	w.Header().Set("X-Request-Id", c.line.ID)
-	op, known := p.dialect.operation(r.Method, path)
+	c.dialect = p.dialectOf(path)
+	op, known := c.dialect.operation(r.Method, path)
 	c.op = op
 	c.line.Operation = op.String()
 	billed := known && op != opModels && op != opCount
@@ -141,11 +143,11 @@ func (c *call) run() error {
 		return err
 	}
 	if c.op == opModels {
-		return c.send(c.p.dialect.models(c.p.names))
+		return c.send(c.dialect.models(c.p.names))
 	}
-	parse := c.p.dialect.chat
+	parse := c.dialect.chat
 	if c.op == opEmbed {
-		parse = c.p.dialect.embed
+		parse = c.dialect.embed
 	}
 	in, err := parse(c.path, c.body)
 	if err != nil {
@@ -165,7 +167,7 @@ func (c *call) run() error {
 		c.begun = c.do.bill != nil
 		return err
 	}
-	if counts, ok := c.p.dialect.(counter); ok && c.op == opCount {
+	if counts, ok := c.dialect.(counter); ok && c.op == opCount {
 		return c.send(counts.countOf(in.prompt))
 	}
 	return c.speak(in)
@@ -275,7 +277,7 @@ func (c *call) refuse(r *refusal) error {
 		c.player.w.Header().Set("Retry-After", r.retryAfter)
 	}
 	r.pad = c.do.pad
-	if d, ok := c.p.dialect.(labeller); ok {
+	if d, ok := c.dialect.(labeller); ok {
 		d.label(c.player.w.Header(), r)
 	}
 	if c.do.html {
@@ -285,7 +287,7 @@ func (c *call) refuse(r *refusal) error {
 		c.player.begin(r.status, typeJSON, -1)
 		return nil
 	}
-	return c.player.whole(r.status, typeJSON, c.p.dialect.failure(r), nil)
+	return c.player.whole(r.status, typeJSON, c.dialect.failure(r), nil)
 }
 
 // The content types of answers.

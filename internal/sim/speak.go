@@ -16,7 +16,7 @@ func (c *call) speak(in *ask) error {
 		if err := c.generate(); err != nil {
 			return err
 		}
-		return c.plain(c.p.dialect.vectors(c.answer, in))
+		return c.plain(c.dialect.vectors(c.answer, in))
 	}
 	stream := in.stream
 	switch {
@@ -33,7 +33,7 @@ func (c *call) speak(in *ask) error {
 			c.line.Status = http.StatusOK
 			return c.page(http.StatusOK)
 		}
-		return c.plain(c.p.dialect.plain(c.answer))
+		return c.plain(c.dialect.plain(c.answer))
 	}
 	c.line.Status = http.StatusOK
 	c.player.stream = true
@@ -90,9 +90,9 @@ func (c *call) plain(body []byte) error {
 	case c.do.empty:
 		body = nil
 	case c.do.garbage > 0:
-		body = c.p.dialect.garbage()
+		body = c.dialect.garbage()
 	case c.do.errorAt.at != "":
-		body = c.p.dialect.failure(c.midwayError())
+		body = c.dialect.failure(c.midwayError())
 	}
 	var half func() error
 	switch {
@@ -115,7 +115,7 @@ func (c *call) midwayError() *refusal {
 
 // stream sends an answer event by event.
 func (c *call) stream() error {
-	a, p, d := c.answer, c.player, c.p.dialect
+	a, p, d := c.answer, c.player, c.dialect
 	kind := typeStream
 	if p.framer, _ = d.(framer); p.framer != nil {
 		kind = p.framer.mediaType()
@@ -195,9 +195,9 @@ func (c *call) contents(due time.Time) error {
 				}
 			}
 		}
-		frames := c.p.dialect.content(a, piece)
+		frames := c.dialect.content(a, piece)
 		if c.do.garbage == i+1 {
-			frames[len(frames)-1].data = c.p.dialect.garbage()
+			frames[len(frames)-1].data = c.dialect.garbage()
 		}
 		a.sent += piece.tokens
 		if err := c.frames(frames); err != nil {
@@ -212,7 +212,7 @@ func (c *call) contents(due time.Time) error {
 			return err
 		}
 		a.sent++
-		if err := c.frames(c.p.dialect.content(a, piece{text: " drip", tokens: 1, block: max(a.blocks-1, 0)})); err != nil {
+		if err := c.frames(c.dialect.content(a, piece{text: " drip", tokens: 1, block: max(a.blocks-1, 0)})); err != nil {
 			return err
 		}
 		if err := p.flush(); err != nil {
@@ -229,12 +229,12 @@ func (c *call) between(k int) error {
 		}
 	}
 	if c.do.unknownEvent.after(k) {
-		if err := c.player.emit(c.p.dialect.strange()); err != nil {
+		if err := c.player.emit(c.dialect.strange()); err != nil {
 			return err
 		}
 	}
 	if c.do.errorAt.after(k) {
-		if err := c.player.emit(c.p.dialect.failed(c.midwayError())); err != nil {
+		if err := c.player.emit(c.dialect.failed(c.midwayError())); err != nil {
 			return err
 		}
 		return errEnded
