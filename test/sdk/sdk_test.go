@@ -43,6 +43,8 @@ func TestSDKs(t *testing.T) {
 		{"Python openai", python("test_openai.py")},
 		{"Python anthropic", python("test_anthropic.py")},
 		{"Node openai", node("openai.test.mjs")},
+		{"Node anthropic", node("anthropic.test.mjs")},
+		{"Node anthropic, the previous major", node("anthropic-previous.test.mjs")},
 		{"Go openai", runOpenAI},
 	} {
 		t.Run(s.name, func(t *testing.T) {
