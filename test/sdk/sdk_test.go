@@ -46,6 +46,7 @@ func TestSDKs(t *testing.T) {
 		{"Node anthropic", node("anthropic.test.mjs")},
 		{"Node anthropic, the previous major", node("anthropic-previous.test.mjs")},
 		{"Go openai", runOpenAI},
+		{"Go anthropic", runAnthropic},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
