@@ -189,6 +189,7 @@ func TestSupportMatrix(t *testing.T) {
 			b.WriteString("\n")
 		}
 	}
+	b.WriteString(lossTable())
 	e.AtRest()
 	if *updateMatrix {
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
