@@ -39,6 +39,13 @@ var losses = []loss{
 	{"`prompt_cache_key`", []string{"prompt_cache_key"}},
 	{"the name of a speaker", []string{"name"}},
 	{"citations of earlier turns", []string{"citations"}},
+	{"`logit_bias`", []string{"logit_bias"}},
+	{"that calls are made one at a time, for models that are asked for it in words", []string{"parallel_tool_calls"}},
+	{"that what does not fit may be cut off", []string{"truncation"}},
+	{"that the vendor clears what is old out of a conversation", []string{"context_management"}},
+	{"what the vendor keeps and watches", []string{"store", "safety_identifier", "moderation"}},
+	{"how long the vendor caches a prompt", []string{"prompt_cache_retention", "prompt_cache_options"}},
+	{"a faster answer for more money", []string{"speed"}},
 }
 
 // lossTable is the part of the page that says what is lost.
@@ -185,14 +192,15 @@ func (d *drawing) rest() {
 // What is said in one dialect arrives in another, but for what the page says.
 func TestCrossingsLoseOnlyWhatIsWritten(t *testing.T) {
 	t.Parallel()
-	crossings := map[string]func(c *llm.Chat, traits llm.Traits) ([]byte, []string, error, func([]byte) (*llm.Chat, error)){
-		"OpenAI": func(c *llm.Chat, traits llm.Traits) ([]byte, []string, error, func([]byte) (*llm.Chat, error)) {
+	type reader func([]byte) (*llm.Chat, error)
+	crossings := map[string]func(c *llm.Chat, traits llm.Traits) ([]byte, []string, reader, error){
+		"OpenAI": func(c *llm.Chat, traits llm.Traits) ([]byte, []string, reader, error) {
 			body, adapted, err := openai.TranslateChat(c, openai.Server{Model: "m", Traits: traits})
-			return body, adapted, err, openai.DecodeChat
+			return body, adapted, openai.DecodeChat, err
 		},
-		"Anthropic": func(c *llm.Chat, traits llm.Traits) ([]byte, []string, error, func([]byte) (*llm.Chat, error)) {
+		"Anthropic": func(c *llm.Chat, traits llm.Traits) ([]byte, []string, reader, error) {
 			body, adapted, err := anthropic.EncodeChat(c, "m", traits)
-			return body, adapted, err, anthropic.DecodeChat
+			return body, adapted, anthropic.DecodeChat, err
 		},
 	}
 	for name, cross := range crossings {
@@ -208,7 +216,7 @@ func TestCrossingsLoseOnlyWhatIsWritten(t *testing.T) {
 					{}, {Thinking: llm.ThinkingBudget, LateSystem: true}, {Thinking: llm.ThinkingAdaptive, NoSampling: true}, {OneSampling: true},
 					{Efforts: "low medium high", Takes: llm.TakesCompletionCap | llm.TakesEffort | llm.TakesCacheMarks},
 				}).Draw(rt, "traits")
-				body, adapted, err, decode := cross(&d.chat, traits)
+				body, adapted, decode, err := cross(&d.chat, traits)
 				if err != nil {
 					if f := fault.From(err); f.Code != fault.InvalidRequest || f.Param == "" {
 						rt.Fatalf("%v", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -209,6 +210,11 @@ func support(t *testing.T, e *penstocktest.Env, key string, client tongue, f fea
 	asked := len(e.Sim.Requests()) > before
 	switch adapted := a.Header.Get("X-Penstock-Adapted"); {
 	case a.Status == http.StatusOK && adapted != "":
+		for name := range strings.SplitSeq(adapted, ", ") {
+			if !slices.ContainsFunc(losses, func(l loss) bool { return slices.Contains(l.names, name) }) {
+				t.Errorf("%s, %s of %s: %s is not among the losses", client.name, f.name, model, name)
+			}
+		}
 		return "adapted: `" + strings.ReplaceAll(adapted, ", ", "`, `") + "`"
 	case a.Status == http.StatusOK:
 		return "yes"
