@@ -93,6 +93,7 @@ func Routes() []Route {
 	return []Route{
 		{Method: http.MethodPost, Path: "/v1/chat/completions", Spends: true, voice: openaiVoice{}, serve: exchange(llm.OpChat)},
 		{Method: http.MethodPost, Path: "/v1/embeddings", Spends: true, voice: openaiVoice{}, serve: exchange(llm.OpEmbeddings)},
+		{Method: http.MethodPost, Path: "/v1/moderations", Spends: true, voice: openaiVoice{}, serve: exchange(llm.OpModerations)},
 		{Method: http.MethodPost, Path: "/v1/responses", Spends: true, voice: responsesVoice{}, serve: exchange(llm.OpChat)},
 		{Method: http.MethodPost, Path: "/v1/messages", Spends: true, voice: anthropicVoice{}, serve: exchange(llm.OpChat)},
 		{Method: http.MethodPost, Path: "/v1/messages/count_tokens", Spends: true, voice: anthropicVoice{}, serve: exchange(llm.OpCount)},

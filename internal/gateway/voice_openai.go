@@ -9,7 +9,7 @@ import (
 	"github.com/penstock/penstock/internal/wire/openai"
 )
 
-// openaiVoice speaks to clients of OpenAI's chat and embeddings.
+// openaiVoice speaks to clients of OpenAI's chat, embeddings and moderations.
 type openaiVoice struct{}
 
 func (openaiVoice) dialect() llm.Dialect { return llm.OpenAI }
@@ -17,8 +17,11 @@ func (openaiVoice) dialect() llm.Dialect { return llm.OpenAI }
 func (openaiVoice) idHeader() string { return "" }
 
 func (openaiVoice) parse(op llm.Operation, body []byte, _ *http.Request) (*llm.Request, error) {
-	if op == llm.OpEmbeddings {
+	switch op {
+	case llm.OpEmbeddings:
 		return openai.ParseEmbeddings(body)
+	case llm.OpModerations:
+		return openai.ParseModerations(body)
 	}
 	return openai.ParseChat(body)
 }

@@ -34,6 +34,8 @@ const (
 	OpChat       Operation = "chat"
 	OpEmbeddings Operation = "embeddings"
 	OpCount      Operation = "count_tokens" // of a chat that is not sent
+	// OpModerations asks whether texts and images are harmful.
+	OpModerations Operation = "moderations"
 )
 
 // A Target is one model at one provider: what a try is sent to.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/secret"
 )
@@ -30,6 +31,14 @@ type Codec interface {
 	Decode(resp *http.Response, s Settings, t llm.Target, r *llm.Request) (Answer, error)
 	// DecodeError reads any other answer; it always returns a *Failure.
 	DecodeError(resp *http.Response, s Settings) error
+}
+
+// HasNo is the error of a codec whose dialect has nothing for an operation: another target's turn.
+func HasNo(op llm.Operation, dialect string) error {
+	words := map[llm.Operation]string{llm.OpChat: "Chats", llm.OpEmbeddings: "Embeddings", llm.OpModerations: "Moderations", llm.OpCount: "Counts of tokens"}
+	e := fault.New(fault.InvalidRequest, "%s cannot be asked of this model: %s has none.", words[op], dialect)
+	e.Param, e.Hint = "model", "Ask a model of a provider that has them."
+	return e
 }
 
 // A Counter is a codec whose vendor has a call that counts the tokens of a chat, which costs nothing. It encodes and decodes

@@ -16,7 +16,7 @@ import (
 func (m *Memory) Stage() pipeline.Stage {
 	return func(next pipeline.Handler) pipeline.Handler {
 		return func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
-			if x.Op == llm.OpEmbeddings || x.Request == nil {
+			if x.Op != llm.OpChat && x.Op != llm.OpCount || x.Request == nil {
 				return next(ctx, x)
 			}
 			x.Request.Completed = func(c *llm.Chat) { m.complete(x, c) }

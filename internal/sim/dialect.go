@@ -59,6 +59,12 @@ type counter interface {
 	countOf(tokens int) []byte
 }
 
+// A judge is a dialect that says whether texts are harmful, which costs nothing.
+type judge interface {
+	moderate(path string, body []byte) (*ask, error)
+	judged(a *answer, in *ask) []byte
+}
+
 // A labeller is a dialect whose errors have headers.
 type labeller interface {
 	label(h http.Header, r *refusal)
@@ -78,11 +84,12 @@ const (
 	opEmbed
 	opModels
 	opCount
+	opJudge
 )
 
 // String is the operation's name in the bill.
 func (o operation) String() string {
-	return [...]string{string(llm.OpChat), string(llm.OpEmbeddings), "models", string(llm.OpCount)}[o]
+	return [...]string{string(llm.OpChat), string(llm.OpEmbeddings), "models", string(llm.OpCount), string(llm.OpModerations)}[o]
 }
 
 // A refusal is an answer with an error in it.

@@ -18,6 +18,8 @@ func (openAI) operation(method, path string) (operation, bool) {
 		return opChat, true
 	case method == http.MethodPost && path == "/v1/embeddings":
 		return opEmbed, true
+	case method == http.MethodPost && path == "/v1/moderations":
+		return opJudge, true
 	case method == http.MethodGet && path == "/v1/models":
 		return opModels, true
 	}

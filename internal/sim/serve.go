@@ -146,8 +146,11 @@ func (c *call) run() error {
 		return c.send(c.dialect.models(c.p.names))
 	}
 	parse := c.dialect.chat
-	if c.op == opEmbed {
+	switch c.op {
+	case opEmbed:
 		parse = c.dialect.embed
+	case opJudge:
+		parse = c.dialect.(judge).moderate
 	}
 	in, err := parse(c.path, c.body)
 	if err != nil {

@@ -11,6 +11,12 @@ const commentsOnly = 5
 
 // speak sends an answer with status 200, or what shall pass for one. From here on the prompt is billed.
 func (c *call) speak(in *ask) error {
+	if c.op == opJudge { // for nothing
+		if err := c.generate(); err != nil {
+			return err
+		}
+		return c.plain(c.dialect.(judge).judged(c.answer, in))
+	}
 	c.begun = true
 	if c.op == opEmbed {
 		if err := c.generate(); err != nil {

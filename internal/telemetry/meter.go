@@ -77,7 +77,7 @@ func (m *meter) try(rec *usage.Record, t *pipeline.Try, peers map[string]Peer) {
 	if t.Usage.Input > 0 || t.Usage.Output > 0 {
 		l.token = "input"
 		m.tokens.add(l, float64(t.Usage.Input), made)
-		if rec.Op != llm.OpEmbeddings {
+		if rec.Op == llm.OpChat {
 			l.token = "output"
 			m.tokens.add(l, float64(t.Usage.Output), made)
 		}

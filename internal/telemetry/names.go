@@ -107,9 +107,10 @@ func ProviderName(vendor string) string {
 type operation struct{ name, route string }
 
 var operations = map[llm.Operation]operation{
-	llm.OpChat:       {"chat", "/v1/chat/completions"},
-	llm.OpEmbeddings: {"embeddings", "/v1/embeddings"},
-	llm.OpCount:      {"count_tokens", "/v1/messages/count_tokens"},
+	llm.OpChat:        {"chat", "/v1/chat/completions"},
+	llm.OpEmbeddings:  {"embeddings", "/v1/embeddings"},
+	llm.OpModerations: {"moderations", "/v1/moderations"},
+	llm.OpCount:       {"count_tokens", "/v1/messages/count_tokens"},
 }
 
 func operationOf(op llm.Operation) operation {

@@ -27,7 +27,7 @@ const (
 // It decodes the request, and is meant for the rare one whose usage nobody reported.
 func Prompt(model string, r *llm.Request) (n int64, exact bool) {
 	t := tally{model: model, exact: true}
-	if r.Op == llm.OpEmbeddings {
+	if r.Op == llm.OpEmbeddings || r.Op == llm.OpModerations {
 		t.inputs(r.Field("input"))
 		return t.total()
 	}

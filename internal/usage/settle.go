@@ -57,6 +57,9 @@ func (a *answer) used(try *pipeline.Try, complete bool) (llm.Usage, pipeline.Out
 	if a.x.Op == llm.OpCount { // counting uses nothing
 		return llm.Usage{}, pipeline.SettledActual
 	}
+	if a.x.Op == llm.OpModerations && a.content && !a.reported { // judging uses no tokens, unless the provider says so
+		return llm.Usage{}, pipeline.SettledActual
+	}
 	if a.reported && !u.Estimated && (complete || a.final) {
 		return u, pipeline.SettledActual
 	}

@@ -19,6 +19,7 @@ func TestEveryRoute(t *testing.T) {
 	bodies := map[string]string{
 		"/v1/chat/completions": string(call{model: "plain"}.body()),
 		"/v1/embeddings":       `{"model":"plain","input":"hello"}`,
+		"/v1/moderations":      `{"model":"plain","input":"hello"}`,
 		"/v1/responses":        `{"model":"plain","input":"hello"}`,
 	}
 	below := map[string]string{"/v1/models/": "plain", "/penstock/v1/exchanges/": "%s"}

@@ -8,7 +8,6 @@ package anthropic
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 
@@ -49,7 +48,7 @@ func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *l
 	case llm.OpCount:
 		path = countPath
 	default:
-		return nil, fmt.Errorf("operation %q is not in the Anthropic dialect", r.Op)
+		return nil, provider.HasNo(r.Op, "Anthropic's dialect")
 	}
 	encode := translated
 	if r.Dialect == llm.Anthropic {

@@ -35,11 +35,14 @@ var operations = map[llm.Operation]string{llm.OpChat: "/chat/completions", llm.O
 // Encode makes the request of OpenAI's dialect, and sends it to Azure's address.
 func (c codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *llm.Request) (*http.Request, error) {
 	s = within(s)
+	operation, ok := operations[r.Op]
+	if !ok {
+		return nil, provider.HasNo(r.Op, "Azure OpenAI")
+	}
 	req, err := c.Codec.Encode(ctx, s, t, r)
 	if err != nil {
 		return nil, err
 	}
-	operation := operations[r.Op] // what OpenAI's codec encodes, it has
 	if openai.SpeaksResponses(s, t, r) {
 		operation = openai.ResponsesPath
 	}

@@ -8,7 +8,6 @@ package bedrock
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 
@@ -38,7 +37,7 @@ var (
 // Encode makes the request of a chat of any dialect.
 func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *llm.Request) (*http.Request, error) {
 	if r.Op != llm.OpChat {
-		return nil, fmt.Errorf("operation %q is not in Bedrock's Converse", r.Op)
+		return nil, provider.HasNo(r.Op, "Bedrock's Converse")
 	}
 	c, err := r.Chat()
 	if err != nil {

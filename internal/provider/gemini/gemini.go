@@ -96,6 +96,9 @@ const streamMethod = "streamGenerateContent"
 // encode makes the body of a request, and says which method of the model it is for.
 func encode(s provider.Settings, t llm.Target, r *llm.Request) (body []byte, method string, err error) {
 	o, model := wire.Options{Vertex: isVertex(s), Tiers: s.ServiceTiers}, resource(s, t.Model)
+	if r.Op == llm.OpModerations {
+		return nil, "", provider.HasNo(r.Op, "Gemini's dialect")
+	}
 	if r.Op == llm.OpEmbeddings {
 		if r.Dialect != llm.OpenAI {
 			return nil, "", fmt.Errorf("a request for vectors in the dialect %q is not translated", r.Dialect)

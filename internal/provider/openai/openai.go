@@ -8,7 +8,6 @@ package openai
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 
@@ -27,8 +26,9 @@ var _ provider.Codec = codec{}
 
 // paths are behind the base URL, which ends with the API's version.
 var paths = map[llm.Operation]string{
-	llm.OpChat:       "/chat/completions",
-	llm.OpEmbeddings: "/embeddings",
+	llm.OpChat:        "/chat/completions",
+	llm.OpEmbeddings:  "/embeddings",
+	llm.OpModerations: "/moderations",
 }
 
 // editRoom is how much longer a body usually becomes by our edits: the model's name and the request for usage.
@@ -39,7 +39,7 @@ const editRoom = 128
 func (codec) Encode(ctx context.Context, s provider.Settings, t llm.Target, r *llm.Request) (*http.Request, error) {
 	path, ok := paths[r.Op]
 	if !ok {
-		return nil, fmt.Errorf("operation %q is not in the OpenAI dialect", r.Op)
+		return nil, provider.HasNo(r.Op, "OpenAI's dialect")
 	}
 	if SpeaksResponses(s, t, r) {
 		path = ResponsesPath

@@ -32,8 +32,11 @@ func decodePlain(resp *http.Response, s provider.Settings, r *llm.Request) (prov
 	if err := wire.ScanAnswer(r.Op, body, &a.event, &a.meta); err != nil {
 		return nil, failure(err)
 	}
-	if r.Op == llm.OpEmbeddings {
+	switch r.Op {
+	case llm.OpEmbeddings:
 		return a, a.fix(r)
+	case llm.OpModerations:
+		return a, nil
 	}
 	if r.Dialect != llm.OpenAI {
 		d := wire.Deltas{Request: r.Raw}

@@ -9,7 +9,7 @@ import (
 
 // ScanAnswer reads a plain answer and fills in ev as [ScanChunk] does, without Text (see [AnswerText]). It sees to it
 // that the answer is whole and usable: every choice of a chat has a message with something in it and a finish reason,
-// embeddings have vectors. meta is told what the provider says of the answer; nil is told nothing. Errors are [ErrGarbage], [ErrEmpty] and *[InBandError].
+// embeddings have vectors, moderations results. meta is told what the provider says of the answer; nil is told nothing. Errors are [ErrGarbage], [ErrEmpty] and *[InBandError].
 func ScanAnswer(op llm.Operation, body []byte, ev *llm.Event, meta *llm.Meta) error {
 	*ev = llm.Event{Dialect: llm.OpenAI, Raw: body}
 	if len(bytes.TrimSpace(body)) == 0 {
@@ -47,6 +47,11 @@ func (s *scan) whole() error {
 	case s.op == llm.OpEmbeddings:
 		if !c.vector {
 			return garbage("an embedding without a vector")
+		}
+		s.ev.Has |= llm.Content
+	case s.op == llm.OpModerations:
+		if !c.judged {
+			return garbage("a result without a judgement")
 		}
 		s.ev.Has |= llm.Content
 	case !c.message:

@@ -67,6 +67,12 @@ var embeddingsShape = rawjson.ShapeOf(
 	rawjson.Field{Name: "user", Check: rawjson.ShortText(maxUser, func(r *llm.Request, s string) { r.User = s })},
 )
 
+// moderationsShape holds the members of a moderations call.
+var moderationsShape = rawjson.ShapeOf(
+	rawjson.Field{Name: "model", Check: model},
+	rawjson.Field{Name: "input", Check: moderated, Hint: "Send a text, several, or parts with texts and images."},
+)
+
 // outputCap notes the larger of the two caps: which of them a server heeds is not known, and the bound has to hold.
 // Servers keep it in 32 bits.
 var outputCap = rawjson.Integer("a whole number from 1 to 2,147,483,647", 1, math.MaxInt32, func(r *llm.Request, n int64) {

@@ -74,6 +74,30 @@ func input(r *rawjson.Reader, _ *llm.Request) error {
 	return err
 }
 
+// moderated takes a text, texts, or parts that are texts and links to images.
+func moderated(r *rawjson.Reader, _ *llm.Request) error {
+	if r.Peek() == '"' {
+		return r.Skip()
+	}
+	first := byte(0)
+	n, err := r.Elements("a string, an array of strings, or an array of parts", func(kind byte, _ []byte) error {
+		if first == 0 {
+			first = kind
+		}
+		switch {
+		case kind != first || kind != '"' && kind != '{':
+			return r.Wrong("a string or a part, the same as before it")
+		case kind == '{':
+			return r.Members(func([]byte) error { return r.Skip() })
+		}
+		return nil
+	})
+	if err == nil && n == 0 {
+		return r.Refuse("Send at least one text.", "an empty array")
+	}
+	return err
+}
+
 // tokens reads the rest of an array of token numbers.
 func tokens(r *rawjson.Reader) error {
 	for n := 0; ; n++ {

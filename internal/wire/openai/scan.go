@@ -37,6 +37,7 @@ type choice struct {
 	finished bool
 	stopped  bool // finished by itself, with "stop"
 	vector   bool // it is an embedding
+	judged   bool // it is the result of a moderation
 
 	index, reason []byte // as JSON; the reason is nil if it has not finished
 }
@@ -65,6 +66,10 @@ func (s *scan) object(text []byte) error {
 			s.list()
 		case "data":
 			if s.op == llm.OpEmbeddings {
+				s.list()
+			}
+		case "results":
+			if s.op == llm.OpModerations {
 				s.list()
 			}
 		case "usage":
@@ -161,6 +166,10 @@ func (s *scan) readChoice() {
 			s.usage(false)
 		case "error": // where OpenRouter puts it
 			s.inBand()
+		case "flagged":
+			s.choice.judged = s.Kind() == 't' || s.Kind() == 'f'
+		case "categories": // of Mistral, which does not say flagged
+			s.choice.judged = s.choice.judged || s.Kind() == '{'
 		case "embedding":
 			value := s.Value()
 			s.choice.vector = len(value) > len(`""`) && (value[0] == '"' || value[0] == '[')

@@ -73,10 +73,10 @@ func (s *scan) count(n *int64) {
 // A whole is made to hold its parts: some providers leave cached tokens out of prompt_tokens, or reasoning out of
 // completion_tokens, and only total_tokens, or the parts themselves, tell.
 func (c counts) usage(op llm.Operation) (u llm.Usage, ok bool) {
-	if op == llm.OpEmbeddings {
+	if op != llm.OpChat {
 		c.completion, c.total = 0, unreported
 	}
-	if c.prompt == unreported && (c.completion == unreported || op == llm.OpEmbeddings) {
+	if c.prompt == unreported && (c.completion == unreported || op != llm.OpChat) {
 		return u, false
 	}
 	switch {
