@@ -81,8 +81,13 @@ func TestFault54RetentionWhileServing(t *testing.T) {
 	began = time.Now()
 	purged := func() float64 { return e.Metric("penstock_records_purged_total") }
 	due := float64(n) * .6 // the least that it can be; the last days are busier
-	during := measure(t, e, slow, key, func() bool { return purged() > due && e.Metric("penstock_retention_late_seconds") == 0 }, time.Hour)
+	over := func() bool { return purged() > due && e.Metric("penstock_retention_late_seconds") == 0 }
+	during := measure(t, e, slow, key, over, time.Hour)
 	t.Logf("%.0f exchanges deleted in %v", purged(), time.Since(began).Round(time.Second))
+	whole := over()
+	if !whole && settled == 0 {
+		t.Error("an hour is not enough")
+	}
 	var after map[string][]time.Duration
 	if settled > 0 {
 		after = measure(t, e, slow, key, func() bool { return false }, settled)
@@ -92,7 +97,7 @@ func TestFault54RetentionWhileServing(t *testing.T) {
 		t.Logf("%-8s during: %v", what, describe(all))
 		t.Logf("%-8s after:  %v", what, describe(after[what]))
 	}
-	if kept, others := left(); kept != heldBefore || others != 0 {
+	if kept, others := left(); kept != heldBefore || others != 0 && whole {
 		t.Errorf("of the project on hold %d are left, were %d; of another, %d", kept, heldBefore, others)
 	}
 	for i, a := range answers() {
@@ -101,7 +106,9 @@ func TestFault54RetentionWhileServing(t *testing.T) {
 		}
 	}
 	e.Stop() // folds the file
-	if after := fileSize(t, e); after > size/2+16<<20 {
+	if after := fileSize(t, e); !whole {
+		t.Logf("of a million, an hour of deleting gently deletes a part: whether the space is given back is for fewer to tell")
+	} else if after > size/2+16<<20 {
 		t.Errorf("the file had %d MB, and has %d MB", size>>20, after>>20)
 	} else {
 		t.Logf("the file had %d MB, and has %d MB", size>>20, after>>20)
