@@ -45,6 +45,7 @@ func TestSDKs(t *testing.T) {
 		{"Node openai", node("openai.test.mjs")},
 		{"Node anthropic", node("anthropic.test.mjs")},
 		{"Node anthropic, the previous major", node("anthropic-previous.test.mjs")},
+		{"Node ai", node("ai.test.mjs")},
 		{"Go openai", runOpenAI},
 		{"Go anthropic", runAnthropic},
 	} {

@@ -333,6 +333,7 @@ func TestAdapted(t *testing.T) {
 		{llm.Chat{Sampling: s}, llm.Traits{NoSampling: true}, []string{"temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "logit_bias", "verbosity", "top_k"}},
 		{llm.Chat{Reasoning: llm.Reasoning{Effort: "low"}}, llm.Traits{}, []string{"reasoning"}},
 		{llm.Chat{Tools: []llm.Tool{{Name: "f"}}, Parallel: &no}, llm.Traits{}, []string{"parallel_tool_calls"}},
+		{llm.Chat{Tools: []llm.Tool{{Name: "f", Extra: []llm.Member{{Name: "eager_input_streaming", Value: []byte("true"), Means: llm.MeansKnob}}}}}, llm.Traits{}, []string{"eager_input_streaming"}},
 		{llm.Chat{User: "ü", CacheKey: "k", ServiceTier: "flex", Metadata: map[string]string{"a": "ü"}}, llm.Traits{}, []string{"metadata", "user", "service_tier", "prompt_cache_key"}},
 		{llm.Chat{User: "u", ServiceTier: "default", Metadata: map[string]string{"a": "b"}}, llm.Traits{}, nil},
 	} {

@@ -305,6 +305,7 @@ func TestAdapted(t *testing.T) {
 		{llm.Chat{Reasoning: llm.Reasoning{Budget: 50}}, llm.Traits{Thinking: llm.ThinkingBudget, LeastThinking: 128}, []string{"reasoning"}},
 		{llm.Chat{Reasoning: llm.Reasoning{Budget: 50000}}, llm.Traits{Thinking: llm.ThinkingBudget, MostThinking: 32768}, []string{"reasoning"}},
 		{llm.Chat{Tools: []llm.Tool{{Name: "f"}}, Parallel: &no}, llm.Traits{}, []string{"parallel_tool_calls"}},
+		{llm.Chat{Tools: []llm.Tool{{Name: "f", Extra: []llm.Member{{Name: "eager_input_streaming", Value: []byte("true"), Means: llm.MeansKnob}}}}}, llm.Traits{}, []string{"eager_input_streaming"}},
 		{llm.Chat{Tools: []llm.Tool{{Name: "f", Strict: &yes}}}, llm.Traits{}, []string{"strict"}},
 		{llm.Chat{Tools: []llm.Tool{{Name: "f", Strict: &yes}}, Choice: llm.ToolChoice{Mode: llm.ToolRequired}}, llm.Traits{}, nil},
 		{llm.Chat{User: "u", CacheKey: "k", ServiceTier: "flex", Metadata: map[string]string{"a": "b"}}, llm.Traits{}, []string{"metadata", "user", "service_tier", "prompt_cache_key"}},

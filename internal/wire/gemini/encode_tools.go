@@ -76,7 +76,11 @@ func (e *encoder) tool(i int, t *llm.Tool) {
 	e.Dst = append(e.Dst, '}')
 	e.marked(t.Cache)
 	for _, x := range t.Extra {
-		if !x.Idle() {
+		switch {
+		case x.Idle():
+		case x.Means == llm.MeansKnob:
+			e.adapt(x.Name)
+		default:
 			e.cannot(at+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
 		}
 	}
