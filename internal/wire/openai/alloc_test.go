@@ -22,6 +22,7 @@ func TestAllocations(t *testing.T) {
 	known := llm.Meta{ID: "chatcmpl-123", Model: "gpt-4o-mini"}
 	chunk, plain := []byte(usualChunk), []byte(usualAnswer)
 	text, dst := make([]byte, 0, 64), make([]byte, 0, 16<<10)
+	var told Deltas
 	for _, g := range []struct {
 		name string
 		most float64
@@ -37,6 +38,7 @@ func TestAllocations(t *testing.T) {
 		{"ScanAnswer", 0, func() error { return ScanAnswer(llm.OpChat, plain, &answer, nil) }},
 		{"AppendChunk", 0, func() error { dst = AppendChunk(dst[:0], &ev, "support"); return nil }},
 		{"AppendAnswer", 0, func() error { dst = AppendAnswer(dst[:0], &answer, "support"); return nil }},
+		{"Deltas, of a chunk", 5, func() error { _, err := told.Chunk(chunk); return err }},
 		{"AppendRequest", 3, func() error { dst = AppendRequest(dst[:0], r, "gpt-5-mini-2026", true, false); return nil }},
 	} {
 		got := testing.AllocsPerRun(200, func() {

@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"slices"
+	"strconv"
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/wire/rawjson"
@@ -49,30 +50,70 @@ func (d *Deltas) Answer(body []byte) ([]llm.Delta, error) {
 	return d.end(), d.err
 }
 
-// read reads the choices of a chunk or of a plain answer.
+// read reads the choices of a chunk or of a plain answer. Of the members, which are many in every event, only the few that count
+// are looked at.
 func (d *Deltas) read(data []byte, where, otherwise string) {
-	o := rawjson.ObjectOf(data)
-	all := rawjson.Cursor{Text: o.Value("choices")}
-	for i := range all.Elements() {
-		if all.Kind() != '{' {
+	top := rawjson.Cursor{Text: data}
+	for name := range top.Members() {
+		if string(name) != "choices" || top.Kind() != '[' {
 			continue
 		}
-		choice := rawjson.ObjectOf(all.Value())
-		at := i
-		if n := choice.Integer("index"); n != nil && *n >= 0 && *n < maxChoices {
-			at = int(*n)
+		at := 0
+		for range top.Elements() {
+			if top.Kind() == '{' {
+				d.element(&top, at, where, otherwise)
+			}
+			at++
 		}
-		c := d.choice(at)
-		if !choice.Has(where) {
-			where, otherwise = otherwise, where
-		}
-		before := len(d.out)
-		d.message(c, rawjson.ObjectOf(choice.Value(where)))
-		if l := choice.Value("logprobs"); len(l) > len("null") && len(d.out) > before {
-			d.out[len(d.out)-1].Logprobs = slices.Clone(l)
-		}
-		c.finish(choice)
 	}
+}
+
+// element reads a choice, which is number at unless it says otherwise.
+func (d *Deltas) element(in *rawjson.Cursor, at int, where, otherwise string) {
+	var said, second, logprobs, why, stop []byte
+	for name := range in.Members() {
+		switch string(name) {
+		case "index":
+			at = indexOf(in.Value(), at)
+		case where:
+			said = in.Value()
+		case otherwise:
+			second = in.Value()
+		case "logprobs":
+			logprobs = in.Value()
+		case "finish_reason":
+			why = in.Value()
+		case "stop_reason":
+			stop = in.Value()
+		}
+	}
+	if said == nil {
+		said = second
+	}
+	c, before := d.choice(at), len(d.out)
+	if len(said) > len("{}") && said[0] == '{' {
+		d.message(c, rawjson.ObjectOf(said))
+	}
+	if len(logprobs) > len("null") && len(d.out) > before {
+		d.out[len(d.out)-1].Logprobs = slices.Clone(logprobs)
+	}
+	c.finish(unquoted(why), stop)
+}
+
+// indexOf is a choice's index as the server gives it, else where it stands.
+func indexOf(value []byte, stands int) int {
+	if n, err := strconv.Atoi(string(value[:min(len(value), maxDigits)])); err == nil && n >= 0 && n < maxChoices {
+		return n
+	}
+	return stands
+}
+
+// unquoted is a JSON string as text, "" for whatever is none.
+func unquoted(value []byte) string {
+	if len(value) <= len(`""`) || value[0] != '"' {
+		return ""
+	}
+	return string(rawjson.Unquoted(value))
 }
 
 func (d *Deltas) choice(at int) *opened {
@@ -209,14 +250,14 @@ var finishWords = map[string]llm.FinishReason{
 
 // finish notes why the choice ended; the last word counts, for some servers have one in every chunk. vLLM says which stop sequence
 // it was.
-func (c *opened) finish(o *rawjson.Object) {
-	if word := o.Str("finish_reason"); word != "" {
+func (c *opened) finish(word string, stop []byte) {
+	if word != "" {
 		if word == "error" { // of OpenRouter, where the model's own provider failed
 			c.d.fail(&InBandError{UpstreamError{Message: "The provider ended its answer with an error and did not describe it."}})
 		}
 		c.why, c.stop = finishWords[word], ""
 		if c.why == "" {
-			c.why, c.stop = llm.FinishStop, o.Str("stop_reason")
+			c.why, c.stop = llm.FinishStop, unquoted(stop)
 		}
 		if c.why == llm.FinishStop && c.stop != "" {
 			c.why = llm.FinishSequence
