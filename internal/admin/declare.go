@@ -36,6 +36,7 @@ type DeclaredProject struct {
 	Bodies    string                 `json:"bodies,omitzero" yaml:"bodies,omitempty"`       // none (the default) or keep
 	Retention string                 `json:"retention,omitzero" yaml:"retention,omitempty"` // needed with bodies: keep; such as 30d
 	Strict    bool                   `json:"strict,omitzero" yaml:"strict,omitempty"`       // sync the record of every try to the disk before it is sent
+	Stateless bool                   `json:"stateless,omitzero" yaml:"stateless,omitempty"` // keep no response that callers of /v1/responses could go on from
 	Keys      map[string]DeclaredKey `json:"keys,omitzero" yaml:"keys,omitempty"`           // by name
 }
 
@@ -160,7 +161,7 @@ func (a *API) exportDeclaration(ctx context.Context, _ *call) (Declaration, erro
 		if out.Organisations[p.Org].Projects == nil {
 			out.Organisations[p.Org] = DeclaredOrganisation{Projects: map[string]DeclaredProject{}}
 		}
-		d := DeclaredProject{Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Keys: map[string]DeclaredKey{}}
+		d := DeclaredProject{Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Stateless: p.Stateless, Keys: map[string]DeclaredKey{}}
 		if p.Retention > 0 {
 			d.Retention = figure.Span(p.Retention)
 		}

@@ -83,7 +83,7 @@ func byOrg(a, b auth.Project) int {
 
 // project plans one project with its keys, and gives the id of the one that is there.
 func (p *planner) project(path, org, name string, d DeclaredProject) (id string) {
-	want := auth.Project{Org: org, Name: name, Labels: d.Labels, Bodies: cmp.Or(d.Bodies, auth.BodiesNone), Strict: d.Strict}
+	want := auth.Project{Org: org, Name: name, Labels: d.Labels, Bodies: cmp.Or(d.Bodies, auth.BodiesNone), Strict: d.Strict, Stateless: d.Stateless}
 	if d.Retention != "" {
 		var err error
 		if want.Retention, err = parseSpan("retention", d.Retention); err != nil {
@@ -269,18 +269,21 @@ func fieldsOf(all ...PlanField) []PlanField {
 }
 
 func projectFields(have, want auth.Project) []PlanField {
-	text := func(p auth.Project) (bodies, retention, strict string) {
+	text := func(p auth.Project) (bodies, retention, strict, stateless string) {
 		if p.Retention > 0 {
 			retention = figure.Span(p.Retention)
 		}
 		if p.ID != "" || p.Bodies != "" {
 			strict = strconv.FormatBool(p.Strict)
 		}
-		return p.Bodies, retention, strict
+		if p.Stateless {
+			stateless = "true"
+		}
+		return p.Bodies, retention, strict, stateless
 	}
-	bodies, retention, strict := text(have)
-	newBodies, newRetention, newStrict := text(want)
-	fields := []PlanField{{"bodies", bodies, newBodies}, {"retention", retention, newRetention}, {"strict", strict, newStrict}}
+	bodies, retention, strict, stateless := text(have)
+	newBodies, newRetention, newStrict, newStateless := text(want)
+	fields := []PlanField{{"bodies", bodies, newBodies}, {"retention", retention, newRetention}, {"strict", strict, newStrict}, {"stateless", stateless, newStateless}}
 	names := map[string]bool{}
 	for name := range have.Labels {
 		names[name] = true

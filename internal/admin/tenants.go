@@ -7,7 +7,7 @@ import (
 )
 
 func (a *API) createProject(ctx context.Context, _ *call, in ProjectInput) (Project, error) {
-	spec := auth.ProjectSpec{Org: in.Org, Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict}
+	spec := auth.ProjectSpec{Org: in.Org, Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict, Stateless: in.Stateless}
 	if in.Retention != "" {
 		var err error
 		if spec.Retention, err = parseSpan("retention", in.Retention); err != nil {
@@ -22,7 +22,7 @@ func (a *API) createProject(ctx context.Context, _ *call, in ProjectInput) (Proj
 }
 
 func (a *API) changeProject(ctx context.Context, c *call, in ProjectChange) (Project, error) {
-	change := auth.ProjectChange{Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict}
+	change := auth.ProjectChange{Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict, Stateless: in.Stateless}
 	if in.Retention != nil {
 		d, err := parseSpan("retention", *in.Retention)
 		if err != nil {

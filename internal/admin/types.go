@@ -23,12 +23,13 @@ type Project struct {
 	Bodies    string            `json:"bodies"`             // none or keep
 	Retention string            `json:"retention,omitzero"` // how long kept bodies live, such as 30d
 	Strict    bool              `json:"strict"`             // the record of every try is synced to the disk before it is sent
+	Stateless bool              `json:"stateless"`          // no response is kept that callers of /v1/responses could go on from
 	Held      bool              `json:"held"`               // a hold is on it or on its organisation: no retention deletes anything of it
 	Created   time.Time         `json:"created"`
 }
 
 func projectOf(p auth.Project, holds []retention.Hold) Project {
-	out := Project{ID: p.ID, Org: p.Org, Name: p.Name, Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Created: p.Created.UTC()}
+	out := Project{ID: p.ID, Org: p.Org, Name: p.Name, Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Stateless: p.Stateless, Created: p.Created.UTC()}
 	if out.Labels == nil {
 		out.Labels = map[string]string{}
 	}
@@ -49,6 +50,7 @@ type ProjectInput struct {
 	Bodies    string            `json:"bodies,omitzero"`    // none (the default) or keep
 	Retention string            `json:"retention,omitzero"` // needed with bodies: keep; such as 30d
 	Strict    bool              `json:"strict,omitzero"`    // sync the record of every try to the disk before it is sent
+	Stateless bool              `json:"stateless,omitzero"` // keep no response that callers of /v1/responses could go on from
 }
 
 // A ProjectChange changes a project; what is left out stays as it is.
@@ -58,6 +60,7 @@ type ProjectChange struct {
 	Bodies    *string           `json:"bodies,omitzero"` // none or keep
 	Retention *string           `json:"retention,omitzero"`
 	Strict    *bool             `json:"strict,omitzero"`
+	Stateless *bool             `json:"stateless,omitzero"`
 }
 
 // A Key is a key as it may be seen: never the key itself, never its hash.

@@ -17,9 +17,10 @@ type Project struct {
 	Org       string            `json:"org"` // an organisation's name; "default" if none was given
 	Name      string            `json:"name"`
 	Labels    map[string]string `json:"labels,omitempty"`
-	Bodies    string            `json:"bodies"` // "none" or "keep"
-	Retention time.Duration     `json:"-"`      // of bodies; 0 without bodies
-	Strict    bool              `json:"strict"` // intents are synced to disk before dispatch
+	Bodies    string            `json:"bodies"`              // "none" or "keep"
+	Retention time.Duration     `json:"-"`                   // of bodies; 0 without bodies
+	Strict    bool              `json:"strict"`              // intents are synced to disk before dispatch
+	Stateless bool              `json:"stateless,omitempty"` // no response is kept that callers could go on from
 	Created   time.Time         `json:"created"`
 }
 

@@ -46,6 +46,7 @@ type ProjectSpec struct {
 	Bodies    string
 	Retention time.Duration
 	Strict    bool
+	Stateless bool
 }
 
 // CreateProject makes a project, and its organisation if that is new.
@@ -53,7 +54,7 @@ func (s *Service) CreateProject(ctx context.Context, spec ProjectSpec) (Project,
 	now := s.now()
 	p := Project{
 		Org: spec.Org, Name: spec.Name, Labels: spec.Labels, Bodies: spec.Bodies, Retention: spec.Retention,
-		Strict: spec.Strict, Created: now,
+		Strict: spec.Strict, Stateless: spec.Stateless, Created: now,
 	}
 	if p.Org == "" {
 		p.Org = DefaultOrg
@@ -81,6 +82,7 @@ type ProjectChange struct {
 	Bodies    *string
 	Retention *time.Duration
 	Strict    *bool
+	Stateless *bool
 }
 
 // apply makes the change. Bodies that are no longer kept have no retention either.
@@ -92,6 +94,7 @@ func (c *ProjectChange) apply(p *Project) {
 	}
 	set(&p.Retention, c.Retention)
 	set(&p.Strict, c.Strict)
+	set(&p.Stateless, c.Stateless)
 	if c.Labels != nil {
 		p.Labels = c.Labels
 	}

@@ -48,6 +48,9 @@ func (y *yamlWriter) projects(projects map[string]admin.DeclaredProject) {
 				if p.Strict {
 					y.line("strict: true")
 				}
+				if p.Stateless {
+					y.line("stateless: true")
+				}
 				y.section("labels", len(p.Labels), func() {
 					for _, label := range slices.Sorted(maps.Keys(p.Labels)) {
 						y.line(scalar(label) + ": " + scalar(p.Labels[label])) // which may be empty

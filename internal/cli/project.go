@@ -25,6 +25,7 @@ type projectFlags struct {
 	bodies    string
 	retention string
 	strict    bool
+	stateless bool
 }
 
 func (p *projectFlags) add(c *cobra.Command) {
@@ -32,6 +33,7 @@ func (p *projectFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&p.bodies, "bodies", "", "whether bodies are kept: none or keep")
 	c.Flags().StringVar(&p.retention, "retention", "", "how long kept bodies live, such as 30d")
 	c.Flags().BoolVar(&p.strict, "strict", false, "sync the record of every try to the disk before it is sent")
+	c.Flags().BoolVar(&p.stateless, "stateless", false, "keep no response that callers of /v1/responses could go on from")
 }
 
 // labelsOf reads labels; nil if there are none.
@@ -64,7 +66,7 @@ func (a *app) projectCreate(f *adminFlags) *cobra.Command {
 				return err
 			}
 			in := admin.ProjectInput{
-				Name: args[0], Org: org, Labels: labels, Bodies: p.bodies, Retention: p.retention, Strict: p.strict,
+				Name: args[0], Org: org, Labels: labels, Bodies: p.bodies, Retention: p.retention, Strict: p.strict, Stateless: p.stateless,
 			}
 			client, err := a.client(cmd.Context(), f)
 			if err != nil {
@@ -127,6 +129,7 @@ func (p *projectFlags) change(c *cobra.Command, name string) (in admin.ProjectCh
 		"bodies":    func() { in.Bodies = &p.bodies },
 		"retention": func() { in.Retention = &p.retention },
 		"strict":    func() { in.Strict = &p.strict },
+		"stateless": func() { in.Stateless = &p.stateless },
 	} {
 		if c.Flags().Changed(flag) {
 			set()

@@ -44,6 +44,8 @@ const (
 	ClientGone       Code = "client_closed_request"
 	OutcomeUnknown   Code = "outcome_unknown"
 	SealedAway       Code = "bodies_unreadable"
+	ResponseNotFound Code = "previous_response_not_found"
+	OnHold           Code = "on_hold"
 )
 
 // An Entry is what the registry knows of a code.
@@ -94,6 +96,8 @@ var registry = map[Code]Entry{
 	DeadlinePassed:   {Kind: Timeout, Meaning: "The caller's own deadline passed."},
 	ClientGone:       {Kind: Canceled, Meaning: "The client closed the connection before the answer was whole."},
 	OutcomeUnknown:   {Kind: Internal, Meaning: "Penstock stopped before the exchange had ended. Only records have this code; no caller is sent it.", Hint: "What was billed is in the provider's own report."},
+	ResponseNotFound: {Kind: NotFound, Meaning: "No such response of this project is kept: there was none, its 30 days are over, or it was not to be kept (store: false).", Hint: "Send what was said before in the input."},
+	OnHold:           {Kind: Conflict, Meaning: "The project is on hold, and nothing of it is deleted.", Hint: "An auditor can lift the hold."},
 	SealedAway:       {Kind: Internal, Meaning: "Bodies are kept and cannot be opened: they were changed, or a newer Penstock kept them.", Hint: "The message says which. A row that was changed opens again from a backup only."},
 }
 

@@ -39,6 +39,9 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 		if err == nil {
 			err = admit(x, c)
 		}
+		if err == nil && x.Dialect == llm.Responses {
+			err = g.goOn(ctx, x, c)
+		}
 		x.Refused = err
 		if !x.Deadline.IsZero() {
 			var cancel context.CancelFunc

@@ -19,6 +19,7 @@ import (
 
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/clock"
+	"github.com/penstock/penstock/internal/conversation"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
@@ -64,6 +65,8 @@ type Options struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 	Version string
+	// Conversations keeps what callers of the Responses dialect go on from; nil keeps nothing.
+	Conversations *conversation.Keeper
 }
 
 // A Gateway is the data plane's http.Handler.
@@ -97,6 +100,8 @@ func Routes() []Route {
 		{Method: http.MethodPost, Path: "/v1/responses", Spends: true, voice: responsesVoice{}, serve: exchange(llm.OpChat)},
 		{Method: http.MethodPost, Path: "/v1/messages", Spends: true, voice: anthropicVoice{}, serve: exchange(llm.OpChat)},
 		{Method: http.MethodPost, Path: "/v1/messages/count_tokens", Spends: true, voice: anthropicVoice{}, serve: exchange(llm.OpCount)},
+		{Method: http.MethodGet, Path: "/v1/responses/", voice: responsesVoice{}, serve: (*Gateway).response},
+		{Method: http.MethodDelete, Path: "/v1/responses/", voice: responsesVoice{}, serve: (*Gateway).deleteResponse},
 		{Method: http.MethodGet, Path: "/v1/models", serve: (*Gateway).models},
 		{Method: http.MethodGet, Path: "/v1/models/", serve: (*Gateway).model},
 		{Method: http.MethodGet, Path: "/penstock/v1/self", serve: (*Gateway).self},
@@ -116,8 +121,9 @@ type call struct {
 	corrected time.Duration // by how much that is not this machine's
 	grant     *auth.Grant   // nil on open routes
 	runtime   *Runtime
-	rest      string // of the path, unescaped, below a route that ends in a slash
-	left      bool   // the body, or a part of it, is not read: the answer comes before it
+	rest      string                // of the path, unescaped, below a route that ends in a slash
+	keep      func(response []byte) // keeps a response for its caller to go on from; nil keeps none
+	left      bool                  // the body, or a part of it, is not read: the answer comes before it
 
 	values []string // of the answer's headers; see set
 	room   [6]string
@@ -171,8 +177,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.set(w, name, c.id)
 	}
 	if err == nil && !rt.takes(r.Method) {
-		c.set(w, "Allow", rt.methods())
-		err = fault.New(fault.MethodNotAllow, "%s takes %s, not %s.", clip(r.URL.Path), rt.Method, clip(r.Method))
+		c.set(w, "Allow", g.methods(rt))
+		err = fault.New(fault.MethodNotAllow, "%s takes %s, not %s.", clip(r.URL.Path), g.methods(rt), clip(r.Method))
 	}
 	if err == nil && !rt.Open && g.o.Crowded != nil {
 		err = g.o.Crowded(r.Context(), open)
@@ -203,12 +209,18 @@ func (g *Gateway) find(r *http.Request, c *call) (*Route, error) {
 	if rt := g.exact[r.URL.Path]; rt != nil && r.URL.RawPath == "" {
 		return rt, nil
 	}
+	var found *Route
 	for _, rt := range g.below {
 		written, ok := strings.CutPrefix(r.URL.EscapedPath(), rt.Path)
 		if rest, err := url.PathUnescape(written); ok && err == nil && rest != "" {
 			c.rest = rest
-			return rt, nil
+			if found = rt; rt.takes(r.Method) { // another may have the same path
+				break
+			}
 		}
+	}
+	if found != nil {
+		return found, nil
 	}
 	return nil, fault.New(fault.UnknownRoute, "No route %s here.", clip(r.URL.Path))
 }
@@ -218,12 +230,18 @@ func (rt *Route) takes(method string) bool {
 	return method == rt.Method || method == http.MethodHead && rt.Method == http.MethodGet
 }
 
-// methods is the route's Allow header.
-func (rt *Route) methods() string {
-	if rt.Method == http.MethodGet {
-		return http.MethodGet + ", " + http.MethodHead
+// methods is the Allow header of a path.
+func (g *Gateway) methods(rt *Route) string {
+	all := rt.Method
+	for _, other := range g.below {
+		if other.Path == rt.Path && other.Method != rt.Method {
+			all = other.Method + ", " + all
+		}
 	}
-	return rt.Method
+	if strings.Contains(all, http.MethodGet) {
+		all += ", " + http.MethodHead
+	}
+	return all
 }
 
 // authenticate checks the key of a request. It is taken from Authorization or x-api-key; two that differ are nobody's.

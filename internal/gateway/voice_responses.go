@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
@@ -25,10 +26,16 @@ func (responsesVoice) appendErrorEvent(dst []byte, f *fault.Error, _ string) []b
 
 func (responsesVoice) writer(x *pipeline.Exchange, from llm.Dialect) writer {
 	if from == llm.Responses {
-		return &responsesSame{Same: responses.Same{Model: x.Request.Model}}
+		same := responses.Same{Model: x.Request.Model, Store: strconv.AppendBool(nil, kept(x))}
+		for _, f := range x.Request.Fields {
+			if f.Name == "previous_response_id" {
+				same.Previous = f.Value.Of(x.Request.Raw) // as it was sent
+			}
+		}
+		return &responsesSame{Same: same}
 	}
 	return &responsesOther{responses.Translator{
-		ID: responseID(x), Created: x.Received.Unix(), Model: x.Request.Model, Echo: responses.Echo(x.Request),
+		ID: responseID(x), Created: x.Received.Unix(), Model: x.Request.Model, Echo: responses.Echo(x.Request, kept(x)),
 	}}
 }
 
@@ -55,6 +62,8 @@ func (w *responsesSame) appendEvent(dst []byte, ev llm.Event) ([]byte, error) {
 	return w.AppendEvent(dst, &ev), nil
 }
 
+func (w *responsesSame) whole(ev llm.Event) []byte { return w.Whole(&ev) }
+
 func (w *responsesSame) appendFailure(dst []byte, f *fault.Error) []byte {
 	return responses.AppendError(dst, f, w.next)
 }
@@ -69,6 +78,8 @@ func (w *responsesOther) appendAnswer(dst []byte, ev llm.Event) ([]byte, error) 
 func (w *responsesOther) appendEvent(dst []byte, ev llm.Event) ([]byte, error) {
 	return w.t.AppendEvent(dst, &ev)
 }
+
+func (w *responsesOther) whole(llm.Event) []byte { return w.t.AppendResponse(nil) }
 
 func (w *responsesOther) appendFailure(dst []byte, f *fault.Error) []byte {
 	return w.t.AppendFailure(dst, f)

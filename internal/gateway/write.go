@@ -47,9 +47,11 @@ func (c *call) writePlain(w http.ResponseWriter, x *pipeline.Exchange, resp *llm
 			c.set(w, "X-Penstock-Cost", cost.String())
 		}
 		out := takeBuffer(len(ev.Raw) + len(x.Request.Model))
-		if out.b, err = c.voice.writer(x, ev.Dialect).appendAnswer(out.b, ev); err != nil {
+		answer := c.voice.writer(x, ev.Dialect)
+		if out.b, err = answer.appendAnswer(out.b, ev); err != nil {
 			c.writeError(w, unwritable(err))
 		} else {
+			c.keepWhole(answer, ev)
 			c.write(w, http.StatusOK, out.b)
 		}
 		out.free()
@@ -96,6 +98,7 @@ func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *ll
 			break
 		}
 		if ev.Is(llm.End) {
+			c.keepWhole(answer, ev)
 			break
 		}
 		if len(out.b) >= flushAt || !ev.More {

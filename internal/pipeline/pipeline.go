@@ -37,6 +37,7 @@ type Caller struct {
 	KeyPrefix         string // the key's first characters, safe to show
 	Strict            bool   // records are synced to the disk before dispatch
 	KeepBodies        bool   // what is asked and answered is kept, sealed
+	Stateless         bool   // no response is kept to go on from
 }
 
 // An Exchange is one request's passage. Each field has one writer, named beside it; business data never travels in ctx.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/config"
+	"github.com/penstock/penstock/internal/conversation"
 	"github.com/penstock/penstock/internal/journal"
 )
 
@@ -16,6 +17,7 @@ type bodyParts struct {
 	writer  *bodies.Writer
 	reader  *bodies.Reader
 	purger  *bodies.Purger
+	talks   *conversation.Keeper // what callers go on from
 }
 
 // openBodies makes what keeps bodies. Their journal is apart from that of records, whose room they must not take.
@@ -32,10 +34,14 @@ func (s *Server) openBodies(cfg *config.File) (err error) {
 		return err
 	}
 	b.purger = bodies.NewPurger(b.keeper, s.store, s.clock.Now)
+	b.talks, err = conversation.NewKeeper(conversation.Options{Store: s.store, Ring: s.ring, Log: s.o.Log, Metrics: s.metrics, Now: s.clock.Now})
+	if err != nil {
+		return err
+	}
 	b.reader = &bodies.Reader{Store: s.store, Ring: s.ring, Sync: b.writer.Sync}
 	return nil
 }
 
 func (b *bodyParts) workers() []func(context.Context) error {
-	return []func(context.Context) error{b.writer.Run, b.purger.Run}
+	return []func(context.Context) error{b.writer.Run, b.purger.Run, b.talks.Run}
 }

@@ -1,12 +1,17 @@
 package server_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/penstock/penstock/internal/penstocktest"
 )
 
 // A responseTold is what is compared of an answer in the Responses dialect.
@@ -126,13 +131,167 @@ func TestResponsesErrors(t *testing.T) {
 		`{"model":"none","input":"hi"}`:                                                                 "404 ",
 		`{"model":"claude","input":"hi","max_tool_calls":1}`:                                            "400 ",
 		`{"model":"bed","input":"hi","tools":[{"type":"web_search"}]}`:                                  "400 ",
-		`{"model":"gpt","input":[{"type":"item_reference","id":"msg_1"}]}`:                              "400 ",
+		`{"model":"gpt","input":[{"type":"item_reference","id":"msg_1"}]}`:                              "404 ",
 		`{"model":"gem","input":[{"type":"web_search_call","id":"ws_1","status":"completed"}]}`:         "400 ",
 		`{"model":"claude","input":[{"role":"user","content":[{"type":"input_image","file_id":"f"}]}]}`: "400 ",
 	} {
 		a := e.Post(key, "/v1/responses", body)
 		if got := fmt.Sprintf("%d %s", a.Status, a.Text()); !strings.HasPrefix(got, want) || !strings.Contains(got, `"error":{"message"`) {
 			t.Errorf("%s: %s", body, got)
+		}
+	}
+}
+
+// onlyID is the id of the response in a body.
+func onlyID(t *testing.T, body string) string {
+	t.Helper()
+	r := responseOf(t, body)
+	if r.ID == "" {
+		t.Fatalf("no id: %s", body)
+	}
+	return r.ID
+}
+
+// A caller goes on from a response by its id, to whatever provider; what is kept belongs to its project, and is deleted when it says.
+func TestPreviousResponse(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key, other := e.Key("home"), e.Key("away")
+	e.Price(speakerTargets...)
+	previous := ""
+	for i, model := range speakerModels {
+		stream := map[bool]string{true: `"stream":true,`}[i%2 == 1]
+		body := fmt.Sprintf(`{"model":%q,%s"instructions":"Nr. %d","input":"echo:word %d"`, model, stream, i, i)
+		if previous != "" {
+			body += `,"previous_response_id":"` + previous + `"`
+		}
+		a := e.Post(key, "/v1/responses", body+`}`)
+		if a.Status != http.StatusOK {
+			t.Fatalf("%s: %d %s", model, a.Status, a.Text())
+		}
+		r := responseOf(t, a.Text())
+		if i > 0 && (r.Previous == nil || *r.Previous != previous) {
+			t.Errorf("%s: goes on from %v, want %s", model, r.Previous, previous)
+		}
+		previous = r.ID
+	}
+	all := e.Sim.Requests()
+	last := all[len(all)-1].Body
+	for i := range speakerModels {
+		if word := fmt.Sprintf("word %d", i); strings.Count(last, word) < 1 || i < len(speakerModels)-1 && strings.Count(last, word) < 2 {
+			t.Errorf("the last provider was not told %q and its answer: %s", word, last)
+		}
+		if strings.Contains(last, fmt.Sprintf("Nr. %d", i)) != (i == len(speakerModels)-1) {
+			t.Errorf("the instructions of %d: %s", i, last)
+		}
+	}
+
+	got := e.Do(http.MethodGet, key, "/v1/responses/"+previous, "")
+	if got.Status != http.StatusOK || onlyID(t, got.Text()) != previous {
+		t.Errorf("%d %s", got.Status, got.Text())
+	}
+	items := e.Do(http.MethodGet, key, "/v1/responses/"+previous+"/input_items", "")
+	if items.Status != http.StatusOK || !strings.Contains(items.Text(), `"text":"echo:word 6"`) || !strings.Contains(items.Text(), `"has_more":false`) {
+		t.Errorf("%d %s", items.Status, items.Text())
+	}
+	for _, path := range []string{previous, previous + "/input_items", "resp_none"} {
+		if a := e.Do(http.MethodGet, other, "/v1/responses/"+path, ""); a.Status != http.StatusNotFound || !strings.Contains(a.Text(), "previous_response_not_found") {
+			t.Errorf("another project: %d %s", a.Status, a.Text())
+		}
+	}
+	if a := e.Post(other, "/v1/responses", `{"model":"gpt","input":"hi","previous_response_id":"`+previous+`"}`); a.Status != http.StatusNotFound {
+		t.Errorf("another project: %d %s", a.Status, a.Text())
+	}
+	if a := e.Do(http.MethodDelete, other, "/v1/responses/"+previous, ""); a.Status != http.StatusNotFound {
+		t.Errorf("another project: %d %s", a.Status, a.Text())
+	}
+	if a := e.Do(http.MethodDelete, key, "/v1/responses/"+previous, ""); a.Status != http.StatusOK || !strings.Contains(a.Text(), `"deleted":true`) {
+		t.Errorf("%d %s", a.Status, a.Text())
+	}
+	for _, a := range []int{e.Do(http.MethodGet, key, "/v1/responses/"+previous, "").Status, e.Do(http.MethodDelete, key, "/v1/responses/"+previous, "").Status,
+		e.Post(key, "/v1/responses", `{"model":"gpt","input":"hi","previous_response_id":"`+previous+`"}`).Status} {
+		if a != http.StatusNotFound {
+			t.Errorf("deleted, and %d", a)
+		}
+	}
+	e.AtRest()
+	e.CheckBill()
+}
+
+// What is not to be kept is not, and a request that needs it is told so before anything is asked.
+func TestResponsesThatAreNotKept(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key, stateless := e.Key("home"), e.Key("mayfly")
+	if status := e.Admin(http.MethodPatch, "/projects/mayfly", map[string]any{"stateless": true}, nil); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	a := e.Post(key, "/v1/responses", `{"model":"gpt","input":"hi","store":false}`)
+	id := onlyID(t, a.Text())
+	if !strings.Contains(a.Text(), `"store":false`) || e.Do(http.MethodGet, key, "/v1/responses/"+id, "").Status != http.StatusNotFound {
+		t.Errorf("store: false was not heeded: %s", a.Text())
+	}
+	a = e.Post(key, "/v1/responses", `{"model":"gpt","input":"hi"}`)
+	id = onlyID(t, a.Text())
+	if !strings.Contains(a.Text(), `"store":true`) || e.Do(http.MethodGet, key, "/v1/responses/"+id, "").Status != http.StatusOK {
+		t.Errorf("not kept: %s", a.Text())
+	}
+	if !penstocktest.Eventually(func() bool { // keys are read again within seconds
+		a = e.Post(stateless, "/v1/responses", `{"model":"gpt","input":"hi"}`)
+		return strings.Contains(a.Text(), `"store":false`)
+	}) {
+		t.Error(a.Text())
+	}
+	if e.Do(http.MethodGet, stateless, "/v1/responses/"+onlyID(t, a.Text()), "").Status != http.StatusNotFound {
+		t.Error("kept, though the project is stateless")
+	}
+	before := len(e.Sim.Requests())
+	for member, param := range map[string]string{`"store":true`: "store", `"previous_response_id":"resp_1"`: "previous_response_id"} {
+		a := e.Post(stateless, "/v1/responses", `{"model":"gpt","input":"hi",`+member+`}`)
+		if a.Status != http.StatusBadRequest || !strings.Contains(a.Text(), `"param":"`+param+`"`) || !strings.Contains(a.Text(), "mayfly") {
+			t.Errorf("%s: %d %s", member, a.Status, a.Text())
+		}
+	}
+	if len(e.Sim.Requests()) != before {
+		t.Error("a provider was asked")
+	}
+}
+
+// An item is named by its id instead of being sent again, as some libraries do.
+func TestItemReferences(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key := e.Key("home")
+	a := e.Post(key, "/v1/responses", `{"model":"claude","input":"call:now"`+responsesTools+`}`)
+	r := responseOf(t, a.Text())
+	if len(r.Output) != 1 || r.Output[0].Type != "function_call" {
+		t.Fatalf("%s", a.Text())
+	}
+	call := r.Output[0]
+	a = e.Post(key, "/v1/responses", `{"model":"gem","input":[{"role":"user","content":"call:now"},{"type":"item_reference","id":"`+call.ID+`"},{"type":"function_call_output","call_id":"`+
+		call.CallID+`","output":"noon"},{"role":"user","content":"echo:thanks"}]`+responsesTools+`}`)
+	if a.Status != http.StatusOK || !strings.Contains(a.Text(), "thanks") {
+		t.Errorf("%d %s", a.Status, a.Text())
+	}
+	if a := e.Post(e.Key("away"), "/v1/responses", `{"model":"gem","input":[{"type":"item_reference","id":"`+call.ID+`"}]}`); a.Status != http.StatusNotFound {
+		t.Errorf("another project: %d %s", a.Status, a.Text())
+	}
+}
+
+// Responses outlive a restart, and are in clear nowhere in the store.
+func TestResponsesOutliveARestart(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key := e.Key("home")
+	id := onlyID(t, e.Post(key, "/v1/responses", `{"model":"gpt","input":"echo:a word that nobody else says"}`).Text())
+	e.Restart()
+	if a := e.Post(key, "/v1/responses", `{"model":"claude","input":"echo:so","previous_response_id":"`+id+`"}`); a.Status != http.StatusOK {
+		t.Errorf("%d %s", a.Status, a.Text())
+	}
+	e.Stop()
+	for _, name := range []string{"penstock.db", "penstock.db-wal"} {
+		if b, err := os.ReadFile(filepath.Join(e.Dir, "data", name)); err == nil && bytes.Contains(b, []byte("a word that nobody")) {
+			t.Errorf("in clear in %s", name)
 		}
 	}
 }

@@ -170,7 +170,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	s.makeDoors()
 	s.gateway = gateway.New(gateway.Options{
 		Keys: s.keys, Records: s.store, Sync: s.settled, Ready: s.ready, Log: s.o.Log, Metrics: s.metrics, Version: s.o.Version,
-		Crowded: s.doors.data.crowded, Clock: &s.clock,
+		Crowded: s.doors.data.crowded, Clock: &s.clock, Conversations: s.bodies.talks,
 	})
 	if s.console, err = s.newConsole(); err != nil {
 		return err

@@ -19,10 +19,11 @@ type projectState struct {
 	Bodies    string            `json:"bodies"`
 	Retention string            `json:"retention,omitzero"`
 	Strict    bool              `json:"strict"`
+	Stateless bool              `json:"stateless,omitzero"`
 }
 
 func projectStateOf(p auth.Project) projectState {
-	s := projectState{Org: p.Org, Name: p.Name, Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict}
+	s := projectState{Org: p.Org, Name: p.Name, Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Stateless: p.Stateless}
 	if p.Retention > 0 {
 		s.Retention = p.Retention.String()
 	}

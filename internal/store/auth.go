@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	projectColumns = "id, org, name, labels, bodies, retention, strict, created"
+	projectColumns = "id, org, name, labels, bodies, retention, strict, created, stateless"
 	keyColumns     = "id, project, name, prefix, hash, role, models, created, expires, revoked, replaces, last_used"
 )
 
@@ -42,8 +42,8 @@ func (s *Store) insertProject(ctx context.Context, t tx, p auth.Project) (act au
 	if err != nil {
 		return act, err
 	}
-	_, err = t.exec(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		p.ID, p.Org, p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), micros(p.Created))
+	_, err = t.exec(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		p.ID, p.Org, p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), micros(p.Created), flag(p.Stateless))
 	if err != nil {
 		return act, s.takenProject(err, p)
 	}
@@ -84,8 +84,8 @@ func (s *Store) changeProject(ctx context.Context, t tx, id string, change func(
 	if err != nil {
 		return p, act, err
 	}
-	_, err = t.exec(ctx, "UPDATE projects SET name = ?, labels = ?, bodies = ?, retention = ?, strict = ? WHERE id = ?",
-		p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), p.ID)
+	_, err = t.exec(ctx, "UPDATE projects SET name = ?, labels = ?, bodies = ?, retention = ?, strict = ?, stateless = ? WHERE id = ?",
+		p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), flag(p.Stateless), p.ID)
 	if err != nil {
 		return p, act, s.takenProject(err, p)
 	}
@@ -153,7 +153,7 @@ func (s *Store) FindProject(ctx context.Context, org, nameOrID string) (auth.Pro
 func scanProject(r scanner) (p auth.Project, err error) {
 	var labels string
 	var retention, created int64
-	if err := r.Scan(&p.ID, &p.Org, &p.Name, &labels, &p.Bodies, &retention, &p.Strict, &created); err != nil {
+	if err := r.Scan(&p.ID, &p.Org, &p.Name, &labels, &p.Bodies, &retention, &p.Strict, &created, &p.Stateless); err != nil {
 		return p, err
 	}
 	p.Retention, p.Created = time.Duration(retention)*time.Microsecond, fromMicros(created)

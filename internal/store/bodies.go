@@ -50,11 +50,13 @@ func (s *Store) OpenBodies(ctx context.Context, project, exchange, reason string
 	return sealed, nil
 }
 
-// SealedBodies counts the bodies in the store by the id of the data key that sealed them. It reads an index from end to end:
+// SealedBodies counts the bodies and the responses in the store by the id of the data key that sealed them. It reads an index of each from end to end:
 // a quarter of a second for each million in SQLite.
 func (s *Store) SealedBodies(ctx context.Context) (map[string]int64, error) {
 	counts := map[string]int64{}
-	rows, err := s.query(ctx, "SELECT data_key, COUNT(*) FROM exchange_bodies GROUP BY data_key")
+	rows, err := s.query(ctx, `SELECT data_key, COUNT(*) FROM (
+			SELECT data_key FROM exchange_bodies UNION ALL SELECT data_key FROM kept_responses
+		) AS k GROUP BY data_key`)
 	_, err = collect(rows, err, func(r scanner) (key string, err error) {
 		var n int64
 		err = r.Scan(&key, &n)

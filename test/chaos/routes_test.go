@@ -22,7 +22,7 @@ func TestEveryRoute(t *testing.T) {
 		"/v1/moderations":      `{"model":"plain","input":"hello"}`,
 		"/v1/responses":        `{"model":"plain","input":"hello"}`,
 	}
-	below := map[string]string{"/v1/models/": "plain", "/penstock/v1/exchanges/": "%s"}
+	below := map[string]string{"/v1/models/": "plain", "/penstock/v1/exchanges/": "%s", "/v1/responses/": "resp_%s"}
 	last, spent := w.must(call{model: "plain"}).id(), 1
 	for _, r := range gateway.Routes() {
 		path := r.Path

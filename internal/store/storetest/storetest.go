@@ -17,6 +17,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/conversation"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/stop"
@@ -34,6 +35,7 @@ type Store interface {
 	// Declare makes changes of tenants and prices together, on the versions given: admin.Declarer.
 	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override) error
 	bodies.Store
+	conversation.Store
 	retention.Store
 	retention.HoldStore
 	// SealedBodies counts bodies by the id of their data key: admin.Options.Sealed.
@@ -70,6 +72,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"many bodies":                 testManyBodies,
 		"sealed bodies":               testSealedBodies,
 		"purge":                       testPurge,
+		"responses":                   testResponses,
+		"purge of responses":          testPurgeResponses,
 		"holds":                       testHolds,
 		"retention":                   testRetention,
 		"retention against a model":   testRetentionAgainstModel,

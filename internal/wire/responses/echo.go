@@ -2,6 +2,7 @@ package responses
 
 import (
 	"bytes"
+	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -34,8 +35,8 @@ var echoed = []struct{ name, usual string }{
 }
 
 // Echo are the members that a response repeats of its request, as the client sent that: whatever was changed in it since does not
-// count. Each has a comma before it.
-func Echo(r *llm.Request) []byte {
+// count; but whether it is kept is said as it is. Each has a comma before it.
+func Echo(r *llm.Request, kept bool) []byte {
 	w := rawjson.Writer{Dst: make([]byte, 1, 512)} // the byte is none of those that a comma is left out behind
 	for _, m := range echoed {
 		value := []byte(m.usual)
@@ -43,6 +44,9 @@ func Echo(r *llm.Request) []byte {
 			if v := f.Value.Of(r.Raw); f.Name == m.name && string(v) != nullValue {
 				value = oneLine(v)
 			}
+		}
+		if m.name == storeField {
+			value = strconv.AppendBool(nil, kept)
 		}
 		w.Raw(m.name, value)
 	}

@@ -53,7 +53,7 @@ func FuzzScan(f *testing.F) {
 			if out := s.AppendEvent(nil, &ev); ev.Name != "" && bytes.Count(out, []byte("\n")) != 3 {
 				t.Errorf("not one event: %q", out)
 			}
-			Whole(&ev)
+			s.Whole(&ev)
 		}
 	})
 }

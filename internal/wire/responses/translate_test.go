@@ -21,7 +21,7 @@ func newTranslator() *Translator {
 	if err != nil {
 		panic(err)
 	}
-	return &Translator{ID: "resp_1", Created: 1700000000, Model: "fast", Echo: Echo(r)}
+	return &Translator{ID: "resp_1", Created: 1700000000, Model: "fast", Echo: Echo(r, true)}
 }
 
 // An accumulator adds up a stream as the vendor's own library for JavaScript does, and is as strict.

@@ -54,10 +54,10 @@ func (s *Same) appendResponse(dst, response []byte) []byte {
 	return r.AppendBody(dst, edits...)
 }
 
-// Whole is the response that a terminal event, or a plain answer, of this dialect holds.
-func Whole(ev *llm.Event) []byte {
+// Whole is the response that a terminal event, or a plain answer, holds, as the caller is told it.
+func (s *Same) Whole(ev *llm.Event) []byte {
 	if v := rawjson.ObjectOf(ev.Raw).Value(responseField); v != nil && v[0] == '{' {
-		return v
+		return s.appendResponse(nil, v)
 	}
-	return ev.Raw
+	return s.appendResponse(nil, ev.Raw)
 }

@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/penstock/penstock/internal/conversation"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/wire/rawjson"
+	"github.com/penstock/penstock/internal/wire/responses"
+)
+
+// What callers of the Responses dialect go on from is kept here, and never at a provider. A request that goes on has what came
+// before put into its input, so that any provider can be asked, and any other after it.
+
+// kept reports whether the response of an exchange is kept, which [Gateway.goOn] decides.
+func kept(x *pipeline.Exchange) bool {
+	return !x.Caller.Stateless && string(x.Request.Field("store")) != "false"
+}
+
+// goOn puts what a request goes on from into its input, and sees to it that its response is kept.
+func (g *Gateway) goOn(ctx context.Context, x *pipeline.Exchange, c *call) error {
+	r, keeper := x.Request, g.o.Conversations
+	if err := stateless(x, keeper); err != nil {
+		return err
+	}
+	if keeper == nil {
+		r.Set("store", []byte("false"))
+		return nil
+	}
+	project := x.Caller.Project
+	input, err := g.resolved(ctx, project, r.Field("input"), c)
+	if err != nil {
+		return err
+	}
+	previous := textOf(r.Field("previous_response_id"))
+	if previous != "" {
+		turns, err := keeper.Conversation(ctx, project, previous, c.runtime.Limits.Body)
+		if err != nil {
+			return err
+		}
+		past := make([]responses.Past, len(turns))
+		for i := range turns {
+			past[i] = responses.Past{Input: turns[i].Input, Response: turns[i].Response}
+		}
+		joined := responses.Joined(past, input)
+		if int64(len(joined)) > c.runtime.Limits.Body {
+			return tooLarge(int64(len(joined)), c.runtime.Limits.Body)
+		}
+		r.Set("input", joined)
+		x.Note("conversation", "goes on from "+previous+", the turns before it are "+strconv.Itoa(len(turns)), 0)
+	} else if len(input) != len(r.Field("input")) {
+		r.Set("input", input)
+	}
+	r.Set("previous_response_id", nil)
+	if kept(x) {
+		c.keep = func(response []byte) {
+			id := responses.ID(response)
+			keeper.Keep(ctx, project, x.ID, conversation.Turn{
+				ID: id, Previous: previous, Input: responses.InputItems(input, id), Response: response,
+			})
+		}
+	}
+	return nil
+}
+
+// stateless refuses what needs something that is kept where nothing is.
+func stateless(x *pipeline.Exchange, keeper *conversation.Keeper) error {
+	why := ""
+	switch {
+	case keeper == nil:
+		why = "This Penstock keeps no responses"
+	case x.Caller.Stateless:
+		why = "The project " + x.Caller.ProjectName + " is not to have responses kept"
+	default:
+		return nil
+	}
+	refuse := func(param, what, hint string) error {
+		f := fault.New(fault.InvalidRequest, "%s: %s, %s.", param, why, what)
+		f.Param, f.Hint = param, hint
+		return f
+	}
+	if previous := textOf(x.Request.Field("previous_response_id")); previous != "" {
+		return refuse("previous_response_id", "so there is none to go on from", "Send what was said before in the input.")
+	}
+	if string(x.Request.Field("store")) == "true" {
+		return refuse("store", "so this one cannot be", "Leave it out, or send false.")
+	}
+	return nil
+}
+
+// textOf is what a JSON string says, "" for all else.
+func textOf(value []byte) string {
+	if len(value) < 2 || value[0] != '"' {
+		return ""
+	}
+	return string(rawjson.Unquoted(value))
+}
+
+// resolved is an input with the items that it names by their ids.
+func (g *Gateway) resolved(ctx context.Context, project string, input []byte, c *call) ([]byte, error) {
+	ids := responses.References(input)
+	if len(ids) == 0 {
+		return input, nil
+	}
+	found := map[string]responses.Past{}
+	size := int64(len(input))
+	for _, id := range ids {
+		of := responses.ResponseOf(id)
+		if _, there := found[of]; there || of == "" {
+			continue
+		}
+		t, err := g.o.Conversations.Turn(ctx, project, of)
+		if err != nil {
+			if fault.From(err).Code == fault.ResponseNotFound {
+				continue
+			}
+			return nil, err
+		}
+		if size += int64(len(t.Input) + len(t.Response)); size > c.runtime.Limits.Body {
+			return nil, tooLarge(size, c.runtime.Limits.Body)
+		}
+		found[of] = responses.Past{Input: t.Input, Response: t.Response}
+	}
+	out, missing := responses.Resolved(input, func(id string) []byte { return responses.Find(found[responses.ResponseOf(id)], id) })
+	if missing != "" {
+		f := fault.New(fault.ResponseNotFound, "input: there is no item %q here.", clip(missing))
+		f.Param, f.Hint = "input", "Send the item itself."
+		return nil, f
+	}
+	return out, nil
+}
+
+// A holding is a writer that has the whole response when it has written the end.
+type holding interface {
+	whole(ev llm.Event) []byte
+}
+
+// keepWhole keeps the response that has just been written to its end, before its caller is told that.
+func (c *call) keepWhole(answer writer, ev llm.Event) {
+	if h, ok := answer.(holding); ok && c.keep != nil {
+		c.keep(h.whole(ev))
+	}
+}
+
+// turn is a kept response of the caller's project.
+func (g *Gateway) turn(ctx context.Context, c *call, id string) (conversation.Turn, error) {
+	if g.o.Conversations == nil {
+		return conversation.Turn{}, conversation.NotKept(id)
+	}
+	return g.o.Conversations.Turn(ctx, c.grant.Caller.Project, id)
+}
+
+// response shows a kept response, or what was asked for it.
+func (g *Gateway) response(w http.ResponseWriter, r *http.Request, c *call) {
+	id, items := strings.CutSuffix(c.rest, "/input_items")
+	if strings.Contains(id, "/") {
+		g.refuse(w, r, c, fault.New(fault.UnknownRoute, "No route %s here.", clip(r.URL.Path)))
+		return
+	}
+	query := r.URL.Query()
+	if query.Get("stream") == "true" {
+		f := fault.New(fault.InvalidRequest, "stream: a response that has ended is not streamed again.")
+		f.Param, f.Hint = "stream", "Leave it out."
+		g.refuse(w, r, c, f)
+		return
+	}
+	t, err := g.turn(r.Context(), c, id)
+	if err != nil {
+		g.refuse(w, r, c, err)
+		return
+	}
+	if !items {
+		c.show(w, t.Response)
+		return
+	}
+	page := responses.Page{After: query.Get("after"), Limit: 20, Ascending: query.Get("order") == "asc"}
+	if s := query.Get("limit"); s != "" {
+		if page.Limit, err = strconv.Atoi(s); err != nil || page.Limit < 1 || page.Limit > 100 {
+			g.refuse(w, r, c, fault.New(fault.InvalidRequest, "limit: %q; send a whole number from 1 to 100.", clip(s)))
+			return
+		}
+	}
+	out, ok := responses.AppendItems(nil, t.Input, page)
+	if !ok {
+		g.refuse(w, r, c, fault.New(fault.InvalidRequest, "after: there is no item %q in the input of this response.", clip(page.After)))
+		return
+	}
+	c.show(w, out)
+}
+
+// deleteResponse deletes a kept response.
+func (g *Gateway) deleteResponse(w http.ResponseWriter, r *http.Request, c *call) {
+	var err error
+	if g.o.Conversations == nil {
+		err = conversation.NotKept(c.rest)
+	} else {
+		err = g.o.Conversations.Delete(r.Context(), c.grant.Caller.Project, c.rest)
+	}
+	if err != nil {
+		g.refuse(w, r, c, err)
+		return
+	}
+	c.show(w, responses.AppendDeleted(nil, c.rest))
+}

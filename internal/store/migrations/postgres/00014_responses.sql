@@ -1,0 +1,19 @@
+-- Upgrade: online
+-- +goose Up
+
+-- Responses that callers can go on from, with what was asked for each, compressed and sealed. The exchange says when: ids of
+-- exchanges are in the order of time. The value is compressed already, so the server does not try.
+CREATE TABLE kept_responses (
+    project  TEXT COLLATE "C" NOT NULL, -- id
+    id       TEXT COLLATE "C" NOT NULL,
+    exchange TEXT COLLATE "C" NOT NULL, -- id
+    data_key TEXT COLLATE "C" NOT NULL, -- id of the key that sealed it
+    sealed   BYTEA NOT NULL,
+    PRIMARY KEY (project, id)
+);
+ALTER TABLE kept_responses ALTER COLUMN sealed SET STORAGE EXTERNAL;
+CREATE INDEX kept_responses_time ON kept_responses (project, exchange);
+CREATE INDEX kept_responses_key ON kept_responses (data_key);
+
+-- 1 if nothing is kept that the project's callers could go on from.
+ALTER TABLE projects ADD COLUMN stateless BIGINT NOT NULL DEFAULT 0;
