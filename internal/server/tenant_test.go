@@ -274,6 +274,7 @@ func TestControl57EveryRouteThatSpendsIsTheSame(t *testing.T) {
 		embedPath:                   `{"model":"gpt/m","input":"hello"}`,
 		"/v1/messages":              messages,
 		"/v1/messages/count_tokens": messages,
+		"/v1/responses":             `{"model":"gpt/m","input":"hello"}`,
 	}
 	for _, route := range gateway.Routes() {
 		body, known := bodies[route.Path]
