@@ -42,10 +42,12 @@ func TestSDKs(t *testing.T) {
 	}{
 		{"Python openai", python("test_openai.py")},
 		{"Python anthropic", python("test_anthropic.py")},
+		{"Python langchain", python("test_langchain.py")},
 		{"Node openai", node("openai.test.mjs")},
 		{"Node anthropic", node("anthropic.test.mjs")},
 		{"Node anthropic, the previous major", node("anthropic-previous.test.mjs")},
 		{"Node ai", node("ai.test.mjs")},
+		{"Node langchain", node("langchain.test.mjs")},
 		{"Go openai", runOpenAI},
 		{"Go anthropic", runAnthropic},
 	} {
