@@ -26,6 +26,7 @@ type Row struct {
 	Project, ID, Exchange string
 	Key                   string // id of the data key that sealed it
 	Sealed                []byte
+	Items                 []string // ids of the items of the answer
 }
 
 // Store is what conversation needs to have kept.
@@ -34,6 +35,8 @@ type Store interface {
 	AddResponse(ctx context.Context, r Row) error
 	// Response gives a sealed turn; it is [NotKept] if there is none of the project.
 	Response(ctx context.Context, project, id string) ([]byte, error)
+	// ItemResponses says of which responses of the project items are; those that are of none are left out.
+	ItemResponses(ctx context.Context, project string, items []string) (map[string]string, error)
 	// DeleteResponse deletes one; it is [NotKept] if there is none of the project, and a fault OnHold if the project is.
 	DeleteResponse(ctx context.Context, project, id string) error
 	// ResponseProjects lists the projects that have responses.
@@ -62,6 +65,7 @@ type Turn struct {
 	Previous string // id of the one that it goes on from, "" for none
 	Input    []byte // what was asked, without what came before
 	Response []byte
+	Items    []string // ids of the answer's items; not given back
 }
 
 const (
@@ -135,7 +139,7 @@ func (k *Keeper) keep(ctx context.Context, project, exchange string, t Turn) err
 	if err != nil {
 		return err
 	}
-	return k.o.Store.AddResponse(ctx, Row{Project: project, ID: t.ID, Exchange: exchange, Key: seal.KeyID(sealed), Sealed: sealed})
+	return k.o.Store.AddResponse(ctx, Row{Project: project, ID: t.ID, Exchange: exchange, Key: seal.KeyID(sealed), Sealed: sealed, Items: t.Items})
 }
 
 // bound is what a sealed turn belongs to: as that of another it does not open.
@@ -195,6 +199,41 @@ func tooLong(what string) *fault.Error {
 	f := fault.New(fault.BodyTooLarge, "previous_response_id: the conversation %s.", what)
 	f.Param, f.Hint = "previous_response_id", "Begin a new one with a summary of it."
 	return f
+}
+
+// mostItems is how many items a request may name.
+const mostItems = 1000
+
+// Holders gives the turns that items are of, by the ids of the items; those that are of none are left out. What they hold must not
+// be more than most bytes. Errors are faults.
+func (k *Keeper) Holders(ctx context.Context, project string, items []string, most int64) (map[string]Turn, error) {
+	if len(items) > mostItems {
+		f := fault.New(fault.InvalidRequest, "input: it names more than 1,000 items.")
+		f.Param, f.Hint = "input", "Send the items themselves."
+		return nil, f
+	}
+	of, err := k.o.Store.ItemResponses(ctx, project, items)
+	if err != nil {
+		return nil, err
+	}
+	all, turns, size := map[string]Turn{}, map[string]Turn{}, int64(0)
+	for item, id := range of {
+		t, known := turns[id]
+		if !known {
+			if t, err = k.Turn(ctx, project, id); err != nil {
+				if fault.From(err).Code == fault.ResponseNotFound {
+					continue // it was deleted meanwhile
+				}
+				return nil, err
+			}
+			if size += int64(len(t.Response)); size > most {
+				return nil, tooLong("is larger than a body may be (limits.body)")
+			}
+			turns[id] = t
+		}
+		all[item] = t
+	}
+	return all, nil
 }
 
 // Delete deletes a response. Errors are faults: [NotKept], OnHold.

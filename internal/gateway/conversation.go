@@ -61,7 +61,7 @@ func (g *Gateway) goOn(ctx context.Context, x *pipeline.Exchange, c *call) error
 		c.keep = func(response []byte) {
 			id := responses.ID(response)
 			keeper.Keep(ctx, project, x.ID, conversation.Turn{
-				ID: id, Previous: previous, Input: responses.InputItems(input, id), Response: response,
+				ID: id, Previous: previous, Input: responses.InputItems(input, id), Response: response, Items: responses.OutputIDs(response),
 			})
 		}
 	}
@@ -107,26 +107,11 @@ func (g *Gateway) resolved(ctx context.Context, project string, input []byte, c 
 	if len(ids) == 0 {
 		return input, nil
 	}
-	found := map[string]responses.Past{}
-	size := int64(len(input))
-	for _, id := range ids {
-		of := responses.ResponseOf(id)
-		if _, there := found[of]; there || of == "" {
-			continue
-		}
-		t, err := g.o.Conversations.Turn(ctx, project, of)
-		if err != nil {
-			if fault.From(err).Code == fault.ResponseNotFound {
-				continue
-			}
-			return nil, err
-		}
-		if size += int64(len(t.Input) + len(t.Response)); size > c.runtime.Limits.Body {
-			return nil, tooLarge(size, c.runtime.Limits.Body)
-		}
-		found[of] = responses.Past{Input: t.Input, Response: t.Response}
+	holders, err := g.o.Conversations.Holders(ctx, project, ids, c.runtime.Limits.Body)
+	if err != nil {
+		return nil, err
 	}
-	out, missing := responses.Resolved(input, func(id string) []byte { return responses.Find(found[responses.ResponseOf(id)], id) })
+	out, missing := responses.Resolved(input, func(id string) []byte { return responses.OutputItem(holders[id].Response, id) })
 	if missing != "" {
 		f := fault.New(fault.ResponseNotFound, "input: there is no item %q here.", clip(missing))
 		f.Param, f.Hint = "input", "Send the item itself."

@@ -273,6 +273,13 @@ func TestItemReferences(t *testing.T) {
 	if a.Status != http.StatusOK || !strings.Contains(a.Text(), "thanks") {
 		t.Errorf("%d %s", a.Status, a.Text())
 	}
+	a = e.Post(key, "/v1/responses", `{"model":"second","input":"echo:from the vendor itself"}`) // whose items have the vendor's own ids
+	said := responseOf(t, a.Text()).Output
+	a = e.Post(key, "/v1/responses", `{"model":"claude","input":[{"type":"item_reference","id":"`+said[len(said)-1].ID+`"},{"role":"user","content":"echo:so"}]}`)
+	sent := e.Sim.Requests()
+	if a.Status != http.StatusOK || !strings.Contains(sent[len(sent)-1].Body, "from the vendor itself") {
+		t.Errorf("%d %s", a.Status, a.Text())
+	}
 	if a := e.Post(e.Key("away"), "/v1/responses", `{"model":"gem","input":[{"type":"item_reference","id":"`+call.ID+`"}]}`); a.Status != http.StatusNotFound {
 		t.Errorf("another project: %d %s", a.Status, a.Text())
 	}

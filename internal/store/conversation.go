@@ -17,10 +17,37 @@ var _ conversation.Store = (*Store)(nil)
 // AddResponse implements [conversation.Store].
 func (s *Store) AddResponse(ctx context.Context, r conversation.Row) error {
 	return s.changeIn(ctx, laneBodies, "keep a response", func(t tx) error {
-		_, err := t.exec(ctx, "INSERT INTO kept_responses (project, id, exchange, data_key, sealed) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+		n, err := t.exec(ctx, "INSERT INTO kept_responses (project, id, exchange, data_key, sealed) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
 			r.Project, r.ID, r.Exchange, r.Key, r.Sealed)
-		return err
+		if err != nil || n == 0 {
+			return err
+		}
+		for _, item := range r.Items {
+			if _, err := t.exec(ctx, "INSERT INTO kept_items (project, id, response) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", r.Project, item, r.ID); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+// ItemResponses implements [conversation.Store].
+func (s *Store) ItemResponses(ctx context.Context, project string, items []string) (map[string]string, error) {
+	of := map[string]string{}
+	if len(items) == 0 {
+		return of, nil
+	}
+	rows, err := s.query(ctx, "SELECT id, response FROM kept_items WHERE project = ? AND id IN ("+questionMarks(len(items))+")", append([]any{project}, anys(items)...)...)
+	_, err = collect(rows, err, func(r scanner) (id string, err error) {
+		var response string
+		err = r.Scan(&id, &response)
+		of[id] = response
+		return id, err
+	})
+	if err != nil {
+		return nil, s.unread(ctx, "find items", err)
+	}
+	return of, nil
 }
 
 // Response implements [conversation.Store].
@@ -44,6 +71,9 @@ func (s *Store) DeleteResponse(ctx context.Context, project, id string) error {
 			return err
 		case held:
 			return fault.New(fault.OnHold, "The project is on hold: nothing of it is deleted.")
+		}
+		if _, err := t.exec(ctx, "DELETE FROM kept_items WHERE project = ? AND response = ?", project, id); err != nil {
+			return err
 		}
 		n, err := t.exec(ctx, "DELETE FROM kept_responses WHERE project = ? AND id = ?", project, id)
 		if err == nil && n == 0 {
@@ -86,9 +116,12 @@ func (s *Store) PurgeResponses(ctx context.Context, holder, project string, now 
 		case !none:
 			before = now.Add(-keep)
 		}
-		deleted, err := t.exec(ctx, `DELETE FROM kept_responses WHERE project = ? AND id IN (
-			SELECT id FROM kept_responses WHERE project = ? AND exchange < ? ORDER BY exchange LIMIT ?)`,
-			project, project, pipeline.FirstID(before), limit)
+		const due = "(SELECT id FROM kept_responses WHERE project = ? AND exchange < ? ORDER BY exchange, id LIMIT ?)"
+		of := []any{project, project, pipeline.FirstID(before), limit}
+		if _, err := t.exec(ctx, "DELETE FROM kept_items WHERE project = ? AND response IN "+due, of...); err != nil {
+			return err
+		}
+		deleted, err := t.exec(ctx, "DELETE FROM kept_responses WHERE project = ? AND id IN "+due, of...)
 		n = int(deleted)
 		return err
 	})

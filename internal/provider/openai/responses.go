@@ -23,9 +23,13 @@ func SpeaksResponses(s provider.Settings, t llm.Target, r *llm.Request) bool {
 // responsesBody is the body of such a request.
 func responsesBody(s provider.Settings, t llm.Target, r *llm.Request) []byte {
 	traits := s.TraitsOf(t.Model)
-	return responses.AppendRequest(make([]byte, 0, len(r.Raw)+editRoom), r, responses.Upstream{
+	body, adapted := responses.AppendRequest(make([]byte, 0, len(r.Raw)+editRoom), r, responses.Upstream{
 		Model: t.Model, ServiceTiers: s.ServiceTiers, Reasons: len(traits.EffortList()) > 0,
 	})
+	if r.Adapted = nil; adapted {
+		r.Adapted = []string{"reasoning_content"}
+	}
+	return body
 }
 
 // responsesPlain reads a whole answer.

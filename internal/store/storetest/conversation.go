@@ -14,7 +14,9 @@ import (
 
 func response(project, id string, second int) conversation.Row {
 	exchange, _ := pipeline.NewID(day.Add(time.Duration(second) * time.Second))
-	return conversation.Row{Project: project, ID: id, Exchange: exchange, Key: "00112233445566aa", Sealed: []byte(project + id + "\x00\xff")}
+	return conversation.Row{
+		Project: project, ID: id, Exchange: exchange, Key: "00112233445566aa", Sealed: []byte(project + id + "\x00\xff"), Items: []string{"msg_" + id, "fc_" + id},
+	}
 }
 
 func testResponses(t *testing.T, s Store) {
@@ -33,7 +35,17 @@ func testResponses(t *testing.T, s Store) {
 	_, err := s.Response(ctx, "prj_2", "resp_2") // of another project
 	refused(t, err, fault.ResponseNotFound)
 	refused(t, s.DeleteResponse(ctx, "prj_2", "resp_2"), fault.ResponseNotFound)
+	of := func(project string, items []string, want map[string]string) {
+		t.Helper()
+		got, err := s.ItemResponses(ctx, project, items)
+		must(t, err)
+		same(t, "items", got, want)
+	}
+	of("prj_1", []string{"msg_resp_1", "fc_resp_2", "none"}, map[string]string{"msg_resp_1": "resp_1", "fc_resp_2": "resp_2"})
+	of("prj_2", []string{"msg_resp_1", "fc_resp_2"}, map[string]string{"msg_resp_1": "resp_1"})
+	of("prj_1", nil, nil)
 	must(t, s.DeleteResponse(ctx, "prj_1", "resp_1"))
+	of("prj_1", []string{"msg_resp_1", "fc_resp_2"}, map[string]string{"fc_resp_2": "resp_2"})
 	_, err = s.Response(ctx, "prj_1", "resp_1")
 	refused(t, err, fault.ResponseNotFound)
 	_, err = s.Response(ctx, "prj_2", "resp_1")
@@ -76,6 +88,9 @@ func testPurgeResponses(t *testing.T, s Store) {
 	refused(t, err, fault.ResponseNotFound)
 	_, err = s.Response(ctx, "prj_keep", exchangeID(10))
 	must(t, err)
+	left, err := s.ItemResponses(ctx, "prj_keep", []string{"msg_" + exchangeID(9), "msg_" + exchangeID(10)})
+	must(t, err)
+	same(t, "items", left, map[string]string{"msg_" + exchangeID(10): exchangeID(10)})
 	purge("a", "prj_none", day.Add(time.Hour), 100, 20, true)
 	purge("a", "prj_gone", day.Add(time.Hour), 100, 20, true)
 	purge("a", "prj_held", day.Add(2*month), 100, 0, true)

@@ -148,21 +148,11 @@ func AppendItems(dst, items []byte, p Page) (out []byte, ok bool) {
 func References(input []byte) (ids []string) {
 	items, _ := rawjson.ObjectsOf(input)
 	for _, o := range items {
-		if kind := o.Str(typeField); kind == "item_reference" || kind == "" && o.Only(typeField, idField) && o.Has(idField) {
+		if kind := o.Str(typeField); kind == "item_reference" || kind == "" && o.Only(typeField, idField) && o.Str(idField) != "" {
 			ids = append(ids, o.Str(idField))
 		}
 	}
 	return ids
-}
-
-// ResponseOf is the id of the response that an item of this id is of, if it was written here; else "".
-func ResponseOf(item string) string {
-	_, rest, ok := strings.Cut(item, "_")
-	at := strings.LastIndexByte(rest, '_')
-	if !ok || at < 0 {
-		return ""
-	}
-	return "resp_" + rest[:at]
 }
 
 // Resolved is an input with items in the place of those that are named by their ids; missing is the first id of which there is none.
@@ -182,15 +172,24 @@ func Resolved(input []byte, find func(id string) []byte) (out []byte, missing st
 	return append(w.Dst, ']'), ""
 }
 
-// Find is the item of an id among the output of a response and its input, nil if it is in neither.
-func Find(p Past, id string) []byte {
-	for _, array := range [][]byte{rawjson.ObjectOf(p.Response).Value(outputField), p.Input} {
-		c := rawjson.Cursor{Text: array}
-		for range c.Elements() {
-			if item := c.Value(); ID(item) == id {
-				return item
-			}
+// OutputIDs are the ids of the items of a response.
+func OutputIDs(response []byte) (ids []string) {
+	items, _ := rawjson.ObjectsOf(rawjson.ObjectOf(response).Value(outputField))
+	for _, o := range items {
+		if id := o.Str(idField); id != "" {
+			ids = append(ids, id)
 		}
 	}
-	return nil
+	return ids
+}
+
+// OutputItem is the item of an id among those of a response, nil if it is not.
+func OutputItem(response []byte, id string) (found []byte) {
+	c := rawjson.Cursor{Text: rawjson.ObjectOf(response).Value(outputField)}
+	for range c.Elements() {
+		if item := c.Value(); ID(item) == id {
+			found = item
+		}
+	}
+	return found
 }

@@ -15,5 +15,14 @@ ALTER TABLE kept_responses ALTER COLUMN sealed SET STORAGE EXTERNAL;
 CREATE INDEX kept_responses_time ON kept_responses (project, exchange);
 CREATE INDEX kept_responses_key ON kept_responses (data_key);
 
+-- Which response an item is of, for callers that name items instead of sending them again.
+CREATE TABLE kept_items (
+    project  TEXT COLLATE "C" NOT NULL, -- id
+    id       TEXT COLLATE "C" NOT NULL,
+    response TEXT COLLATE "C" NOT NULL, -- id
+    PRIMARY KEY (project, id)
+);
+CREATE INDEX kept_items_response ON kept_items (project, response);
+
 -- 1 if nothing is kept that the project's callers could go on from.
 ALTER TABLE projects ADD COLUMN stateless BIGINT NOT NULL DEFAULT 0;
