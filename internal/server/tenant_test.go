@@ -272,6 +272,7 @@ func TestControl57EveryRouteThatSpendsIsTheSame(t *testing.T) {
 	bodies := map[string]string{
 		chatPath:                    penstocktest.Chat("gpt/m", "hello", false),
 		embedPath:                   `{"model":"gpt/m","input":"hello"}`,
+		"/v1/moderations":           `{"model":"gpt/m","input":"hello"}`,
 		"/v1/messages":              messages,
 		"/v1/messages/count_tokens": messages,
 		"/v1/responses":             `{"model":"gpt/m","input":"hello"}`,
@@ -294,7 +295,7 @@ func TestControl57EveryRouteThatSpendsIsTheSame(t *testing.T) {
 			if a.Status != c.status || len(w.Records()) != before+1 || r.Status != c.status || len(r.Tries) != c.tries || r.Key == "" {
 				t.Errorf("%s: %d, record %+v", route.Path, a.Status, r)
 			}
-			if c.tries == 1 && (len(r.Stages) < 2 || r.Tries[0].Outcome != "settled_actual" || (r.CostNano == 0) != (r.Op == llm.OpCount)) {
+			if c.tries == 1 && (len(r.Stages) < 2 || r.Tries[0].Outcome != "settled_actual" || (r.CostNano == 0) != (r.Op == llm.OpCount || r.Op == llm.OpModerations)) {
 				t.Errorf("%s: stages %v, tries %+v", route.Path, r.Stages, r.Tries)
 			}
 		}
