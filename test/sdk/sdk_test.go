@@ -41,9 +41,11 @@ func TestSDKs(t *testing.T) {
 		run  func(*testing.T, *world)
 	}{
 		{"Python openai", python("test_openai.py")},
+		{"Python openai responses", python("test_openai_responses.py")},
 		{"Python anthropic", python("test_anthropic.py")},
 		{"Python langchain", python("test_langchain.py")},
 		{"Node openai", node("openai.test.mjs")},
+		{"Node openai responses", node("openai-responses.test.mjs")},
 		{"Node anthropic", node("anthropic.test.mjs")},
 		{"Node anthropic, the previous major", node("anthropic-previous.test.mjs")},
 		{"Node ai", node("ai.test.mjs")},
