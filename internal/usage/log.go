@@ -20,6 +20,9 @@ func (r *Recorder) log(rec *Record) {
 	if rec.Error != nil {
 		code = rec.Error.Code
 	}
+	if rec.Target != "" { // else the name may be anybody's invention
+		model = clip(rec.Model, maxLogged)
+	}
 	if len(rec.Tries) > 0 {
 		model, finish = clip(rec.Model, maxLogged), FinishWords(&rec.Tries[len(rec.Tries)-1])
 	}
