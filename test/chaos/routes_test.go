@@ -16,14 +16,17 @@ import (
 // open; those that can spend leave a record; and nothing else is there.
 func TestEveryRoute(t *testing.T) {
 	w := newWorld(t, draws(t), plan{config: providers + "models: { plain: { targets: [\"sim-a/x?events=3\"] } }\n"})
+	const messages = `{"model":"plain","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}`
 	bodies := map[string]string{
-		"/v1/chat/completions": string(call{model: "plain"}.body()),
-		"/v1/embeddings":       `{"model":"plain","input":"hello"}`,
-		"/v1/moderations":      `{"model":"plain","input":"hello"}`,
-		"/v1/responses":        `{"model":"plain","input":"hello"}`,
+		"/v1/messages":              messages,
+		"/v1/messages/count_tokens": messages,
+		"/v1/chat/completions":      string(call{model: "plain"}.body()),
+		"/v1/embeddings":            `{"model":"plain","input":"hello"}`,
+		"/v1/moderations":           `{"model":"plain","input":"hello"}`,
+		"/v1/responses":             `{"model":"plain","input":"hello"}`,
 	}
 	below := map[string]string{"/v1/models/": "plain", "/penstock/v1/exchanges/": "%s", "/v1/responses/": "resp_%s"}
-	last, spent := w.must(call{model: "plain"}).id(), 1
+	last, spent, counted := w.must(call{model: "plain"}).id(), 1, 0
 	for _, r := range gateway.Routes() {
 		path := r.Path
 		if rest, ok := below[path]; ok {
@@ -49,14 +52,21 @@ func TestEveryRoute(t *testing.T) {
 				t.Errorf("%s %s with a key that is none (%d letters): %s", r.Method, path, len(key), a)
 			}
 		}
-		if a := ask(w.key); a.status != http.StatusOK || a.id() == "" {
+		a := ask(w.key)
+		if path == "/v1/responses" {
+			last = a.id() // it can be read, and deleted
+		}
+		if a.status != http.StatusOK || a.id() == "" {
 			t.Errorf("%s %s with a key: %s", r.Method, path, a)
 		}
 		if r.Spends {
 			spent++
 		}
+		if path == "/v1/messages/count_tokens" {
+			counted++ // by Penstock itself: this provider has no call for it
+		}
 	}
-	if records, b := w.records(), w.bill(); len(records) != spent || b.Total.Calls != int64(spent) {
+	if records, b := w.records(), w.bill(); len(records) != spent || b.Total.Calls != int64(spent-counted) {
 		t.Errorf("%d records and %d calls at the provider of %d that spent", len(records), b.Total.Calls, spent)
 	}
 	w.nothingElse()
@@ -66,7 +76,7 @@ func TestEveryRoute(t *testing.T) {
 func (w *world) nothingElse() {
 	w.t.Helper()
 	for _, path := range []string{
-		"/", "/admin/v1/keys", "/admin/v1/status", "/metrics", "/debug/pprof/", "/debug/vars", "/v1", "/v1/", "/v1/files", "/v1/responses",
+		"/", "/admin/v1/keys", "/admin/v1/status", "/metrics", "/debug/pprof/", "/debug/vars", "/v1", "/v1/", "/v1/files",
 		"/v1//models", "/v1/%6dodels", "/v1/models/../../admin/v1/keys", "/v1/models;x=1", "//healthz", "/healthz/", "/HEALTHZ",
 	} {
 		for _, key := range []string{"", w.key, w.adminKey} {
