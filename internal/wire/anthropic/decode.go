@@ -183,7 +183,8 @@ func decodeBlock(value []byte) llm.Part {
 	case thinkingBlock:
 		p, ok = decodeThought(o)
 	case redactedBlock:
-		p, ok = llm.Part{Kind: llm.PartReasoning, Redacted: []byte(o.Str("data"))}, o.Str("data") != ""
+		by, data := signerOf(o.Str("data"))
+		p, ok = llm.Part{Kind: llm.PartReasoning, Redacted: []byte(data), Signer: by}, data != ""
 		o.Take("data")
 	case toolUse:
 		p, ok = decodeCall(o)

@@ -132,7 +132,7 @@ func (e *again) block(p *llm.Part) {
 	case llm.PartReasoning:
 		if p.Redacted != nil {
 			e.Member(typeField, redactedBlock)
-			e.Member("data", string(p.Redacted))
+			e.Member("data", signed(p.Signer, string(p.Redacted)))
 			return
 		}
 		e.Member(typeField, thinkingBlock)

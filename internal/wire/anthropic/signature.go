@@ -34,7 +34,11 @@ func signerOf(sent string) (by llm.Dialect, signature string) {
 
 // own reports whether the provider takes a thought back that was sent in this dialect.
 func own(thought *rawjson.Object) bool {
-	by, signature := signerOf(thought.Str("signature"))
+	proof := "signature"
+	if thought.Str(typeField) == redactedBlock {
+		proof = "data"
+	}
+	by, signature := signerOf(thought.Str(proof))
 	return by == llm.Anthropic && signature != ""
 }
 
@@ -42,7 +46,7 @@ func own(thought *rawjson.Object) bool {
 // of other vendors. It is nil if there are none, which is quick to see for most. open says that the last turn of the model, to
 // whose calls the conversation's end gives the results, has lost its thoughts: no reasoning can be asked for then.
 func Proven(messages []byte) (kept []byte, open bool) {
-	if !bytes.Contains(messages, []byte(`"`+thinkingBlock+`"`)) {
+	if !bytes.Contains(messages, []byte(thinkingBlock+`"`)) { // redacted_thinking is one, too
 		return nil, false
 	}
 	w := rawjson.Writer{Dst: append(make([]byte, 0, len(messages)), '[')}
@@ -80,6 +84,8 @@ func Reasons(thinking []byte) bool {
 	return len(thinking) > 0 && thinking[0] == '{' && rawjson.ObjectOf(thinking).Str(typeField) == "enabled"
 }
 
+func isThought(kind string) bool { return kind == thinkingBlock || kind == redactedBlock }
+
 // provenBlocks are the blocks of a content without the thoughts that are not proven.
 func provenBlocks(content []byte) (kept []byte, stripped bool) {
 	if len(content) == 0 || content[0] != '[' {
@@ -89,7 +95,7 @@ func provenBlocks(content []byte) (kept []byte, stripped bool) {
 	c := rawjson.Cursor{Text: content}
 	for range c.Elements() {
 		value := c.Value()
-		if o := rawjson.ObjectOf(value); o.Str(typeField) == thinkingBlock && !own(o) {
+		if o := rawjson.ObjectOf(value); isThought(o.Str(typeField)) && !own(o) {
 			stripped = true
 			continue
 		}

@@ -19,6 +19,7 @@ type Translator struct {
 	blocks  []written
 	open    bool // the last block is
 	finish  llm.FinishReason
+	refused bool // a part is a refusal
 	stop    string
 	usage   llm.Usage
 	counted bool
@@ -64,7 +65,7 @@ func (t *Translator) AppendEvent(dst []byte, ev *llm.Event) ([]byte, error) {
 	dst = t.shut(t.begin(dst))
 	w := event(dst, eventDelta)
 	w.Dst = append(w.Dst, `,"delta":{"stop_reason":`...)
-	w.Quoted(stopReason(t.finish))
+	w.Quoted(t.reason())
 	t.stopSequence(&w)
 	w.Dst = append(w.Dst, '}')
 	t.bill(&w)
@@ -120,7 +121,7 @@ func (t *Translator) delta(dst []byte, by llm.Dialect, d *llm.Delta) ([]byte, er
 	}
 	dst = t.begin(dst)
 	if d.Open != nil {
-		if err := t.add(d); err != nil {
+		if err := t.add(by, d); err != nil {
 			return dst, err
 		}
 		dst = t.start(dst)
@@ -138,13 +139,18 @@ func (t *Translator) delta(dst []byte, by llm.Dialect, d *llm.Delta) ([]byte, er
 }
 
 // add notes a block that begins.
-func (t *Translator) add(d *llm.Delta) error {
+func (t *Translator) add(by llm.Dialect, d *llm.Delta) error {
 	switch d.Open.Kind {
 	case llm.PartText, llm.PartRefusal, llm.PartToolCall, llm.PartReasoning:
 	default:
 		return &UnwritableError{d.Open.Kind}
 	}
-	t.blocks = append(t.blocks, written{part: d.Part, kind: d.Open.Kind, head: *d.Open})
+	b := written{part: d.Part, kind: d.Open.Kind, head: *d.Open}
+	if b.head.Redacted != nil {
+		b.head.Redacted = []byte(signed(by, string(b.head.Redacted)))
+	}
+	t.refused = t.refused || b.kind == llm.PartRefusal
+	t.blocks = append(t.blocks, b)
 	return nil
 }
 
@@ -257,6 +263,14 @@ func (t *Translator) bill(w *rawjson.Writer) {
 	w.Dst = append(w.Dst, '}')
 }
 
+// reason is why the answer ended. One that refuses has not just said all, though other dialects call it so.
+func (t *Translator) reason() string {
+	if t.refused && t.finish == llm.FinishStop {
+		return stopReason(llm.FinishFilter)
+	}
+	return stopReason(t.finish)
+}
+
 // stopReason is the dialect's word for why an answer ended.
 func stopReason(f llm.FinishReason) string {
 	switch f {
@@ -285,7 +299,7 @@ func (t *Translator) AppendAnswer(dst []byte, ev *llm.Event) ([]byte, error) {
 			continue
 		}
 		if d.Open != nil {
-			if err := t.add(d); err != nil {
+			if err := t.add(ev.Dialect, d); err != nil {
 				return dst, err
 			}
 		}
@@ -306,7 +320,7 @@ func (t *Translator) AppendAnswer(dst []byte, ev *llm.Event) ([]byte, error) {
 		t.blocks[i].write(&w)
 	}
 	w.Dst = append(w.Dst, ']')
-	w.Member("stop_reason", stopReason(t.finish))
+	w.Member("stop_reason", t.reason())
 	t.stopSequence(&w)
 	t.bill(&w)
 	return append(w.Dst, '}'), nil
