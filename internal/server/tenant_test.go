@@ -276,7 +276,6 @@ func TestControl57EveryRouteThatSpendsIsTheSame(t *testing.T) {
 		"/v1/messages":              messages,
 		"/v1/messages/count_tokens": messages,
 		"/v1/responses":             `{"model":"gpt/m","input":"hello"}`,
-		"/v1/moderations":           `{"model":"gpt/m","input":"hello"}`,
 	}
 	for _, route := range gateway.Routes() {
 		body, known := bodies[route.Path]
