@@ -55,6 +55,13 @@ describe('tools', () => {
     assert.equal((await ask(model, result, { tools, previous_response_id: first.id })).output_text, 'sunny');
   });
 
+  everywhere('items that are named by their ids', async (model) => {
+    const first = await ask(model, 'call:weather', { tools });
+    const named = first.output.map(({ id }) => ({ type: 'item_reference', id }));
+    const result = [{ type: 'function_call_output', call_id: first.output.at(-1).call_id, output: 'sunny' }, { role: 'user', content: 'echo:sunny' }];
+    assert.equal((await ask(model, [{ role: 'user', content: 'call:weather' }, ...named, ...result], { tools })).output_text, 'sunny');
+  });
+
   everywhere('parallel calls, streamed', async (model) => {
     const stream = client.responses.stream({ model, input: 'weather', tools });
     const done = [];
