@@ -57,7 +57,7 @@ cover: ## how much of each package the tests run
 
 sdk: build ## the vendors' SDKs for Python, Node and Go against bin/penstock
 	@scripts/tools.sh python node
-	PENSTOCK_TEST_SDK=1 PENSTOCK_BIN=$(CURDIR)/bin/penstock go test -count=1 -v ./test/sdk
+	PENSTOCK_TEST_SDK=1 PENSTOCK_BIN=$(CURDIR)/bin/penstock go test -count=1 -parallel 4 -v ./test/sdk
 
 browser: build ## the console in a headless Chromium against bin/penstock: accessibility, keyboard, sessions, roles
 	@scripts/tools.sh browser

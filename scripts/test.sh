@@ -59,7 +59,7 @@ deployment() {
 
 sdks() {
   scripts/tools.sh python node &&
-    PENSTOCK_TEST_SDK=1 PENSTOCK_BIN="$PWD/bin/penstock" go test -count=1 -v ./test/sdk
+    PENSTOCK_TEST_SDK=1 PENSTOCK_BIN="$PWD/bin/penstock" go test -count=1 -parallel 4 -v ./test/sdk
 }
 
 console() {
@@ -76,7 +76,7 @@ step "Go tests with the race detector, fuzz seeds included" go test -race -count
 step "what the race detector leaves out: allocation guards, a store of many weeks" go test -count=1 -run 'Alloc|OldStore' ./internal/...
 step "the binary" binary
 step "what installs and watches it: container, unit, manifests, rules, dashboards" deployment
-step "SDK clients: Python, Node, Go" sdks
+step "the SDKs of the vendors, and what is built on them: Python, Node, Go" sdks
 step "the console in a real browser" console
 
 printf '\n== summary after %d s\n%s\n' "$SECONDS" "$summary"

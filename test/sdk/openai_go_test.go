@@ -43,6 +43,7 @@ func runOpenAI(t *testing.T, w *world) {
 			everywhere(t, name, name, func(t *testing.T, dialect, model string) { s.trouble(t, name, situation, dialect, model) })
 		}
 	}
+	s.runResponses(t)
 	t.Run("models", s.models)
 	t.Run("errors", s.errors)
 }
