@@ -181,7 +181,7 @@ func TestStreamsArePlainAnswers(t *testing.T) {
 		if _, err := answer(true, broken); err == nil {
 			t.Fatalf("whole, though the connection broke at %d of %d", at, len(w.frames))
 		}
-		if !slices.Contains(w.ends, at) {
+		if !slices.Contains(w.ends, at) && !slices.Contains(w.ends, at+1) { // CR, LF, CR is a blank line already
 			if _, err := answer(true, bytes.NewReader(w.frames[:at])); err == nil {
 				t.Fatalf("whole, though it ended within a frame, at %d of %d", at, len(w.frames))
 			}
