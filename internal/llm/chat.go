@@ -31,6 +31,29 @@ type Chat struct {
 	Extra []Member
 }
 
+// Size is about how many bytes the chat has when it is written, in any dialect: so much room is made for it.
+func (c *Chat) Size() int {
+	n := 512
+	for i := range c.Messages {
+		n += 64 + sizeOf(c.Messages[i].Parts)
+	}
+	for i := range c.Tools {
+		t := &c.Tools[i]
+		n += 64 + len(t.Name) + len(t.Description) + len(t.Schema)
+	}
+	return n + len(c.Format.Schema)
+}
+
+// sizeOf is as [Chat.Size], of parts: escapes make texts longer, and base64 all else.
+func sizeOf(parts []Part) (n int) {
+	for i := range parts {
+		p := &parts[i]
+		text := len(p.Text) + len(p.Arguments) + len(p.URL) + len(p.Signature)
+		n += 64 + text + text/8 + (len(p.Data)+len(p.Redacted))*4/3 + sizeOf(p.Result)
+	}
+	return n
+}
+
 // A Member is a JSON object member that is carried as it came.
 type Member struct {
 	Name  string

@@ -97,7 +97,7 @@ func (x *call) readHead() error {
 			x.watch.got(x.flowing)
 			return nil
 		}
-		e.Raw, e.Text, e.More = slices.Clone(e.Raw), slices.Clone(e.Text), true
+		e.Raw, e.Text, e.Deltas, e.More = slices.Clone(e.Raw), slices.Clone(e.Text), slices.Clone(e.Deltas), true
 		size += len(e.Raw) + len(e.Text) + 256
 		x.held = append(x.held, e)
 	}

@@ -25,7 +25,7 @@ func DecodeChat(body []byte) (*llm.Chat, error) {
 	if !ok {
 		return nil, fault.New(fault.InvalidRequest, "messages: expected an array of messages.")
 	}
-	c := &llm.Chat{Dialect: llm.Anthropic}
+	c := &llm.Chat{Dialect: llm.Anthropic, Messages: make([]llm.Message, 0, len(all)+1)}
 	if parts, ok := decodeContent(o.Value(systemField)); ok {
 		c.Messages = append(c.Messages, llm.Message{Role: llm.RoleSystem, Parts: parts})
 		o.Take(systemField)

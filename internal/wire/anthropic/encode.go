@@ -21,7 +21,7 @@ const minBudget = 1024
 // was left out or bent because the model does not take it, in the words of the canonical form: "temperature". What cannot be
 // said is a *fault.Error of the code InvalidRequest that says where.
 func EncodeChat(c *llm.Chat, model string, t llm.Traits) (body []byte, adapted []string, err error) {
-	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, 1024)}, chat: c, traits: t}
+	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, c.Size())}, chat: c, traits: t}
 	e.Dst = append(e.Dst, '{')
 	e.Member("model", model)
 	e.thinking = e.thinks()

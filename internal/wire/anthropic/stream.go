@@ -13,6 +13,10 @@ type Stream struct {
 	blocks  map[int]*block // that are open, by the provider's index
 	parts   int            // opened so far
 	reason  string         // why it ended
+
+	// What events are read into, one after the other.
+	event, inner rawjson.Object
+	deltas       [1]llm.Delta
 }
 
 // SaidAll reports whether the answer ended because all was said.
@@ -44,8 +48,9 @@ func (s *Stream) Scan(data []byte, ev *llm.Event, text []byte) error {
 	if !rawjson.Valid(data) {
 		return garbage("not JSON")
 	}
-	o := rawjson.ObjectOf(data)
-	kind := o.Str(typeField)
+	o := &s.event
+	o.Open(data)
+	kind := o.Word(typeField, eventBlockDelta, eventBlockStart, eventBlockStop, eventStart, eventDelta, eventStop)
 	ev.Name = kind
 	if !s.begun {
 		s.begun, s.counts = true, nothingCounted
@@ -99,8 +104,8 @@ func (s *Stream) report(ev *llm.Event) {
 
 // index is which block an event is about.
 func index(o *rawjson.Object) int {
-	if n := o.Integer("index"); n != nil && *n >= 0 && *n < 1<<20 {
-		return int(*n)
+	if n, ok := o.Int("index"); ok && n >= 0 && n < 1<<20 {
+		return int(n)
 	}
 	return -1
 }
@@ -137,9 +142,10 @@ func (s *Stream) grow(o *rawjson.Object, ev *llm.Event, text []byte) error {
 	if b == nil {
 		return garbage("a piece of a block that is not open")
 	}
-	inner := rawjson.ObjectOf(o.Value("delta"))
+	inner := &s.inner
+	inner.Open(o.Value("delta"))
 	d := llm.Delta{Part: b.part}
-	switch inner.Str(typeField) {
+	switch inner.Word(typeField, "text_delta", "input_json_delta", "thinking_delta", "signature_delta") {
 	case "text_delta":
 		d.Text = inner.Str(textField)
 	case "input_json_delta":
@@ -155,7 +161,8 @@ func (s *Stream) grow(o *rawjson.Object, ev *llm.Event, text []byte) error {
 		ev.Text = append(text, d.Text...)[len(text):]
 	}
 	if s.Reading.Canonical && (d.Text != "" || d.Signature != "") {
-		ev.Deltas = []llm.Delta{d}
+		s.deltas[0] = d
+		ev.Deltas = s.deltas[:]
 	}
 	return nil
 }

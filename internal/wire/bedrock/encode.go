@@ -23,7 +23,7 @@ const minBudget = 1024
 // service is passed on. adapted names what was left out or bent because the model does not take it, in the words of the canonical
 // form: "temperature". What cannot be said is a *fault.Error of the code InvalidRequest that says where.
 func EncodeChat(c *llm.Chat, t llm.Traits, tiers bool) (body []byte, adapted []string, err error) {
-	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, 1024)}, chat: c, traits: t, ids: map[string]string{}, names: map[string]bool{}}
+	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, c.Size())}, chat: c, traits: t, ids: map[string]string{}, names: map[string]bool{}}
 	e.Dst = append(e.Dst, '{')
 	e.thinking = e.thinks()
 	e.conversation()

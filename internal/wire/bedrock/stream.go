@@ -27,6 +27,10 @@ type Stream struct {
 	parts  int
 	reason string // why the answer ended, "" until it has
 	failed error  // what is wrong with an answer whose usage is still to come
+
+	// What events are read into, one after the other.
+	event, inner rawjson.Object
+	deltas       []llm.Delta
 }
 
 // A block is one that has begun.
@@ -56,7 +60,8 @@ func (s *Stream) Scan(name string, data []byte, ev *llm.Event, text []byte) erro
 	if !rawjson.Valid(data) {
 		return garbage("not JSON")
 	}
-	o := rawjson.ObjectOf(data)
+	o := &s.event
+	o.Open(data)
 	switch name {
 	case eventBlockStart:
 		return s.begin(o, ev)
@@ -74,8 +79,8 @@ func (s *Stream) Scan(name string, data []byte, ev *llm.Event, text []byte) erro
 
 // index is which block an event is about.
 func index(o *rawjson.Object) int {
-	if n := o.Integer("contentBlockIndex"); n != nil && *n >= 0 && *n < 1<<20 {
-		return int(*n)
+	if n, ok := o.Int("contentBlockIndex"); ok && n >= 0 && n < 1<<20 {
+		return int(n)
 	}
 	return -1
 }
@@ -152,7 +157,8 @@ func (s *Stream) grow(o *rawjson.Object, ev *llm.Event, text []byte) error {
 		return garbage("a piece of a block without an index")
 	}
 	b := s.find(i)
-	delta := rawjson.ObjectOf(o.Value("delta"))
+	delta := &s.inner
+	delta.Open(o.Value("delta"))
 	d, p := llm.Delta{}, llm.Part{Kind: llm.PartText}
 	switch {
 	case delta.Has(textBlock):
@@ -229,7 +235,7 @@ func (s *Stream) tell(ev *llm.Event) {
 			d.Part = b.part
 			s.step(ev, d)
 		}
-		b.waiting = nil
+		b.waiting = b.waiting[:0]
 		if !b.shut {
 			return
 		}
@@ -250,7 +256,11 @@ func (s *Stream) step(ev *llm.Event, d llm.Delta) {
 			return
 		}
 	}
+	if ev.Deltas == nil {
+		ev.Deltas = s.deltas[:0]
+	}
 	ev.Deltas = append(ev.Deltas, d)
+	s.deltas = ev.Deltas[:0]
 }
 
 // stop reads why the model ended. All blocks have ended with it.

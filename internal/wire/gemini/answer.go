@@ -24,6 +24,9 @@ type Stream struct {
 	blocked string
 	content bool
 	usage   llm.Usage
+
+	// read is what frames are read into, one after the other.
+	read struct{ frame, candidate, content, part rawjson.Object }
 }
 
 // A choice is one of the answers.
@@ -62,10 +65,13 @@ func (s *Stream) Frame(data []byte, ev *llm.Event, text []byte) error {
 	if !rawjson.Valid(data) {
 		return garbage("not JSON")
 	}
-	if e, failed := ParseError(data); failed {
-		return &InBandError{e}
+	o := &s.read.frame
+	o.Open(data)
+	if len(o.Fields) == 0 || o.Has(errorField) { // an error may be in an array
+		if e, failed := ParseError(data); failed {
+			return &InBandError{e}
+		}
 	}
-	o := rawjson.ObjectOf(data)
 	if !slices.ContainsFunc(o.Fields, func(f llm.Field) bool { return slices.Contains(answerMembers, f.Name) }) {
 		return garbage("not an answer")
 	}
@@ -81,7 +87,8 @@ func (s *Stream) Frame(data []byte, ev *llm.Event, text []byte) error {
 			err = garbage("a candidate that is not an object")
 		}
 		if err == nil {
-			err = f.candidate(i, rawjson.ObjectOf(c.Value()))
+			s.read.candidate.Open(c.Value())
+			err = f.candidate(i, &s.read.candidate)
 		}
 	}
 	if err != nil {
@@ -107,7 +114,11 @@ const (
 
 // tell tells what a frame says of the answer, and takes from the first what ids of calls are made of.
 func (s *Stream) tell(o *rawjson.Object) {
-	id := o.Str("responseId")
+	var known llm.Meta
+	if s.Meta != nil {
+		known = *s.Meta
+	}
+	id := o.Word("responseId", known.ID)
 	if s.seed == "" {
 		of := []byte(id)
 		if id == "" {
@@ -120,7 +131,7 @@ func (s *Stream) tell(o *rawjson.Object) {
 	if s.Meta == nil {
 		return
 	}
-	s.Meta.ID, s.Meta.Model = plain(id, maxID, s.Meta.ID), plain(o.Str("modelVersion"), maxName, s.Meta.Model)
+	s.Meta.ID, s.Meta.Model = plain(id, maxID, known.ID), plain(o.Word("modelVersion", known.Model), maxName, known.Model)
 }
 
 // plain is s if it is short and printable ASCII, else what was there before.

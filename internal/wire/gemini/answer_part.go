@@ -22,11 +22,11 @@ type frame struct {
 // candidate reads what a frame adds to a choice; at is where it is among the frame's.
 func (f *frame) candidate(at int, o *rawjson.Object) error {
 	index := at
-	if n := o.Integer("index"); n != nil {
-		if *n < 0 || *n >= maxChoices {
+	if n, ok := o.Int("index"); ok {
+		if n < 0 || n >= maxChoices {
 			return garbage("a candidate beyond all that were asked for")
 		}
-		index = int(*n)
+		index = int(n)
 	}
 	if index >= maxChoices {
 		return garbage("more candidates than were asked for")
@@ -34,15 +34,17 @@ func (f *frame) candidate(at int, o *rawjson.Object) error {
 	for len(f.choices) <= index {
 		f.choices = append(f.choices, choice{})
 	}
-	parts := rawjson.ObjectOf(o.Value(contentField)).Value(partsField)
-	c := rawjson.Cursor{Text: parts}
+	content, part := &f.read.content, &f.read.part
+	content.Open(o.Value(contentField))
+	c := rawjson.Cursor{Text: content.Value(partsField)}
 	var err error
 	for range c.Elements() {
 		if c.Kind() != '{' {
 			err = garbage("a part that is not an object")
 		}
 		if err == nil {
-			err = f.part(index, rawjson.ObjectOf(c.Value()))
+			part.Open(c.Value())
+			err = f.part(index, part)
 		}
 	}
 	if reason := o.Str("finishReason"); reason != "" && reason != "FINISH_REASON_UNSPECIFIED" {

@@ -22,7 +22,7 @@ type Options struct {
 // bent because the model does not take it, in the words of the canonical form: "temperature". What cannot be said is a
 // *fault.Error of the code InvalidRequest that says where.
 func EncodeChat(c *llm.Chat, t llm.Traits, o Options) (body []byte, adapted []string, err error) {
-	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, 1024)}, chat: c, traits: t, options: o, called: map[string]string{}}
+	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, c.Size())}, chat: c, traits: t, options: o, called: map[string]string{}}
 	e.Dst = append(e.Dst, '{')
 	e.conversation()
 	e.tools()

@@ -21,6 +21,7 @@ func TestAllocations(t *testing.T) {
 	var meta llm.Meta
 	known := llm.Meta{ID: "chatcmpl-123", Model: "gpt-4o-mini"}
 	chunk, plain := []byte(usualChunk), []byte(usualAnswer)
+	c, w, grows, whole := decoded(t, 10<<10), begun(), grown(), answered()
 	text, dst := make([]byte, 0, 64), make([]byte, 0, 16<<10)
 	var told Deltas
 	for _, g := range []struct {
@@ -39,6 +40,13 @@ func TestAllocations(t *testing.T) {
 		{"AppendChunk", 0, func() error { dst = AppendChunk(dst[:0], &ev, "support"); return nil }},
 		{"AppendAnswer", 0, func() error { dst = AppendAnswer(dst[:0], &answer, "support"); return nil }},
 		{"Deltas, of a chunk", 5, func() error { _, err := told.Chunk(chunk); return err }},
+		{"DecodeChat, ten messages", 93, func() error { _, err := DecodeChat(body); return err }},
+		{"EncodeChat, ten messages", 1, func() error { _, err := EncodeChat(c); return err }},
+		{"Translator.AppendEvent", 0, func() (err error) { dst, err = w.AppendEvent(dst[:0], grows); return err }},
+		{"Translator.AppendAnswer", 4, func() (err error) {
+			dst, err = (&Translator{ID: "chatcmpl-1", Model: "support"}).AppendAnswer(dst[:0], whole)
+			return err
+		}},
 		{"AppendRequest", 3, func() error { dst = AppendRequest(dst[:0], r, "gpt-5-mini-2026", true, false); return nil }},
 	} {
 		got := testing.AllocsPerRun(200, func() {

@@ -18,7 +18,7 @@ func DecodeChat(body []byte) (*llm.Chat, error) {
 	if !ok {
 		return nil, fault.New(fault.InvalidRequest, "messages: expected an array of messages.")
 	}
-	c := &llm.Chat{Dialect: llm.OpenAI}
+	c := &llm.Chat{Dialect: llm.OpenAI, Messages: make([]llm.Message, 0, len(all))}
 	for _, m := range all {
 		c.Messages = append(c.Messages, decodeMessage(m))
 	}

@@ -24,7 +24,11 @@ func decodeMessage(o *rawjson.Object) llm.Message {
 		return m
 	}
 	m.Parts = decodeReasoning(o)
-	m.Parts = append(m.Parts, decodeContent(o, &m)...)
+	if content := decodeContent(o, &m); m.Parts == nil {
+		m.Parts = content // which spares most messages a copy
+	} else {
+		m.Parts = append(m.Parts, content...)
+	}
 	if m.Plain || m.Null { // beside parts, or without a content, it could not be told from a part
 		refusal := llm.Part{Kind: llm.PartRefusal}
 		if o.TakeString("refusal", &refusal.Text); refusal.Text != "" {

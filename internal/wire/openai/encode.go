@@ -12,7 +12,7 @@ import (
 // canonical form made of it (see [DecodeChat]). It refuses parts that the dialect has no words for rather than drop them;
 // reasoning is reduced to its text, and citations, a reasoning budget and its summary are not said.
 func EncodeChat(c *llm.Chat) ([]byte, error) {
-	e := encoder{Writer: rawjson.Writer{Dst: []byte{'{'}}, chat: c}
+	e := encoder{Writer: rawjson.Writer{Dst: append(make([]byte, 0, c.Size()), '{')}, chat: c}
 	x := rawjson.Extra(c.Extra)
 	e.Text(x, modelField, c.Model)
 	e.Name("messages")

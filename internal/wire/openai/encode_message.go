@@ -37,8 +37,18 @@ func (e *encoder) message(m *llm.Message) {
 	e.Dst = append(e.Dst, '}')
 }
 
-// textOf joins the text of the parts of one kind.
+// textOf joins the text of the parts of one kind. Most have one, whose text need not be copied.
 func textOf(parts []llm.Part, kind llm.PartKind) string {
+	text, n := "", 0
+	for i := range parts {
+		if parts[i].Kind == kind {
+			text = parts[i].Text
+			n++
+		}
+	}
+	if n < 2 {
+		return text
+	}
 	var b strings.Builder
 	for i := range parts {
 		if parts[i].Kind == kind {

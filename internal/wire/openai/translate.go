@@ -18,6 +18,7 @@ type Translator struct {
 	// Usage says that the caller asked for the usage event of a stream.
 	Usage bool
 
+	same    []byte // what all events of a stream begin with
 	choices []written
 	usage   llm.Usage
 	counted bool
@@ -109,10 +110,10 @@ func (t *Translator) AppendEvent(dst []byte, ev *llm.Event) ([]byte, error) {
 		return dst, nil
 	}
 	if t.Usage && t.counted {
-		w := t.head("chat.completion.chunk")
-		w.Dst = append(w.Dst, `]`...)
+		w := t.event(dst)
+		w.Dst = append(w.Dst, ']')
 		t.bill(&w)
-		dst = framed(dst, append(w.Dst, '}'))
+		dst = append(w.Dst, "}"+eventEnd...)
 	}
 	return append(dst, dataPrefix+doneMark+eventEnd...), nil
 }
@@ -121,27 +122,31 @@ func (t *Translator) delta(dst []byte, d *llm.Delta) ([]byte, error) {
 	c := t.choice(d)
 	if !c.begun {
 		c.begun = true
-		dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) {
-			w.Member("role", "assistant")
-			w.Member("content", "")
-		})
+		w := t.chunk(dst, d.Choice)
+		w.Dst = append(w.Dst, `"role":"assistant","content":""`...)
+		dst = t.sent(w, "")
 	}
 	if d.Open != nil {
 		if err := c.open(d); err != nil {
 			return dst, err
 		}
 		if p := &c.parts[d.Part]; p.Kind == llm.PartToolCall {
-			dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) { p.opening(w) })
+			w := t.chunk(dst, d.Choice)
+			p.opening(&w)
+			dst = t.sent(w, "")
 		} else if isLink(&p.Part) {
-			dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) { appendImages(w, &p.Part) })
+			w := t.chunk(dst, d.Choice)
+			appendImages(&w, &p.Part)
+			dst = t.sent(w, "")
 		}
 	}
 	if d.Text != "" && d.Part < len(c.parts) {
-		p := &c.parts[d.Part]
-		dst = t.chunk(dst, d.Choice, "", func(w *rawjson.Writer) { p.piece(w, d.Text) })
+		w := t.chunk(dst, d.Choice)
+		c.parts[d.Part].piece(&w, d.Text)
+		dst = t.sent(w, "")
 	}
 	if d.Finish != "" {
-		dst = t.chunk(dst, d.Choice, finishWord(d.Finish), func(*rawjson.Writer) {})
+		dst = t.sent(t.chunk(dst, d.Choice), finishWord(d.Finish))
 	}
 	return dst, nil
 }
@@ -241,13 +246,15 @@ func (c *written) images() (all []*llm.Part) {
 	return all
 }
 
-// chunk appends an event with one choice, of whose delta inside writes the members.
-func (t *Translator) chunk(dst []byte, choice int, finish string, inside func(*rawjson.Writer)) []byte {
-	w := t.head("chat.completion.chunk")
-	w.Dst = append(w.Dst, `{"index":`...)
-	w.Dst = strconv.AppendInt(w.Dst, int64(choice), 10)
+// chunk begins an event with one choice, up to and with the bracket that opens its delta, and sent ends it.
+func (t *Translator) chunk(dst []byte, choice int) rawjson.Writer {
+	w := t.event(dst)
+	w.Dst = strconv.AppendInt(append(w.Dst, `{"index":`...), int64(choice), 10)
 	w.Dst = append(w.Dst, `,"delta":{`...)
-	inside(&w)
+	return w
+}
+
+func (t *Translator) sent(w rawjson.Writer, finish string) []byte {
 	w.Dst = append(w.Dst, `},"logprobs":null,"finish_reason":`...)
 	if finish == "" {
 		w.Dst = append(w.Dst, "null"...)
@@ -258,24 +265,28 @@ func (t *Translator) chunk(dst []byte, choice int, finish string, inside func(*r
 	if t.Usage {
 		w.Dst = append(w.Dst, `,"usage":null`...)
 	}
-	return framed(dst, append(w.Dst, '}'))
+	return append(w.Dst, "}"+eventEnd...)
 }
 
-// framed appends the data of an event with its framing.
-func framed(dst, data []byte) []byte {
-	return append(append(append(dst, dataPrefix...), data...), eventEnd...)
+// event begins an event, up to and with the bracket that opens the choices: with what all events of a stream begin with.
+func (t *Translator) event(dst []byte) rawjson.Writer {
+	if t.same == nil {
+		w := rawjson.Writer{Dst: append(make([]byte, 0, 256), dataPrefix...)}
+		t.head(&w, "chat.completion.chunk")
+		t.same = w.Dst
+	}
+	return rawjson.Writer{Dst: append(dst, t.same...)}
 }
 
 // head begins an answer or an event, up to and with the bracket that opens the choices.
-func (t *Translator) head(object string) rawjson.Writer {
-	w := rawjson.Writer{Dst: append(make([]byte, 0, 256), '{')}
+func (t *Translator) head(w *rawjson.Writer, object string) {
+	w.Dst = append(w.Dst, '{')
 	w.Member("id", t.ID)
 	w.Member("object", object)
 	w.Integer(nil, "created", &t.Created)
 	w.Member("model", t.Model)
 	w.Name("choices")
 	w.Dst = append(w.Dst, '[')
-	return w
 }
 
 // bill writes what was counted.
@@ -325,7 +336,8 @@ func (t *Translator) AppendAnswer(dst []byte, ev *llm.Event) ([]byte, error) {
 			c.finish = d.Finish
 		}
 	}
-	w := t.head("chat.completion")
+	w := rawjson.Writer{Dst: dst}
+	t.head(&w, "chat.completion")
 	for i := range t.choices {
 		w.Comma()
 		t.choices[i].write(&w, i)
@@ -334,7 +346,7 @@ func (t *Translator) AppendAnswer(dst []byte, ev *llm.Event) ([]byte, error) {
 	if t.counted {
 		t.bill(&w)
 	}
-	return append(append(dst, w.Dst...), '}'), nil
+	return append(w.Dst, '}'), nil
 }
 
 // write writes a whole choice.

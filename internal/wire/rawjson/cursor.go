@@ -162,36 +162,35 @@ func (c *Cursor) Elements() iter.Seq[int] {
 }
 
 // Fields finds the members of an object.
-func Fields(object []byte) []llm.Field {
+func Fields(object []byte) []llm.Field { return appendFields(nil, object) }
+
+// appendFields appends the members of an object. Names cost one allocation, since they are cut out of one string, or none: where
+// the array behind fields holds a member of the same name at the same place, as that of the last event of a stream does, its name
+// is taken.
+func appendFields(fields []llm.Field, object []byte) []llm.Field {
+	var nameRoom [128]byte
+	var cutRoom [16]cut
+	names, cuts := nameRoom[:0], cutRoom[:0]
 	c := Cursor{Text: object}
-	var fields []llm.Field
 	for name := range c.Members() {
-		start := c.At
+		start, n := c.At, len(fields)
 		c.Value()
-		fields = append(fields, llm.Field{Name: string(name), Value: llm.Span{Start: start, End: c.At}})
+		f := llm.Field{Value: llm.Span{Start: start, End: c.At}}
+		if n < cap(fields) && fields[:n+1][n].Name == string(name) {
+			f.Name = fields[:n+1][n].Name
+		} else {
+			names = append(names, name...)
+			cuts = append(cuts, cut{n, len(names)})
+		}
+		fields = append(fields, f)
+	}
+	all, start := string(names), 0
+	for _, c := range cuts {
+		fields[c.field].Name = all[start:c.end]
+		start = c.end
 	}
 	return fields
 }
 
-// Unquoted is what a JSON string says. It points into raw if nothing in it is escaped.
-func Unquoted(raw []byte) []byte {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return raw[1 : len(raw)-1]
-	}
-	return AppendUnquoted(nil, raw)
-}
-
-// AppendUnquoted appends what a JSON string says. Half a surrogate pair becomes U+FFFD.
-func AppendUnquoted(dst, raw []byte) []byte {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return append(dst, raw[1:len(raw)-1]...)
-	}
-	dst, _ = jsontext.AppendUnquote(dst, raw) // the string has been checked
-	return dst
-}
-
-// AppendQuoted appends a Go string as JSON. Bytes that are not UTF-8 become U+FFFD.
-func AppendQuoted(dst []byte, s string) []byte {
-	dst, _ = jsontext.AppendQuote(dst, s) // the error only reports bytes that were replaced
-	return dst
-}
+// A cut is where the name of a field ends.
+type cut struct{ field, end int }

@@ -14,11 +14,24 @@ import (
 type Object struct {
 	Text   []byte
 	Fields []llm.Field
+
+	room [4]llm.Field // for the members that most have
 }
 
 // ObjectOf finds the members of a value; one that is no object has none.
 func ObjectOf(value []byte) *Object {
-	return &Object{Text: value, Fields: Fields(value)}
+	o := &Object{Text: value}
+	o.Fields = appendFields(o.room[:0], value)
+	return o
+}
+
+// Open makes o the object of another value. It is for those of whom many come, one like the other: the room of the last one and the
+// names of its members are used again.
+func (o *Object) Open(value []byte) {
+	if o.Fields == nil {
+		o.Fields = o.room[:0]
+	}
+	o.Text, o.Fields = value, appendFields(o.Fields[:0], value)
 }
 
 // Value is the text of a member, nil if it is not there, or taken.
@@ -44,12 +57,21 @@ func (o *Object) Has(name string) bool { return o.Value(name) != nil }
 
 // Take marks members as held by the canonical form.
 func (o *Object) Take(names ...string) {
-	o.Fields = slices.DeleteFunc(o.Fields, func(f llm.Field) bool { return slices.Contains(names, f.Name) })
+	left := o.Fields[:0]
+	for _, f := range o.Fields {
+		if !slices.Contains(names, f.Name) {
+			left = append(left, f)
+		}
+	}
+	o.Fields = left
 }
 
 // Rest are the members that were not taken.
 func (o *Object) Rest() []llm.Member {
-	var all []llm.Member
+	if len(o.Fields) == 0 {
+		return nil
+	}
+	all := make([]llm.Member, 0, len(o.Fields))
 	for _, f := range o.Fields {
 		all = append(all, llm.Member{Name: f.Name, Value: f.Value.Of(o.Text)})
 	}
@@ -63,10 +85,24 @@ func (o *Object) Only(names ...string) bool {
 
 // Str is a member as a string, "" if it is none.
 func (o *Object) Str(name string) string {
-	if o.Kind(name) != '"' {
+	if v := o.Value(name); len(v) > 0 && v[0] == '"' {
+		return UnquotedString(v)
+	}
+	return ""
+}
+
+// Word is a member as a string; a word that is known costs no allocation.
+func (o *Object) Word(name string, known ...string) string {
+	v := o.Value(name)
+	if len(v) == 0 || v[0] != '"' {
 		return ""
 	}
-	return string(Unquoted(o.Value(name)))
+	for _, k := range known {
+		if string(v[1:len(v)-1]) == k {
+			return k
+		}
+	}
+	return UnquotedString(v)
 }
 
 // TakeString takes a string, unless it is empty and so could not be told from one that is absent.
@@ -87,11 +123,27 @@ func (o *Object) TakeNumber(name string, to **float64) {
 
 // Integer is a member as a whole number, nil if it is none.
 func (o *Object) Integer(name string) *int64 {
-	n, err := strconv.ParseInt(string(o.Value(name)), 10, 64)
-	if err != nil {
+	n, ok := o.Int(name)
+	if !ok {
 		return nil
 	}
 	return &n
+}
+
+// Int is as Integer, without an allocation; ok is false if it is none.
+func (o *Object) Int(name string) (n int64, ok bool) {
+	v := o.Value(name)
+	if k := len(v); k > 0 && k < 10 && v[0] != '-' && v[0] != '+' {
+		for _, c := range v {
+			if c < '0' || c > '9' {
+				return 0, false
+			}
+			n = n*10 + int64(c-'0')
+		}
+		return n, true
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	return n, err == nil
 }
 
 // TakeInteger takes a whole number.
@@ -128,7 +180,7 @@ func StringsOf(value []byte) (all []string, ok bool) {
 			ok = false
 			continue
 		}
-		all = append(all, string(Unquoted(c.Value())))
+		all = append(all, UnquotedString(c.Value()))
 	}
 	return all, ok && len(all) > 0
 }

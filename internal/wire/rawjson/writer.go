@@ -48,7 +48,7 @@ func (e *Writer) Name(name string) {
 // Quoted writes a string.
 func (e *Writer) Quoted(s string) {
 	var err error
-	if e.Dst, err = jsontext.AppendQuote(e.Dst, s); err != nil {
+	if e.Dst, err = appendQuoted(e.Dst, s); err != nil {
 		e.Refuse("a text that is not UTF-8")
 	}
 }
