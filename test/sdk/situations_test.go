@@ -26,7 +26,7 @@ type situation struct {
 	DoOf map[string][]string `json:"do_of"`
 	// Dialects are those in which there is such a thing; all without.
 	Dialects []string `json:"dialects"`
-	// Calls is how many calls reach the provider for one of the client's, however it retries. 0 is not said.
+	// Calls is how many calls reach the provider for one of the client's that fails, however it retries.
 	Calls int64 `json:"calls"`
 	// Says are words of the error, RetryAfter whether it says when to come again.
 	Says       string `json:"says"`

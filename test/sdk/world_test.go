@@ -47,6 +47,9 @@ func startWorld(t *testing.T) *world {
 	run := func(args ...string) string { return output(t, binary, append(args, "-c", file)...) }
 	run("project", "create", "support", "--json")
 	run("apply", "-f", write(t, dir, "prices.yaml", prices(all)))
+	for _, d := range dialects {
+		run("stop", "--model", "stopped-"+d, "--reason", "not today")
+	}
 	w.key = run("key", "create", "--project", "support")
 	return w
 }

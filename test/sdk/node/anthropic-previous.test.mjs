@@ -9,7 +9,7 @@ import { suite } from './anthropic.mjs';
 suite({
   sdk: Anthropic, zodOutputFormat, betaZodTool, version: '2023-06-01', betaPath: '/v1/messages?beta=true', threads: false,
   classes: {
-    400: Anthropic.BadRequestError, 413: Anthropic.APIError, 429: Anthropic.RateLimitError, 502: Anthropic.InternalServerError,
+    400: Anthropic.BadRequestError, 403: Anthropic.PermissionDeniedError, 413: Anthropic.APIError, 429: Anthropic.RateLimitError, 502: Anthropic.InternalServerError,
     504: Anthropic.InternalServerError, 529: Anthropic.InternalServerError,
   },
 });

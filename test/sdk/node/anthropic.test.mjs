@@ -9,7 +9,7 @@ import { suite } from './anthropic.mjs';
 suite({
   sdk: Anthropic, zodOutputFormat, betaZodTool, version: '2026-10-21', betaPath: '/v1/messages', threads: true,
   classes: {
-    400: Anthropic.BadRequestError, 413: Anthropic.ContentTooLargeError, 429: Anthropic.RateLimitError, 502: Anthropic.InternalServerError,
+    400: Anthropic.BadRequestError, 403: Anthropic.PermissionDeniedError, 413: Anthropic.ContentTooLargeError, 429: Anthropic.RateLimitError, 502: Anthropic.InternalServerError,
     504: Anthropic.GatewayTimeoutError, 529: Anthropic.OverloadedError,
   },
 });

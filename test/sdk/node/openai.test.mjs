@@ -193,7 +193,7 @@ describe('errors', () => {
   });
 
   const classes = {
-    400: OpenAI.BadRequestError, 413: OpenAI.APIError, 429: OpenAI.RateLimitError, 502: OpenAI.InternalServerError,
+    400: OpenAI.BadRequestError, 403: OpenAI.PermissionDeniedError, 413: OpenAI.APIError, 429: OpenAI.RateLimitError, 502: OpenAI.InternalServerError,
     503: OpenAI.InternalServerError, 504: OpenAI.InternalServerError,
   };
   const check = (error, outcome) => {

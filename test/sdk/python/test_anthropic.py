@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 # The classes that users catch, by status.
 CLASSES = {
-    400: anthropic.BadRequestError, 401: anthropic.AuthenticationError, 404: anthropic.NotFoundError,
+    400: anthropic.BadRequestError, 403: anthropic.PermissionDeniedError,
     413: anthropic.ContentTooLargeError, 429: anthropic.RateLimitError, 502: anthropic.InternalServerError,
     504: anthropic.GatewayTimeoutError, 529: anthropic.OverloadedError,
 }

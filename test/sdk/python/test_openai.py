@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 # The classes that users catch, by status.
 CLASSES = {
-    400: openai.BadRequestError, 413: openai.APIStatusError, 429: openai.RateLimitError, 502: openai.InternalServerError,
+    400: openai.BadRequestError, 403: openai.PermissionDeniedError, 413: openai.APIStatusError, 429: openai.RateLimitError, 502: openai.InternalServerError,
     503: openai.InternalServerError, 504: openai.InternalServerError,
 }
 
