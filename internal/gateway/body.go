@@ -105,9 +105,7 @@ func (b *body) grow(n int64, l Limits) error {
 	n = min(n, l.Body+1)
 	more := min(n, l.Body) - b.held
 	if !b.g.hold(more, l.InFlight) {
-		err := fault.New(fault.Overloaded, "Bodies of %s are being handled at the moment, which is the most this Penstock holds (limits.in_flight).", size(l.InFlight))
-		err.RetryAfter = time.Second
-		return err
+		return overloaded(l)
 	}
 	b.held += more
 	bigger := takeBuffer(int(n))
@@ -117,6 +115,13 @@ func (b *body) grow(n int64, l Limits) error {
 	}
 	b.buffer = bigger
 	return nil
+}
+
+// overloaded is that bodies hold all that they may.
+func overloaded(l Limits) error {
+	err := fault.New(fault.Overloaded, "Bodies of %s are being handled at the moment, which is the most this Penstock holds (limits.in_flight).", size(l.InFlight))
+	err.RetryAfter = time.Second
+	return err
 }
 
 // read reads src to its end and refuses the first byte over the limit. expect is the announced length, 0 if unknown; it is

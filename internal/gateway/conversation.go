@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -51,6 +52,9 @@ func (g *Gateway) goOn(ctx context.Context, x *pipeline.Exchange, c *call) error
 		if int64(len(joined)) > c.runtime.Limits.Body {
 			return tooLarge(int64(len(joined)), c.runtime.Limits.Body)
 		}
+		if err := c.take(g, int64(len(joined))); err != nil {
+			return err
+		}
 		r.Set("input", joined)
 		x.Note("conversation", "goes on from "+previous+", the turns before it are "+strconv.Itoa(len(turns)), 0)
 	} else if len(input) != len(r.Field("input")) {
@@ -65,6 +69,15 @@ func (g *Gateway) goOn(ctx context.Context, x *pipeline.Exchange, c *call) error
 			})
 		}
 	}
+	return nil
+}
+
+// take counts bytes that a call holds beside its body against what bodies may hold together, until it ends.
+func (c *call) take(g *Gateway, n int64) error {
+	if l := c.runtime.Limits; !g.hold(n, l.InFlight) {
+		return overloaded(l)
+	}
+	c.held += n
 	return nil
 }
 
@@ -135,9 +148,18 @@ func (c *call) keepWhole(answer writer, ev llm.Event) {
 // turn is a kept response of the caller's project.
 func (g *Gateway) turn(ctx context.Context, c *call, id string) (conversation.Turn, error) {
 	if g.o.Conversations == nil {
-		return conversation.Turn{}, conversation.NotKept(id)
+		return conversation.Turn{}, notThere(conversation.NotKept(id))
 	}
-	return g.o.Conversations.Turn(ctx, c.grant.Caller.Project, id)
+	t, err := g.o.Conversations.Turn(ctx, c.grant.Caller.Project, id)
+	return t, notThere(err)
+}
+
+// notThere is an error about a response that the path names, and no member of a body.
+func notThere(err error) error {
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Code == fault.ResponseNotFound {
+		f.Param, f.Hint = "", "It was not kept, or its 30 days are over."
+	}
+	return err
 }
 
 // response shows a kept response, or what was asked for it.
@@ -187,7 +209,7 @@ func (g *Gateway) deleteResponse(w http.ResponseWriter, r *http.Request, c *call
 		err = g.o.Conversations.Delete(r.Context(), c.grant.Caller.Project, c.rest)
 	}
 	if err != nil {
-		g.refuse(w, r, c, err)
+		g.refuse(w, r, c, notThere(err))
 		return
 	}
 	c.show(w, responses.AppendDeleted(nil, c.rest))

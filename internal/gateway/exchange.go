@@ -41,6 +41,7 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 		}
 		if err == nil && x.Dialect == llm.Responses {
 			err = g.goOn(ctx, x, c)
+			defer func() { g.held.Add(-c.held) }()
 		}
 		x.Refused = err
 		if !x.Deadline.IsZero() {

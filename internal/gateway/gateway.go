@@ -123,6 +123,7 @@ type call struct {
 	runtime   *Runtime
 	rest      string                // of the path, unescaped, below a route that ends in a slash
 	keep      func(response []byte) // keeps a response for its caller to go on from; nil keeps none
+	held      int64                 // bytes beside the body, counted against Limits.InFlight
 	left      bool                  // the body, or a part of it, is not read: the answer comes before it
 
 	values []string // of the answer's headers; see set

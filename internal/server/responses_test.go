@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/penstock/penstock/internal/penstocktest"
+	"github.com/penstock/penstock/internal/sim"
 )
 
 // A responseTold is what is compared of an answer in the Responses dialect.
@@ -136,7 +137,7 @@ func TestResponsesErrors(t *testing.T) {
 		`{"model":"claude","input":[{"role":"user","content":[{"type":"input_image","file_id":"f"}]}]}`: "400 ",
 	} {
 		a := e.Post(key, "/v1/responses", body)
-		if got := fmt.Sprintf("%d %s", a.Status, a.Text()); !strings.HasPrefix(got, want) || !strings.Contains(got, `"error":{"message"`) {
+		if got := fmt.Sprintf("%d %s", a.Status, a.Text()); !strings.HasPrefix(got, want) || !strings.Contains(got, `"error":{"message"`) || strings.Contains(got, "messages") {
 			t.Errorf("%s: %s", body, got)
 		}
 	}
@@ -300,5 +301,34 @@ func TestResponsesOutliveARestart(t *testing.T) {
 		if b, err := os.ReadFile(filepath.Join(e.Dir, "data", name)); err == nil && bytes.Contains(b, []byte("a word that nobody")) {
 			t.Errorf("in clear in %s", name)
 		}
+	}
+}
+
+// What a conversation holds counts among what bodies may hold together, until the exchange ends.
+func TestConversationsAreHeldWithinBounds(t *testing.T) {
+	t.Parallel()
+	e := penstocktest.Start(t, penstocktest.Options{
+		Config: allDialects + "limits: { body: 64KB, in_flight: 128KB }\n", Sim: &sim.Config{Seed: 1, Providers: speakerProviders()},
+	})
+	key := e.Key("home")
+	words := strings.Repeat("water ", 5000)
+	a := e.Post(key, "/v1/responses", `{"model":"gpt","max_output_tokens":1,"input":"`+words+`"}`)
+	for range 5 {
+		id := onlyID(t, a.Text())
+		if a = e.Post(key, "/v1/responses", `{"model":"gpt","input":"say:1","previous_response_id":"`+id+`"}`); a.Status != http.StatusOK {
+			t.Fatalf("%d %s", a.Status, a.Text())
+		}
+	}
+	e.AtRest()
+	if n := e.Metric("penstock_held_body_bytes"); n != 0 {
+		t.Errorf("%v bytes are held at rest", n)
+	}
+	id := onlyID(t, a.Text())
+	if a = e.Post(key, "/v1/responses", `{"model":"gpt","max_output_tokens":1,"input":"`+words+`","previous_response_id":"`+id+`"}`); a.Status != http.StatusOK {
+		t.Fatalf("%d %s", a.Status, a.Text())
+	}
+	a = e.Post(key, "/v1/responses", `{"model":"gpt","input":"`+words+`","previous_response_id":"`+onlyID(t, a.Text())+`"}`)
+	if a.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d %s", a.Status, a.Text())
 	}
 }
