@@ -418,3 +418,46 @@ func TestChatIsLossless(t *testing.T) {
 		roundTrip(t, body)
 	})
 }
+
+// TestTrap10OneTurn: what the model said and called in one answer is one turn, as other dialects want it, and so are tools that take
+// free text, which agents for programming live by.
+func TestTrap10OneTurn(t *testing.T) {
+	t.Parallel()
+	c := roundTrip(t, []byte(`{"model":"m","instructions":"i","input":[{"role":"user","content":"Hi"},
+		{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gemini:p"},
+		{"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"I look.","annotations":[]}]},
+		{"type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":"{}"},
+		{"type":"custom_tool_call","id":"ctc_1","call_id":"c2","name":"apply_patch","input":"*** Begin Patch"},
+		{"type":"function_call_output","call_id":"c1","output":"1"},{"type":"custom_tool_call_output","call_id":"c2","output":"2"}],
+		"tools":[{"type":"custom","name":"apply_patch","format":{"type":"text"}}]}`))
+	var got []string
+	for _, m := range c.Messages {
+		s := string(m.Role)
+		for _, p := range m.Parts {
+			s += " " + string(p.Kind)
+			if p.Custom {
+				s += " custom"
+			}
+		}
+		got = append(got, s)
+	}
+	want := []string{"system text", "user text", "assistant reasoning text tool_call tool_call custom", "tool tool_result", "tool tool_result custom"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if p := c.Messages[2].Parts[0]; p.Signer != llm.Gemini || p.Signature != "p" {
+		t.Errorf("%+v", p)
+	}
+	for _, m := range c.Messages {
+		for _, p := range m.Parts {
+			for _, x := range p.Extra {
+				if !x.Idle() {
+					t.Errorf("%s would be refused elsewhere: %s", x.Name, x.Value)
+				}
+			}
+		}
+	}
+	if !c.Tools[0].Custom || !c.Tools[0].Extra[0].Idle() {
+		t.Errorf("%+v", c.Tools[0])
+	}
+}
