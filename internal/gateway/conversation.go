@@ -61,7 +61,7 @@ func (g *Gateway) goOn(ctx context.Context, x *pipeline.Exchange, c *call) error
 		r.Set("input", input)
 	}
 	r.Set("previous_response_id", nil)
-	if kept(x) {
+	if kept(x) && x.Op == llm.OpChat {
 		c.keep = func(response []byte) {
 			id := responses.ID(response)
 			keeper.Keep(ctx, project, x.ID, conversation.Turn{

@@ -100,6 +100,7 @@ func Routes() []Route {
 		{Method: http.MethodPost, Path: "/v1/responses", Spends: true, voice: responsesVoice{}, serve: exchange(llm.OpChat)},
 		{Method: http.MethodPost, Path: "/v1/messages", Spends: true, voice: anthropicVoice{}, serve: exchange(llm.OpChat)},
 		{Method: http.MethodPost, Path: "/v1/messages/count_tokens", Spends: true, voice: anthropicVoice{}, serve: exchange(llm.OpCount)},
+		{Method: http.MethodPost, Path: "/v1/responses/input_tokens", Spends: true, voice: responsesVoice{}, serve: exchange(llm.OpCount)},
 		{Method: http.MethodGet, Path: "/v1/responses/", voice: responsesVoice{}, serve: (*Gateway).response},
 		{Method: http.MethodDelete, Path: "/v1/responses/", voice: responsesVoice{}, serve: (*Gateway).deleteResponse},
 		{Method: http.MethodGet, Path: "/v1/models", serve: (*Gateway).models},

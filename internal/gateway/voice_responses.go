@@ -16,7 +16,10 @@ type responsesVoice struct{ openaiVoice }
 
 func (responsesVoice) dialect() llm.Dialect { return llm.Responses }
 
-func (responsesVoice) parse(_ llm.Operation, body []byte, _ *http.Request) (*llm.Request, error) {
+func (responsesVoice) parse(op llm.Operation, body []byte, _ *http.Request) (*llm.Request, error) {
+	if op == llm.OpCount {
+		return responses.ParseCount(body)
+	}
 	return responses.Parse(body)
 }
 
@@ -55,6 +58,9 @@ func (responsesVoice) appendErrorEvent(dst []byte, f *fault.Error, _ string) []b
 }
 
 func (responsesVoice) writer(x *pipeline.Exchange, from llm.Dialect) writer {
+	if x.Op == llm.OpCount {
+		return responsesCount{}
+	}
 	if from == llm.Responses {
 		same := responses.Same{Model: x.Request.Model, Store: strconv.AppendBool(nil, kept(x))}
 		for _, f := range x.Request.Fields {
@@ -76,6 +82,15 @@ func responseID(x *pipeline.Exchange) string { return "resp_" + x.ID }
 type failing interface {
 	appendFailure(dst []byte, f *fault.Error) []byte
 }
+
+// A responsesCount writes how many tokens were counted.
+type responsesCount struct{}
+
+func (responsesCount) appendAnswer(dst []byte, ev llm.Event) ([]byte, error) {
+	return responses.AppendCount(dst, ev.Count), nil
+}
+
+func (responsesCount) appendEvent(dst []byte, _ llm.Event) ([]byte, error) { return dst, nil }
 
 // A responsesSame writes what came in the dialect.
 type responsesSame struct {

@@ -332,3 +332,28 @@ func TestConversationsAreHeldWithinBounds(t *testing.T) {
 		t.Errorf("%d %s", a.Status, a.Text())
 	}
 }
+
+// Tokens are counted for every upstream, with what a request goes on from.
+func TestResponsesAreCounted(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key := e.Key("home")
+	made := onlyID(t, e.Post(key, "/v1/responses", `{"model":"gpt","input":"echo:`+strings.Repeat("one more word ", 20)+`"}`).Text())
+	for _, model := range speakerModels {
+		count := func(more string) (n int64) {
+			a := e.Post(key, "/v1/responses/input_tokens", `{"model":"`+model+`","input":"How many tokens are these words, all in all?"`+more+`}`)
+			var out struct {
+				Object string
+				Tokens int64 `json:"input_tokens"`
+			}
+			if err := json.Unmarshal([]byte(a.Text()), &out); err != nil || a.Status != http.StatusOK || out.Object != "response.input_tokens" || out.Tokens < 8 {
+				t.Errorf("%s: %d %s", model, a.Status, a.Text())
+			}
+			return out.Tokens
+		}
+		if alone, behind := count(""), count(`,"previous_response_id":"`+made+`"`); behind < alone+60 {
+			t.Errorf("%s: %d tokens, and %d with what came before", model, alone, behind)
+		}
+	}
+	e.AtRest()
+}

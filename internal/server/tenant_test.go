@@ -270,12 +270,13 @@ func TestControl57EveryRouteThatSpendsIsTheSame(t *testing.T) {
 	w.Price("gpt/m", "claude/m")
 	const messages = `{"model":"claude/m","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}`
 	bodies := map[string]string{
-		chatPath:                    penstocktest.Chat("gpt/m", "hello", false),
-		embedPath:                   `{"model":"gpt/m","input":"hello"}`,
-		"/v1/moderations":           `{"model":"gpt/m","input":"hello"}`,
-		"/v1/messages":              messages,
-		"/v1/messages/count_tokens": messages,
-		"/v1/responses":             `{"model":"gpt/m","input":"hello"}`,
+		chatPath:                     penstocktest.Chat("gpt/m", "hello", false),
+		embedPath:                    `{"model":"gpt/m","input":"hello"}`,
+		"/v1/moderations":            `{"model":"gpt/m","input":"hello"}`,
+		"/v1/messages":               messages,
+		"/v1/messages/count_tokens":  messages,
+		"/v1/responses":              `{"model":"gpt/m","input":"hello"}`,
+		"/v1/responses/input_tokens": `{"model":"claude/m","input":"hello"}`,
 	}
 	for _, route := range gateway.Routes() {
 		body, known := bodies[route.Path]

@@ -12,8 +12,19 @@ import (
 // Parse reads the body of a call in one strict pass (see [rawjson.Parse]). What would be kept at the provider, where all of a
 // Penstock's callers are one, is refused: conversations, and answers that are made in the background. Errors are *fault.Error. The
 // request keeps body, which must not change until the exchange ends.
-func Parse(body []byte) (*llm.Request, error) {
-	r := &llm.Request{Dialect: llm.Responses, Op: llm.OpChat, Choices: 1, IncludeUsage: true, DecodeChat: DecodeChat}
+func Parse(body []byte) (*llm.Request, error) { return parse(body, llm.OpChat) }
+
+// ParseCount is Parse for the body of a call that counts tokens.
+func ParseCount(body []byte) (*llm.Request, error) {
+	r, err := parse(body, llm.OpCount)
+	if err == nil {
+		r.Stream = false
+	}
+	return r, err
+}
+
+func parse(body []byte, op llm.Operation) (*llm.Request, error) {
+	r := &llm.Request{Dialect: llm.Responses, Op: op, Choices: 1, IncludeUsage: true, DecodeChat: DecodeChat}
 	if err := rawjson.Parse(body, shape, r); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package responses
 
 import (
+	"strconv"
+
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
@@ -38,6 +40,12 @@ func (s *Same) AppendEvent(dst []byte, ev *llm.Event) []byte {
 		}
 	}
 	return append(dst, "\n\n"...)
+}
+
+// AppendCount appends the answer to who asked how many tokens an input has.
+func AppendCount(dst []byte, tokens int64) []byte {
+	dst = append(dst, `{"object":"response.input_tokens","input_tokens":`...)
+	return append(strconv.AppendInt(dst, tokens, 10), '}')
 }
 
 // AppendAnswer appends a plain answer.
