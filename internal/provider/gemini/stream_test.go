@@ -183,7 +183,7 @@ func TestStreamsArePlainAnswers(t *testing.T) {
 		}
 		if !slices.Contains(w.ends, at) && !slices.Contains(w.ends, at+1) { // CR, LF, CR is a blank line already
 			if _, err := answer(true, bytes.NewReader(w.frames[:at])); err == nil {
-				t.Fatalf("whole, though it ended within a frame, at %d of %d", at, len(w.frames))
+				t.Fatalf("whole, though it ended within a frame, at %d of %d: ...%q and %q are left", at, len(w.frames), w.frames[max(0, at-40):at], w.frames[at:min(len(w.frames), at+20)])
 			}
 		}
 	})

@@ -220,10 +220,16 @@ func (s *Scanner) last(line llm.Span) (Event, error) {
 	if !errors.Is(s.err, io.EOF) {
 		return s.fail(s.err)
 	}
+	within := len(s.name) > 0 // of an event, of which no data have come
 	if line.Start < line.End {
+		rest := s.buf[line.Start:line.End] // be it one letter of the name of a field
+		within = within || bytes.HasPrefix(dataField, rest) || bytes.HasPrefix(eventField, rest) || bytes.HasPrefix(rest, eventField)
 		s.field(line)
 	}
-	if !s.some {
+	switch {
+	case !s.some && within:
+		return s.fail(io.ErrUnexpectedEOF)
+	case !s.some:
 		return s.fail(io.EOF)
 	}
 	e := s.event()

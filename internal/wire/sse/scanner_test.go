@@ -65,7 +65,7 @@ func TestScanner(t *testing.T) {
 		"HTML":                        {in: "<html>\n<p>data: x</p>\n\n</html>", err: io.EOF},
 
 		"end within a comment":        {in: "data: a\n\n: hi", want: []string{"|a"}, err: io.EOF},
-		"end within a name":           {in: "event: a\n", err: io.EOF},
+		"end within a name":           {in: "event: a\n", err: io.ErrUnexpectedEOF},
 		"end before the blank line":   {in: "data: a\n", want: []string{"|a"}, err: io.ErrUnexpectedEOF},
 		"end within a data line":      {in: "data: a\n\ndata: [DONE]", want: []string{"|a", "|[DONE]"}, err: io.ErrUnexpectedEOF},
 		"end within a second line":    {in: "data: a\ndata: b", want: []string{"|a\nb"}, err: io.ErrUnexpectedEOF},
@@ -468,5 +468,23 @@ func BenchmarkAppendEvent(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		dst = AppendEvent(dst[:0], "", data)
+	}
+}
+
+// A stream that ended in the first letters of an event did not end between two. Where nothing but the end says that a stream is
+// whole, it would else be taken for that.
+func TestEndWithinALine(t *testing.T) {
+	t.Parallel()
+	for rest, want := range map[string]error{
+		"": io.EOF, "\n": io.EOF, ": comment": io.EOF, "d": io.ErrUnexpectedEOF, "data": io.ErrUnexpectedEOF, "event: x\n": io.ErrUnexpectedEOF, "data: x\n": io.ErrUnexpectedEOF,
+	} {
+		s := NewScanner(strings.NewReader("data: a\r\n\r\n"+rest), 100)
+		if ev, err := s.Next(); err != nil || string(ev.Data) != "a" {
+			t.Fatal(err)
+		}
+		if _, err := s.Next(); err != want { //nolint:errorlint // the documented errors are these
+			t.Errorf("%q: %v, want %v", rest, err, want)
+		}
+		s.Close()
 	}
 }
