@@ -43,10 +43,11 @@ race: ## Go tests with the race detector
 fuzz: ## run each fuzz target for FUZZTIME (30s); their seeds run in `make test`
 	@scripts/fuzz.sh $(FUZZTIME)
 
-soak: build ## the fault tests at length, sums after 50 kills, then a million requests: memory flat, no record lost (an hour)
+soak: build ## the fault tests at length, sums after 50 kills, then a million requests: memory flat, no record lost, and a minute of each fuzz target (two to three hours)
 	PENSTOCK_SOAK=1 PENSTOCK_BIN=$(CURDIR)/bin/penstock go test -count=1 -timeout 60m -v ./test/chaos
 	PENSTOCK_SLOW=1 go test -count=1 -timeout 90m -v -run TestSumsSurviveKills ./internal/store
 	go run ./bench -only memory,lost -requests 1000000 -overload 60s $(BENCH)
+	scripts/fuzz.sh 60s
 
 bench: build ## compare with a plain reverse proxy; BENCH="-check" fails on a missed ceiling, "-write" updates docs
 	go run ./bench $(BENCH)
