@@ -482,7 +482,7 @@ func TestEndWithinALine(t *testing.T) {
 		if ev, err := s.Next(); err != nil || string(ev.Data) != "a" {
 			t.Fatal(err)
 		}
-		if _, err := s.Next(); err != want { //nolint:errorlint // the documented errors are these
+		if _, err := s.Next(); err != want {
 			t.Errorf("%q: %v, want %v", rest, err, want)
 		}
 		s.Close()
