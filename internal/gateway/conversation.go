@@ -62,9 +62,9 @@ func (g *Gateway) goOn(ctx context.Context, x *pipeline.Exchange, c *call) error
 	}
 	r.Set("previous_response_id", nil)
 	if kept(x) && x.Op == llm.OpChat {
-		c.keep = func(response []byte) {
+		c.keep = func(response []byte) bool {
 			id := responses.ID(response)
-			keeper.Keep(ctx, project, x.ID, conversation.Turn{
+			return keeper.Keep(ctx, project, x.ID, conversation.Turn{
 				ID: id, Previous: previous, Input: responses.InputItems(input, id), Response: response, Items: responses.OutputIDs(response),
 			})
 		}
@@ -138,11 +138,14 @@ type holding interface {
 	whole(ev llm.Event) []byte
 }
 
-// keepWhole keeps the response that has just been written to its end, before its caller is told that.
-func (c *call) keepWhole(answer writer, ev llm.Event) {
-	if h, ok := answer.(holding); ok && c.keep != nil {
-		c.keep(h.whole(ev))
+// keepWhole keeps the response that has just been written to its end, before its caller is told that. If that cannot be done,
+// the end says so: nobody is to find out by going on from it.
+func (c *call) keepWhole(written []byte, answer writer, ev llm.Event) []byte {
+	h, ok := answer.(holding)
+	if !ok || c.keep == nil || c.keep(h.whole(ev)) {
+		return written
 	}
+	return responses.AppendUnkept(written)
 }
 
 // turn is a kept response of the caller's project.

@@ -123,7 +123,7 @@ type call struct {
 	grant     *auth.Grant   // nil on open routes
 	runtime   *Runtime
 	rest      string                // of the path, unescaped, below a route that ends in a slash
-	keep      func(response []byte) // keeps a response for its caller to go on from; nil keeps none
+	keep      func(response []byte) bool // keeps a response for its caller to go on from, and says whether it could; nil keeps none
 	held      int64                 // bytes beside the body, counted against Limits.InFlight
 	left      bool                  // the body, or a part of it, is not read: the answer comes before it
 

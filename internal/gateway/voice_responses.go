@@ -3,7 +3,6 @@ package gateway
 import (
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
@@ -21,35 +20,6 @@ func (responsesVoice) parse(op llm.Operation, body []byte, _ *http.Request) (*ll
 		return responses.ParseCount(body)
 	}
 	return responses.Parse(body)
-}
-
-// words are what this dialect calls the members that translations name when they refuse a request.
-var words = map[string]string{
-	"messages": "input", "system": "instructions", "response_format": "text.format", "max_tokens": "max_output_tokens",
-	"max_completion_tokens": "max_output_tokens", "reasoning_effort": "reasoning.effort", "logprobs": "top_logprobs",
-}
-
-// inWords is an error in the words of this dialect. Items are no messages, so which one it is about is not said by its number.
-func inWords(f *fault.Error) *fault.Error {
-	name, rest := f.Param, ""
-	if i := strings.IndexAny(name, ".["); i > 0 {
-		name, rest = name[:i], name[i:]
-	}
-	theirs, ok := words[name]
-	if !ok || f.Code != fault.InvalidRequest || f.Body != nil {
-		return f
-	}
-	if name == "messages" {
-		rest = ""
-	}
-	said := *f
-	said.Param = theirs + rest
-	said.Message = strings.Replace(f.Message, f.Param, said.Param, 1)
-	return &said
-}
-
-func (v responsesVoice) appendError(dst []byte, f *fault.Error, id string) []byte {
-	return v.openaiVoice.appendError(dst, inWords(f), id)
 }
 
 // appendErrorEvent is of streams in which nothing was written yet; others end with their writer's.

@@ -51,7 +51,7 @@ func (c *call) writePlain(w http.ResponseWriter, x *pipeline.Exchange, resp *llm
 		if out.b, err = answer.appendAnswer(out.b, ev); err != nil {
 			c.writeError(w, unwritable(err))
 		} else {
-			c.keepWhole(answer, ev)
+			out.b = c.keepWhole(out.b, answer, ev)
 			c.write(w, http.StatusOK, out.b)
 		}
 		out.free()
@@ -98,7 +98,7 @@ func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *ll
 			break
 		}
 		if ev.Is(llm.End) {
-			c.keepWhole(answer, ev)
+			out.b = c.keepWhole(out.b, answer, ev)
 			break
 		}
 		if len(out.b) >= flushAt || !ev.More {

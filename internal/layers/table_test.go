@@ -15,7 +15,7 @@ type layer struct {
 // docs/architecture.md says what each is for.
 var layers = []layer{
 	{"1 vocabulary", []string{"llm", "fault", "secret"}},
-	{"2 wire: framing", []string{"wire/sse", "wire/eventstream", "wire/rawjson"}},
+	{"2 wire: framing", []string{"wire/sse", "wire/eventstream", "wire/rawjson", "wire/crossing"}},
 	{"2 wire: dialects", []string{"wire/*"}},
 	{"3 mechanism", []string{
 		"provider", "provider/*", "pipeline", "catalog", "tokens", "embed", "journal", "seal", "jobs", "certify",

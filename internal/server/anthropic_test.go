@@ -224,3 +224,21 @@ func TestErrorsForAnthropicClients(t *testing.T) {
 		}
 	}
 }
+
+// A refusal says where in the caller's own request, whatever its messages became on the way.
+func TestRefusalsForAnthropicClientsSayWhere(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key := e.Key("home")
+	const image = `{"role":"user","content":[{"type":"tool_result","tool_use_id":"a1","content":"1"},{"type":"tool_result","tool_use_id":"a2","content":"2"},{"type":"image","source":{"type":"url","url":"https://example.com/a.png"}}]}`
+	for model, c := range map[string]struct{ body, param string }{
+		"bed": {`"system":"Be brief.","tools":[{"name":"f","input_schema":{"type":"object"}}],"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":[{"type":"tool_use","id":"a1","name":"f","input":{}},{"type":"tool_use","id":"a2","name":"f","input":{}}]},` + image + `]`, "messages[2]"},
+		"gpt": {`"system":"Be brief.","messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"},{"role":"user","content":[{"type":"document","source":{"type":"url","url":"https://example.com/a.pdf"}}]}]`, "messages[2]"},
+		"gem": {`"system":"Be brief.","messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"},{"role":"user","content":[{"type":"document","source":{"type":"file","file_id":"f"}}]}]`, "messages[2]"},
+	} {
+		a := e.Post(key, "/v1/messages", `{"model":"`+model+`","max_tokens":9,`+c.body+`}`)
+		if a.Status != http.StatusBadRequest || !strings.Contains(a.Text(), `"param":"`+c.param+`"`) {
+			t.Errorf("%s: %d %s", model, a.Status, a.Text())
+		}
+	}
+}

@@ -113,6 +113,20 @@ var operations = map[llm.Operation]operation{
 	llm.OpCount:       {"count_tokens", "/v1/messages/count_tokens"},
 }
 
+// routes are those of dialects other than OpenAI's first, whose are above.
+var routes = map[llm.Dialect]map[llm.Operation]string{
+	llm.Anthropic: {llm.OpChat: "/v1/messages"},
+	llm.Responses: {llm.OpChat: "/v1/responses", llm.OpCount: "/v1/responses/input_tokens"},
+}
+
+// routeOf is the route by which clients of a dialect ask for an operation, "" if none is known.
+func routeOf(d llm.Dialect, op llm.Operation) string {
+	if r := routes[d][op]; r != "" {
+		return r
+	}
+	return operationOf(op).route
+}
+
 func operationOf(op llm.Operation) operation {
 	if o, ok := operations[op]; ok {
 		return o

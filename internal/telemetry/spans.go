@@ -48,8 +48,8 @@ func (s *spanner) append(b []byte, rec *usage.Record, peers map[string]Peer) (_ 
 		Trace: rec.Trace, ID: s.root, Parent: rec.ParentSpan, State: rec.TraceState, Flags: uint8(rec.TraceFlags),
 		Remote: !rec.ParentSpan.IsZero(), Name: op.name, Kind: otlp.Server, Start: start, End: start + rec.Timings.TotalNS,
 	}
-	if op.route != "" {
-		root.Name = method + " " + op.route
+	if route := routeOf(rec.Dialect, rec.Op); route != "" {
+		root.Name = method + " " + route
 	}
 	root.Failed = rec.Error != nil && (rec.Status < http.StatusBadRequest || rec.Status >= http.StatusInternalServerError)
 	root.Attrs = s.exchange(rec, op)
@@ -129,8 +129,8 @@ func (s *spanner) exchange(rec *usage.Record, op operation) []otlp.Attr {
 		otlp.Int(ourTries, int64(len(rec.Tries))), otlp.Int(ourCost, int64(rec.CostNano)),
 		otlp.Double(ourOverhead, seconds(rec.Timings.OverheadNS)),
 	)
-	if op.route != "" {
-		a = append(a, otlp.String(httpMethod, method), otlp.String(httpRoute, op.route), otlp.String(urlPath, op.route))
+	if route := routeOf(rec.Dialect, rec.Op); route != "" {
+		a = append(a, otlp.String(httpMethod, method), otlp.String(httpRoute, route), otlp.String(urlPath, route))
 	}
 	if rec.Status != 0 {
 		a = append(a, otlp.Int(httpStatus, int64(rec.Status)))

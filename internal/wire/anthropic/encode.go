@@ -1,12 +1,12 @@
 package anthropic
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
@@ -21,7 +21,7 @@ const minBudget = 1024
 // was left out or bent because the model does not take it, in the words of the canonical form: "temperature". What cannot be
 // said is a *fault.Error of the code InvalidRequest that says where.
 func EncodeChat(c *llm.Chat, model string, t llm.Traits) (body []byte, adapted []string, err error) {
-	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, c.Size())}, chat: c, traits: t}
+	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, c.Size())}, Notes: crossing.Notes{Chat: c, Whom: "a model that speaks Anthropic's dialect"}, traits: t}
 	e.Dst = append(e.Dst, '{')
 	e.Member("model", model)
 	e.thinking = e.thinks()
@@ -33,116 +33,70 @@ func EncodeChat(c *llm.Chat, model string, t llm.Traits) (body []byte, adapted [
 	e.rest()
 	e.Dst = append(e.Dst, '}')
 	switch {
-	case e.refused != nil:
-		return nil, nil, e.refused
+	case e.Refused != nil:
+		return nil, nil, e.Refused
 	case e.Err != nil:
 		return nil, nil, fault.Wrap(fault.InvalidRequest, e.Err, "The request holds %s.", e.Err.Error())
 	}
-	return e.Dst, e.adapted, nil
+	return e.Dst, e.Adapted, nil
 }
 
 // An encoder writes a request.
 type encoder struct {
 	rawjson.Writer
-	chat     *llm.Chat
+	crossing.Notes
 	traits   llm.Traits
 	thinking llm.Thinking // how reasoning is asked for, ThinkingNone if it is not
 	budget   int64        // of it, in tokens
 	schema   bool         // the answer's form is asked for as a tool
-	adapted  []string
-	refused  error // the first thing that cannot be said
 }
-
-// cannot refuses what the dialect has no words for.
-func (e *encoder) cannot(param, what, hint string) {
-	if e.refused == nil {
-		f := fault.New(fault.InvalidRequest, "%s: %s cannot be asked of a model that speaks Anthropic's dialect.", param, what)
-		f.Param, f.Hint = param, hint
-		e.refused = f
-	}
-}
-
-// adapt notes that something was left out or bent, once.
-func (e *encoder) adapt(name string) {
-	if !slices.Contains(e.adapted, name) {
-		e.adapted = append(e.adapted, name)
-	}
-}
-
-// budgets are what efforts mean to models that are given a number of tokens: the ones that vendors of other models name.
-var budgets = map[string]int64{"minimal": minBudget, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768}
 
 // thinks decides how the model is asked to reason, and with how many tokens.
 func (e *encoder) thinks() llm.Thinking {
-	r := &e.chat.Reasoning
+	r := &e.Chat.Reasoning
 	switch {
 	case r.Off, r.Effort == "none", r.Effort == "" && r.Budget == 0:
 		return llm.ThinkingNone
 	case e.traits.Thinking == llm.ThinkingNone:
-		e.adapt("reasoning")
+		e.Adapt("reasoning")
 		return llm.ThinkingNone
-	case e.traits.Thinking == llm.ThinkingBudget && unproven(e.chat.Messages):
-		e.adapt("reasoning") // in the middle of a tool loop it would be refused
+	case e.traits.Thinking == llm.ThinkingBudget && crossing.LostByCaller(e.Chat.Messages):
+		e.Adapt("reasoning") // in the middle of a tool loop it would be refused
 		return llm.ThinkingNone
 	}
 	if e.budget = r.Budget; e.budget <= 0 {
-		e.budget = budgets[r.Effort]
+		e.budget = crossing.Budgets[r.Effort]
 	}
 	e.budget = max(e.budget, minBudget)
 	return e.traits.Thinking
-}
-
-// unproven reports whether the conversation stands in the middle of a tool loop whose last turn of the model lacks the reasoning
-// that it began with: callers of dialects without signatures cannot send it back.
-func unproven(messages []llm.Message) bool {
-	for i := len(messages) - 1; i >= 0; i-- {
-		switch m := &messages[i]; m.Role {
-		case llm.RoleTool, llm.RoleFunction:
-		case llm.RoleAssistant:
-			calls := slices.ContainsFunc(m.Parts, func(p llm.Part) bool { return p.Kind == llm.PartToolCall })
-			return calls && !slices.ContainsFunc(m.Parts, proven)
-		default:
-			return false
-		}
-	}
-	return false
-}
-
-// signs reports whether a proof is one that the models of this dialect which prove their reasoning know: Claude's, wherever it
-// runs, or one of which it is not known whose it is.
-func signs(by llm.Dialect) bool { return by == "" || by == llm.Anthropic || by == llm.Bedrock }
-
-// proven reports whether a part is reasoning that the provider takes back.
-func proven(p llm.Part) bool {
-	return p.Kind == llm.PartReasoning && (p.Signature != "" || p.Redacted != nil) && signs(p.Signer)
 }
 
 // maxTokens writes the cap, which must be above what reasoning may take.
 func (e *encoder) maxTokens() {
 	most := int64(DefaultMaxOutput)
 	switch {
-	case e.chat.MaxOutput != nil:
-		most = *e.chat.MaxOutput
+	case e.Chat.MaxOutput != nil:
+		most = *e.Chat.MaxOutput
 	case e.traits.MaxOutput > 0:
 		most = e.traits.MaxOutput
 	}
 	if e.thinking == llm.ThinkingBudget && most <= e.budget {
-		if e.chat.MaxOutput == nil {
+		if e.Chat.MaxOutput == nil {
 			most = e.budget + DefaultMaxOutput
 		} else if e.budget = most - 1; e.budget < minBudget {
 			e.thinking = llm.ThinkingNone
-			e.adapt("reasoning")
+			e.Adapt("reasoning")
 		}
 	}
 	e.Integer(nil, "max_tokens", &most)
 }
 
 func (e *encoder) sampling() {
-	s := &e.chat.Sampling
+	s := &e.Chat.Sampling
 	temperature, topP, topK := s.Temperature, s.TopP, s.TopK
 	drop := func(name string, set *float64) {
 		if set != nil {
-			e.adapt(name)
+			e.Adapt(name)
 		}
 	}
 	switch {
@@ -152,7 +106,7 @@ func (e *encoder) sampling() {
 		temperature, topP = nil, nil
 		if topK != nil {
 			topK = nil
-			e.adapt("top_k")
+			e.Adapt("top_k")
 		}
 	case e.thinking != llm.ThinkingNone && temperature != nil && *temperature != 1:
 		drop("temperature", temperature)
@@ -164,7 +118,7 @@ func (e *encoder) sampling() {
 	if temperature != nil && *temperature > 1 {
 		one := 1.0
 		temperature = &one
-		e.adapt("temperature")
+		e.Adapt("temperature")
 	}
 	e.Number(nil, "temperature", temperature)
 	e.Number(nil, "top_p", topP)
@@ -172,19 +126,19 @@ func (e *encoder) sampling() {
 	drop("frequency_penalty", s.FrequencyPenalty)
 	drop("presence_penalty", s.PresencePenalty)
 	if s.Seed != nil {
-		e.adapt("seed")
+		e.Adapt("seed")
 	}
 	if s.LogitBias != nil {
-		e.adapt("logit_bias")
+		e.Adapt("logit_bias")
 	}
 	if s.Verbosity != "" {
-		e.adapt("verbosity")
+		e.Adapt("verbosity")
 	}
 	if s.N != nil && *s.N > 1 {
-		e.cannot("n", "more than one answer", "Ask as many times, or a model of another dialect.")
+		e.Cannot("n", "more than one answer", "Ask as many times, or a model of another dialect.")
 	}
 	if s.Logprobs != nil && *s.Logprobs || s.TopLogprobs != nil && *s.TopLogprobs > 0 {
-		e.cannot("logprobs", "the likelihood of tokens", "Leave it out, or ask a model of another dialect.")
+		e.Cannot("logprobs", "the likelihood of tokens", "Leave it out, or ask a model of another dialect.")
 	}
 }
 
@@ -200,9 +154,9 @@ func (e *encoder) reasoning() {
 	}
 	effort := ""
 	if e.thinking == llm.ThinkingAdaptive {
-		effort = e.chat.Reasoning.Effort
+		effort = e.Chat.Reasoning.Effort
 	}
-	f := &e.chat.Format
+	f := &e.Chat.Format
 	native := f.Kind == llm.FormatJSONSchema && !e.traits.NoSchema
 	if effort == "" && !native {
 		return
@@ -223,10 +177,10 @@ func (e *encoder) reasoning() {
 }
 
 func (e *encoder) rest() {
-	c := e.chat
+	c := e.Chat
 	for i, s := range c.Stop {
 		if strings.TrimSpace(s) == "" {
-			e.cannot("stop["+strconv.Itoa(i)+"]", "a stop sequence of nothing but white space", "Leave it out, or ask a model of another dialect.")
+			e.Cannot("stop["+strconv.Itoa(i)+"]", "a stop sequence of nothing but white space", "Leave it out, or ask a model of another dialect.")
 		}
 	}
 	e.Strings(nil, "stop_sequences", c.Stop)
@@ -241,26 +195,26 @@ func (e *encoder) rest() {
 	case "default":
 		e.Member("service_tier", "standard_only")
 	default:
-		e.adapt("service_tier")
+		e.Adapt("service_tier")
 	}
 	for _, m := range c.Modalities {
 		if m != "text" {
-			e.cannot("modalities", "an answer in "+m, "Ask a model of another dialect.")
+			e.Cannot("modalities", "an answer in "+m, "Ask a model of another dialect.")
 		}
 	}
 	if len(c.Metadata) > 0 {
-		e.adapt("metadata")
+		e.Adapt("metadata")
 	}
 	if c.CacheKey != "" {
-		e.adapt("prompt_cache_key")
+		e.Adapt("prompt_cache_key")
 	}
 	for _, m := range c.Extra {
 		switch {
 		case m.Idle():
 		case m.Means == llm.MeansKnob:
-			e.adapt(m.Name)
+			e.Adapt(m.Name)
 		default:
-			e.cannot(m.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
+			e.Cannot(m.Name, "this", crossing.Elsewhere)
 		}
 	}
 	if c.Stream {

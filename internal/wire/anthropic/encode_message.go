@@ -2,11 +2,11 @@ package anthropic
 
 import (
 	"encoding/base64"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
@@ -16,9 +16,9 @@ const jsonHint = "Answer with one JSON object and nothing else."
 // conversation writes the system prompt and the messages: the leading system messages are the prompt; turns of one side that
 // follow each other are one; the results of tools come first in the turn that answers their calls.
 func (e *encoder) conversation() {
-	all := e.chat.Messages
+	all := e.Chat.Messages
 	lead := 0
-	for lead < len(all) && isSystem(all[lead].Role) {
+	for lead < len(all) && crossing.IsSystem(all[lead].Role) {
 		lead++
 	}
 	e.system(all[:lead])
@@ -46,27 +46,25 @@ func speaks(m *llm.Message) bool {
 		case llm.PartText, llm.PartRefusal:
 			return p.Text != ""
 		case llm.PartReasoning:
-			return proven(p)
+			return crossing.ProvenByClaude(p)
 		}
 		return true
 	})
 }
-
-func isSystem(r llm.Role) bool { return r == llm.RoleSystem || r == llm.RoleDeveloper }
 
 // side is the role that a message has in this dialect.
 func (e *encoder) side(m *llm.Message) string {
 	switch {
 	case m.Role == llm.RoleAssistant:
 		return string(llm.RoleAssistant)
-	case isSystem(m.Role) && e.traits.LateSystem:
+	case crossing.IsSystem(m.Role) && e.traits.LateSystem:
 		return string(llm.RoleSystem)
 	}
 	return string(llm.RoleUser)
 }
 
 func (e *encoder) system(all []llm.Message) {
-	hint := e.chat.Format.Kind == llm.FormatJSON
+	hint := e.Chat.Format.Kind == llm.FormatJSON
 	start := len(e.Dst)
 	e.Name("system")
 	e.Dst = append(e.Dst, '[')
@@ -75,7 +73,7 @@ func (e *encoder) system(all []llm.Message) {
 		for k := range all[i].Parts {
 			p := &all[i].Parts[k]
 			if p.Kind != llm.PartText {
-				e.cannot(place(i), "a system message with something other than text", "Put it into a message of the user.")
+				e.Cannot(e.Place(i), "a system message with something other than text", "Put it into a message of the user.")
 				continue
 			}
 			e.text(p)
@@ -90,9 +88,6 @@ func (e *encoder) system(all []llm.Message) {
 	}
 	e.Dst = append(e.Dst, ']')
 }
-
-// place is where a message is, as the caller sees it.
-func place(i int) string { return fmt.Sprintf("messages[%d]", i) }
 
 // turn writes messages that are one turn here; the first is number first. Without anything in them, nothing is written.
 func (e *encoder) turn(side string, first int, all []llm.Message) {
@@ -127,30 +122,15 @@ func (e *encoder) turn(side string, first int, all []llm.Message) {
 // knows; null says nothing.
 func (e *encoder) lost(at int, m *llm.Message) {
 	if m.Name != "" && m.Role != llm.RoleFunction {
-		e.adapt("name")
+		e.Adapt("name")
 	}
-	for _, x := range m.Extra {
-		if !x.Idle() {
-			e.cannot(place(at)+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
-		}
-	}
-}
-
-// beside refuses what a part has beside what its kind has, and would be lost.
-func (e *encoder) beside(at int, p *llm.Part) {
-	for _, x := range p.Extra {
-		switch {
-		case x.Idle(), p.Kind == llm.PartOther:
-		case x.Means == llm.MeansKnob:
-			e.adapt(x.Name)
-		default:
-			e.cannot(place(at)+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
-		}
-	}
+	e.BesideAt(at, m.Extra)
 }
 
 func (e *encoder) part(at int, p *llm.Part) {
-	e.beside(at, p)
+	if p.Kind != llm.PartOther { // it is refused whole
+		e.BesideAt(at, p.Extra)
+	}
 	switch p.Kind {
 	case llm.PartText, llm.PartRefusal:
 		e.text(p)
@@ -165,9 +145,9 @@ func (e *encoder) part(at int, p *llm.Part) {
 	case llm.PartReasoning:
 		e.thought(p)
 	case llm.PartAudio:
-		e.cannot(place(at), "audio", "Send its text, or ask a model of another dialect.")
+		e.Cannot(e.Place(at), "audio", "Send its text, or ask a model of another dialect.")
 	default:
-		e.cannot(place(at), "a part of this type", "Leave it out, or ask a model of the dialect that knows it.")
+		e.Cannot(e.Place(at), "a part of this type", crossing.Elsewhere)
 	}
 }
 
@@ -210,10 +190,10 @@ var imageTypes = []string{"image/jpeg", "image/png", "image/gif", "image/webp"}
 func (e *encoder) image(at int, p *llm.Part) {
 	switch {
 	case p.Data != nil && !slices.Contains(imageTypes, p.MediaType):
-		e.cannot(place(at), "an image of type "+p.MediaType, "Send it as JPEG, PNG, GIF or WebP.")
+		e.Cannot(e.Place(at), "an image of type "+p.MediaType, "Send it as JPEG, PNG, GIF or WebP.")
 		return
 	case p.Data == nil && p.URL == "":
-		e.cannot(place(at), "an image by the id of a file", "Send its bytes or its URL.")
+		e.Cannot(e.Place(at), "an image by the id of a file", "Send its bytes or its URL.")
 		return
 	}
 	e.open(imageBlock)
@@ -245,10 +225,10 @@ func (e *encoder) file(at int, p *llm.Part) {
 	plain := strings.HasPrefix(p.MediaType, "text/")
 	switch {
 	case p.Data == nil && p.URL == "":
-		e.cannot(place(at), "a file by its id", "Send its bytes.")
+		e.Cannot(e.Place(at), "a file by its id", "Send its bytes.")
 		return
 	case p.Data != nil && p.MediaType != pdf && !plain:
-		e.cannot(place(at), "a file of type "+p.MediaType, "Send PDF or text.")
+		e.Cannot(e.Place(at), "a file of type "+p.MediaType, "Send PDF or text.")
 		return
 	}
 	e.open(documentBlock)
@@ -269,12 +249,12 @@ func (e *encoder) call(at int, p *llm.Part) {
 	arguments := []byte(p.Arguments)
 	switch {
 	case p.Custom:
-		e.cannot(place(at), "the call of a tool that takes free text", "Ask a model of another dialect.")
+		e.Cannot(e.Place(at), "the call of a tool that takes free text", "Ask a model of another dialect.")
 		return
 	case strings.TrimSpace(p.Arguments) == "":
 		arguments = []byte("{}")
 	case !rawjson.Valid(arguments) || strings.TrimSpace(p.Arguments)[0] != '{':
-		e.cannot(place(at)+".tool_calls", "a call whose arguments are not a JSON object", "Take the broken call and its result out of the conversation.")
+		e.Cannot(e.Place(at)+".tool_calls", "a call whose arguments are not a JSON object", "Take the broken call and its result out of the conversation.")
 		return
 	}
 	e.open(toolUse)
@@ -309,7 +289,7 @@ func (e *encoder) result(at int, p *llm.Part) {
 			case llm.PartText, llm.PartRefusal, llm.PartImage, llm.PartFile:
 				e.part(at, part)
 			default:
-				e.cannot(place(at), "the result of a tool with something other than text, images and documents", "Send its text.")
+				e.Cannot(e.Place(at), "the result of a tool with something other than text, images and documents", "Send its text.")
 			}
 		}
 		e.Dst = append(e.Dst, ']')
@@ -324,8 +304,8 @@ func (e *encoder) result(at int, p *llm.Part) {
 // part of what was said, and would be refused.
 func (e *encoder) thought(p *llm.Part) {
 	switch {
-	case !proven(*p):
-		e.adapt("reasoning_content")
+	case !crossing.ProvenByClaude(*p):
+		e.Adapt("reasoning_content")
 		return
 	case p.Redacted != nil:
 		e.open(redactedBlock)

@@ -5,16 +5,17 @@ import (
 	"strconv"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 )
 
 // SchemaTool is the name of the tool by which models that take no schema are made to answer in one.
 const SchemaTool = "structured_answer"
 
 func (e *encoder) tools() {
-	c := e.chat
+	c := e.Chat
 	forced := c.Format.Kind == llm.FormatJSONSchema && e.traits.NoSchema
 	if forced && len(c.Tools) > 0 {
-		e.cannot("response_format", "a form for the answer beside tools", "Leave one of them out, or ask a newer model.")
+		e.Cannot("response_format", "a form for the answer beside tools", "Leave one of them out, or ask a newer model.")
 		return
 	}
 	if forced {
@@ -45,10 +46,10 @@ func (e *encoder) tool(i int, t *llm.Tool) {
 	at := "tools[" + strconv.Itoa(i) + "]"
 	switch {
 	case t.Name == "":
-		e.cannot(at, "a tool of this type", "Leave it out, or ask a model of the dialect that knows it.")
+		e.Cannot(at, "a tool of this type", crossing.Elsewhere)
 		return
 	case t.Custom:
-		e.cannot(at, "a tool that takes free text", "Give it a schema, or ask a model of another dialect.")
+		e.Cannot(at, "a tool that takes free text", "Give it a schema, or ask a model of another dialect.")
 		return
 	}
 	e.Comma()
@@ -58,18 +59,14 @@ func (e *encoder) tool(i int, t *llm.Tool) {
 	e.Raw("input_schema", objectSchema(t.Schema))
 	e.Boolean(nil, "strict", t.Strict)
 	e.cache(t.Cache)
-	for _, x := range t.Extra {
-		if !x.Idle() {
-			e.cannot(at+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
-		}
-	}
+	e.Beside(at, t.Extra)
 	e.Dst = append(e.Dst, '}')
 }
 
 // choice writes how tools are chosen. That they are not to be called at once can be said only within one.
 func (e *encoder) choice() {
-	c := &e.chat.Choice
-	single := e.chat.Parallel != nil && !*e.chat.Parallel
+	c := &e.Chat.Choice
+	single := e.Chat.Parallel != nil && !*e.Chat.Parallel
 	mode, name := "", ""
 	switch c.Mode {
 	case llm.ToolUnset:
@@ -88,13 +85,13 @@ func (e *encoder) choice() {
 			name = c.Names[0]
 		}
 	default:
-		e.cannot("tool_choice", "this choice", "One of auto, required, none, or a tool by its name.")
+		e.Cannot("tool_choice", "this choice", "One of auto, required, none, or a tool by its name.")
 	}
 	if mode == "" {
 		return
 	}
 	if e.thinking == llm.ThinkingBudget && (mode == "any" || mode == "tool") {
-		e.cannot("tool_choice", "a call that must be made, while the model is to reason,", "Leave out the reasoning, or let the model choose.")
+		e.Cannot("tool_choice", "a call that must be made, while the model is to reason,", "Leave out the reasoning, or let the model choose.")
 	}
 	e.Name("tool_choice")
 	e.Dst = append(e.Dst, '{')
@@ -108,7 +105,7 @@ func (e *encoder) choice() {
 
 // schemaTool makes the form of the answer the only tool, which must be called.
 func (e *encoder) schemaTool() {
-	f := &e.chat.Format
+	f := &e.Chat.Format
 	e.schema = true
 	e.Name("tools")
 	e.Dst = append(e.Dst, `[{`...)
@@ -126,6 +123,6 @@ func (e *encoder) schemaTool() {
 	e.Member("name", SchemaTool)
 	e.Dst = append(e.Dst, '}')
 	if e.thinking == llm.ThinkingBudget {
-		e.cannot("response_format", "a form for the answer, while the model is to reason,", "Leave out one of them, or ask a newer model.")
+		e.Cannot("response_format", "a form for the answer, while the model is to reason,", "Leave out one of them, or ask a newer model.")
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
@@ -13,7 +14,7 @@ import (
 // has no place for is written as it came. Turns are kept apart, but for results of tools, which are one turn with what the user
 // says behind them. Errors are *fault.Error.
 func EncodeSame(c *llm.Chat) ([]byte, error) {
-	e := again{encoder{Writer: rawjson.Writer{Dst: append(make([]byte, 0, 1024), '{')}, chat: c}}
+	e := again{encoder{Writer: rawjson.Writer{Dst: append(make([]byte, 0, 1024), '{')}, Notes: crossing.Notes{Chat: c}}}
 	x := rawjson.Extra(c.Extra)
 	e.Text(x, "model", c.Model)
 	e.Integer(x, "max_tokens", c.MaxOutput)
@@ -44,7 +45,7 @@ func EncodeSame(c *llm.Chat) ([]byte, error) {
 type again struct{ encoder }
 
 func (e *again) conversation(x rawjson.Extra) {
-	all := e.chat.Messages
+	all := e.Chat.Messages
 	if len(all) > 0 && all[0].Role == llm.RoleSystem && len(all[0].Extra) == 0 && !x.Has(systemField) {
 		e.Name(systemField)
 		e.blocks(all[0].Parts)
@@ -168,15 +169,15 @@ func (e *again) from(p *llm.Part) {
 }
 
 func (e *again) tools(x rawjson.Extra) {
-	if len(e.chat.Tools) > 0 {
+	if len(e.Chat.Tools) > 0 {
 		e.Name("tools")
 		e.Dst = append(e.Dst, '[')
-		for i := range e.chat.Tools {
-			e.tool(&e.chat.Tools[i])
+		for i := range e.Chat.Tools {
+			e.tool(&e.Chat.Tools[i])
 		}
 		e.Dst = append(e.Dst, ']')
 	}
-	if c := &e.chat.Choice; c.Mode != llm.ToolUnset && !x.Has("tool_choice") {
+	if c := &e.Chat.Choice; c.Mode != llm.ToolUnset && !x.Has("tool_choice") {
 		e.Name("tool_choice")
 		e.Dst = append(e.Dst, '{')
 		for word, mode := range modes {
@@ -187,7 +188,7 @@ func (e *again) tools(x rawjson.Extra) {
 		if c.Mode == llm.ToolNamed {
 			e.Member("name", c.Names[0])
 		}
-		if p := e.chat.Parallel; p != nil && !*p {
+		if p := e.Chat.Parallel; p != nil && !*p {
 			e.Dst = strconv.AppendBool(append(e.Dst, `,"disable_parallel_tool_use":`...), true)
 		}
 		e.Dst = append(e.Dst, '}')

@@ -49,31 +49,39 @@ func Proven(messages []byte) (kept []byte, open bool) {
 	if !bytes.Contains(messages, []byte(thinkingBlock+`"`)) { // redacted_thinking is one, too
 		return nil, false
 	}
-	w := rawjson.Writer{Dst: append(make([]byte, 0, len(messages)), '[')}
-	lost := false
+	var w rawjson.Writer // empty until a thought is lost: mostly none is, and conversations are long
 	c := rawjson.Cursor{Text: messages}
 	for range c.Elements() {
+		c.Kind() // stands before the message
+		before := c.At
 		message := c.Value()
 		o := rawjson.ObjectOf(message)
-		content, stripped := provenBlocks(o.Value(contentField))
-		if o.Str("role") == string(llm.RoleAssistant) {
+		content, stripped := message, false
+		if assistant := o.Str("role") == string(llm.RoleAssistant); assistant {
+			content, stripped = provenBlocks(o.Value(contentField))
 			open = stripped
 		} else if !onlyResults(o.Value(contentField)) {
 			open = false
 		}
-		if !stripped {
-			w.Comma()
-			w.Dst = append(w.Dst, message...)
+		switch {
+		case w.Dst == nil && !stripped:
 			continue
+		case w.Dst == nil:
+			w.Dst = append(make([]byte, 0, len(messages)), messages[:before]...)
+			w.Dst = bytes.TrimRight(w.Dst, ", \t\r\n")
 		}
-		if lost = true; string(content) == "[]" {
+		if stripped && string(content) == "[]" {
 			continue // nothing is left of the turn
 		}
 		w.Comma()
-		r := llm.Request{Raw: message, Fields: rawjson.Fields(message)}
+		if !stripped {
+			w.Dst = append(w.Dst, message...)
+			continue
+		}
+		r := llm.Request{Raw: message, Fields: o.Fields}
 		w.Dst = r.AppendBody(w.Dst, llm.Edit{Name: contentField, Value: content})
 	}
-	if !lost {
+	if w.Dst == nil {
 		return nil, false
 	}
 	return append(w.Dst, ']'), open
@@ -91,18 +99,19 @@ func provenBlocks(content []byte) (kept []byte, stripped bool) {
 	if len(content) == 0 || content[0] != '[' {
 		return content, false
 	}
-	w := rawjson.Writer{Dst: []byte{'['}}
-	c := rawjson.Cursor{Text: content}
-	for range c.Elements() {
-		value := c.Value()
-		if o := rawjson.ObjectOf(value); isThought(o.Str(typeField)) && !own(o) {
-			stripped = true
-			continue
-		}
-		w.Comma()
-		w.Dst = append(w.Dst, value...)
+	blocks, _ := rawjson.ObjectsOf(content)
+	isLost := func(o *rawjson.Object) bool { return isThought(o.Str(typeField)) && !own(o) }
+	if !slices.ContainsFunc(blocks, isLost) {
+		return content, false
 	}
-	return append(w.Dst, ']'), stripped
+	w := rawjson.Writer{Dst: []byte{'['}}
+	for _, o := range blocks {
+		if !isLost(o) {
+			w.Comma()
+			w.Dst = append(w.Dst, o.Text...)
+		}
+	}
+	return append(w.Dst, ']'), true
 }
 
 // onlyResults reports whether a turn of the user gives results of tools.

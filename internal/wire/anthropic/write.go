@@ -15,11 +15,7 @@ func AppendEvent(dst []byte, ev *llm.Event, model string) []byte {
 	dst = append(append(append(dst, "event: "...), ev.Name...), "\ndata: "...)
 	start := len(dst)
 	dst = AppendAnswer(dst, ev, model)
-	for i, c := range dst[start:] {
-		if c == '\n' || c == '\r' { // white space between values: within strings it is escaped
-			dst[start+i] = ' '
-		}
-	}
+	rawjson.OneLine(dst[start:])
 	return append(dst, "\n\n"...)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
@@ -23,7 +24,7 @@ const minBudget = 1024
 // service is passed on. adapted names what was left out or bent because the model does not take it, in the words of the canonical
 // form: "temperature". What cannot be said is a *fault.Error of the code InvalidRequest that says where.
 func EncodeChat(c *llm.Chat, t llm.Traits, tiers bool) (body []byte, adapted []string, err error) {
-	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, c.Size())}, chat: c, traits: t, ids: map[string]string{}, names: map[string]bool{}}
+	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, c.Size())}, Notes: crossing.Notes{Chat: c, Whom: "a model at Bedrock"}, traits: t, ids: map[string]string{}, names: map[string]bool{}}
 	e.Dst = append(e.Dst, '{')
 	e.thinking = e.thinks()
 	e.conversation()
@@ -34,97 +35,51 @@ func EncodeChat(c *llm.Chat, t llm.Traits, tiers bool) (body []byte, adapted []s
 	e.rest(tiers)
 	e.Dst = append(e.Dst, '}')
 	switch {
-	case e.refused != nil:
-		return nil, nil, e.refused
+	case e.Refused != nil:
+		return nil, nil, e.Refused
 	case e.Err != nil:
 		return nil, nil, fault.Wrap(fault.InvalidRequest, e.Err, "The request holds %s.", e.Err.Error())
 	}
-	return e.Dst, e.adapted, nil
+	return e.Dst, e.Adapted, nil
 }
 
 // An encoder writes a request.
 type encoder struct {
 	rawjson.Writer
-	chat     *llm.Chat
+	crossing.Notes
 	traits   llm.Traits
 	thinking llm.Thinking      // how reasoning is asked for, ThinkingNone if it is not
 	budget   int64             // of it, in tokens
 	ids      map[string]string // of calls, by the caller's
 	names    map[string]bool   // of documents so far
-	adapted  []string
-	refused  error // the first thing that cannot be said
 }
-
-// cannot refuses what the dialect has no words for.
-func (e *encoder) cannot(param, what, hint string) {
-	if e.refused == nil {
-		f := fault.New(fault.InvalidRequest, "%s: %s cannot be asked of a model at Bedrock.", param, what)
-		f.Param, f.Hint = param, hint
-		e.refused = f
-	}
-}
-
-// adapt notes, once, that something was left out or bent.
-func (e *encoder) adapt(name string) {
-	if !slices.Contains(e.adapted, name) {
-		e.adapted = append(e.adapted, name)
-	}
-}
-
-// budgets are what efforts mean to models that are given a number of tokens: the ones that vendors of other models name.
-var budgets = map[string]int64{"minimal": minBudget, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768}
 
 // thinks decides how the model is asked to reason, and with how many tokens.
 func (e *encoder) thinks() llm.Thinking {
-	r := &e.chat.Reasoning
+	r := &e.Chat.Reasoning
 	switch {
 	case r.Off, r.Effort == "none", r.Effort == "" && r.Budget == 0:
 		return llm.ThinkingNone
-	case e.traits.Thinking == llm.ThinkingNone, e.traits.Thinking == llm.ThinkingBudget && unproven(e.chat.Messages):
-		e.adapt("reasoning") // not known, or refused in the middle of a tool loop
+	case e.traits.Thinking == llm.ThinkingNone, e.traits.Thinking == llm.ThinkingBudget && crossing.LostByCaller(e.Chat.Messages):
+		e.Adapt("reasoning") // not known, or refused in the middle of a tool loop
 		return llm.ThinkingNone
 	}
 	if e.budget = r.Budget; e.budget <= 0 {
-		e.budget = budgets[r.Effort]
+		e.budget = crossing.Budgets[r.Effort]
 	}
 	e.budget = max(e.budget, minBudget)
-	if e.traits.Thinking == llm.ThinkingBudget && e.chat.MaxOutput != nil && *e.chat.MaxOutput <= e.budget {
-		if e.budget = *e.chat.MaxOutput - 1; e.budget < minBudget {
-			e.adapt("reasoning")
+	if e.traits.Thinking == llm.ThinkingBudget && e.Chat.MaxOutput != nil && *e.Chat.MaxOutput <= e.budget {
+		if e.budget = *e.Chat.MaxOutput - 1; e.budget < minBudget {
+			e.Adapt("reasoning")
 			return llm.ThinkingNone
 		}
 	}
 	return e.traits.Thinking
 }
 
-// unproven reports whether the conversation stands in the middle of a tool loop whose last turn of the model lacks the reasoning
-// that it began with: callers of dialects without signatures cannot send it back.
-func unproven(messages []llm.Message) bool {
-	for i := len(messages) - 1; i >= 0; i-- {
-		switch m := &messages[i]; m.Role {
-		case llm.RoleTool, llm.RoleFunction:
-		case llm.RoleAssistant:
-			calls := slices.ContainsFunc(m.Parts, func(p llm.Part) bool { return p.Kind == llm.PartToolCall })
-			return calls && !slices.ContainsFunc(m.Parts, proven)
-		default:
-			return false
-		}
-	}
-	return false
-}
-
-// signs reports whether a proof is one that the models of this dialect which prove their reasoning know: Claude's, wherever it
-// runs, or one of which it is not known whose it is.
-func signs(by llm.Dialect) bool { return by == "" || by == llm.Anthropic || by == llm.Bedrock }
-
-// proven reports whether a part is reasoning that the provider takes back.
-func proven(p llm.Part) bool {
-	return p.Kind == llm.PartReasoning && (p.Signature != "" || p.Redacted != nil) && signs(p.Signer)
-}
-
 // effort is how hard the model shall think in the dialect's words.
 func (e *encoder) effort() string {
-	switch effort := e.chat.Reasoning.Effort; {
+	switch effort := e.Chat.Reasoning.Effort; {
 	case effort == "minimal":
 		return "low"
 	case effort == "" && e.thinking != llm.ThinkingAdaptive: // only a budget was given
@@ -136,7 +91,7 @@ func (e *encoder) effort() string {
 
 // inference writes the knobs that all models of the dialect have.
 func (e *encoder) inference() {
-	most := e.chat.MaxOutput
+	most := e.Chat.MaxOutput
 	if most == nil && e.thinking == llm.ThinkingBudget {
 		n := e.traits.MaxOutput
 		if n <= e.budget {
@@ -145,7 +100,7 @@ func (e *encoder) inference() {
 		most = &n
 	}
 	temperature, topP := e.likelihood()
-	if most == nil && temperature == nil && topP == nil && len(e.chat.Stop) == 0 {
+	if most == nil && temperature == nil && topP == nil && len(e.Chat.Stop) == 0 {
 		return
 	}
 	e.Name("inferenceConfig")
@@ -153,17 +108,17 @@ func (e *encoder) inference() {
 	e.Integer(nil, "maxTokens", most)
 	e.Number(nil, "temperature", temperature)
 	e.Number(nil, "topP", topP)
-	e.Strings(nil, "stopSequences", e.chat.Stop)
+	e.Strings(nil, "stopSequences", e.Chat.Stop)
 	e.Dst = append(e.Dst, '}')
 }
 
 // likelihood are temperature and top_p as far as the model takes them; what no model of the dialect takes is named or refused.
 func (e *encoder) likelihood() (temperature, topP *float64) {
-	s := &e.chat.Sampling
+	s := &e.Chat.Sampling
 	temperature, topP = s.Temperature, s.TopP
 	drop := func(name string, set bool) {
 		if set {
-			e.adapt(name)
+			e.Adapt(name)
 		}
 	}
 	switch {
@@ -181,7 +136,7 @@ func (e *encoder) likelihood() (temperature, topP *float64) {
 	if temperature != nil && *temperature > 1 {
 		one := 1.0
 		temperature = &one
-		e.adapt("temperature")
+		e.Adapt("temperature")
 	}
 	drop("frequency_penalty", s.FrequencyPenalty != nil)
 	drop("presence_penalty", s.PresencePenalty != nil)
@@ -189,10 +144,10 @@ func (e *encoder) likelihood() (temperature, topP *float64) {
 	drop("logit_bias", s.LogitBias != nil)
 	drop("verbosity", s.Verbosity != "")
 	if s.N != nil && *s.N > 1 {
-		e.cannot("n", "more than one answer", "Ask as many times, or a model of another dialect.")
+		e.Cannot("n", "more than one answer", "Ask as many times, or a model of another dialect.")
 	}
 	if s.Logprobs != nil && *s.Logprobs || s.TopLogprobs != nil && *s.TopLogprobs > 0 {
-		e.cannot("logprobs", "the likelihood of tokens", "Leave it out, or ask a model of another dialect.")
+		e.Cannot("logprobs", "the likelihood of tokens", "Leave it out, or ask a model of another dialect.")
 	}
 	return temperature, topP
 }
@@ -207,11 +162,11 @@ func (e *encoder) additional() {
 	const name = "additionalModelRequestFields"
 	w := rawjson.Writer{Dst: []byte{'{'}}
 	var given rawjson.Extra // which says more than what is made of other members
-	for _, m := range e.chat.Extra {
+	for _, m := range e.Chat.Extra {
 		switch {
 		case m.Name != name:
 		case m.Value[0] != '{':
-			e.cannot(name, "anything but an object of the model's own members", "Send an object.")
+			e.Cannot(name, "anything but an object of the model's own members", "Send an object.")
 		default:
 			given = rawjson.ObjectOf(m.Value).Rest()
 		}
@@ -220,10 +175,10 @@ func (e *encoder) additional() {
 	if member, value := e.reasoning(); member != "" && !given.Has(member) {
 		w.Raw(member, value)
 	}
-	switch k := e.chat.Sampling.TopK; {
+	switch k := e.Chat.Sampling.TopK; {
 	case k == nil:
 	case e.traits.NoSampling, e.claudeThinks(), e.traits.Thinking == llm.ThinkingNova:
-		e.adapt("top_k")
+		e.Adapt("top_k")
 	default:
 		w.Integer(given, "top_k", k)
 	}
@@ -254,7 +209,7 @@ func (e *encoder) reasoning() (member string, value []byte) {
 
 // output writes the form of the answer and how hard the model shall think.
 func (e *encoder) output() {
-	f := &e.chat.Format
+	f := &e.Chat.Format
 	effort := ""
 	if e.thinking == llm.ThinkingAdaptive {
 		effort = e.effort()
@@ -278,7 +233,7 @@ func (e *encoder) output() {
 }
 
 func (e *encoder) rest(tiers bool) {
-	c := e.chat
+	c := e.Chat
 	if len(c.Stop) > 0 && !e.Extra().Has("additionalModelResponseFieldPaths") {
 		// Which of the sequences ended the answer is told by models that have a word for it; others pass over it.
 		e.Raw("additionalModelResponseFieldPaths", []byte(`["/stop_sequence"]`))
@@ -292,15 +247,15 @@ func (e *encoder) rest(tiers bool) {
 		e.Member(typeField, tier)
 		e.Dst = append(e.Dst, '}')
 	default:
-		e.adapt("service_tier")
+		e.Adapt("service_tier")
 	}
 	for _, m := range c.Modalities {
 		if m != "text" {
-			e.cannot("modalities", "an answer in "+m, "Ask a model of another dialect.")
+			e.Cannot("modalities", "an answer in "+m, "Ask a model of another dialect.")
 		}
 	}
 	if c.CacheKey != "" {
-		e.adapt("prompt_cache_key")
+		e.Adapt("prompt_cache_key")
 	}
 	for _, m := range c.Extra {
 		switch {
@@ -308,15 +263,15 @@ func (e *encoder) rest(tiers bool) {
 		case slices.Contains(ownMembers, m.Name):
 			e.Raw(m.Name, m.Value)
 		case m.Means == llm.MeansKnob:
-			e.adapt(m.Name)
+			e.Adapt(m.Name)
 		default:
-			e.cannot(m.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
+			e.Cannot(m.Name, "this", crossing.Elsewhere)
 		}
 	}
 }
 
 // Extra are the members that the canonical form has no place for.
-func (e *encoder) Extra() rawjson.Extra { return e.chat.Extra }
+func (e *encoder) Extra() rawjson.Extra { return e.Chat.Extra }
 
 // metadataForm is what values of requestMetadata may be.
 var metadataForm = regexp.MustCompile(`^[a-zA-Z0-9\s:_@$#=/+,.-]{1,256}$`)
@@ -330,19 +285,19 @@ func (e *encoder) metadata() {
 		return
 	}
 	all := map[string]string{}
-	for _, k := range slices.Sorted(maps.Keys(e.chat.Metadata)) {
-		v := e.chat.Metadata[k]
+	for _, k := range slices.Sorted(maps.Keys(e.Chat.Metadata)) {
+		v := e.Chat.Metadata[k]
 		if !metadataForm.MatchString(k) || !metadataForm.MatchString(v) || len(all) == maxMetadata {
-			e.adapt("metadata")
+			e.Adapt("metadata")
 			continue
 		}
 		all[k] = v
 	}
-	if user := e.chat.User; user != "" {
+	if user := e.Chat.User; user != "" {
 		if metadataForm.MatchString(user) && len(all) < maxMetadata && all["user"] == "" {
 			all["user"] = user
 		} else {
-			e.adapt("user")
+			e.Adapt("user")
 		}
 	}
 	if len(all) == 0 {

@@ -40,13 +40,13 @@ func (e *encoder) medium(at int, p *llm.Part) {
 	}
 	switch {
 	case p.Data == nil && p.URL != "":
-		e.cannot(place(at), what+" by its URL", "Send its bytes.")
+		e.Cannot(e.Place(at), what+" by its URL", "Send its bytes.")
 		return
 	case p.Data == nil:
-		e.cannot(place(at), what+" by an id", "Send its bytes.")
+		e.Cannot(e.Place(at), what+" by an id", "Send its bytes.")
 		return
 	case format == "":
-		e.cannot(place(at), what+" of type "+p.MediaType, hint)
+		e.Cannot(e.Place(at), what+" of type "+p.MediaType, hint)
 		return
 	}
 	e.open(kind)

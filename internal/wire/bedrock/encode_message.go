@@ -1,12 +1,12 @@
 package bedrock
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
@@ -21,9 +21,9 @@ const (
 // follow each other are one; the results of tools come first in the turn that answers their calls. Text of nothing but white
 // space is left out: it says nothing, and is refused.
 func (e *encoder) conversation() {
-	all := e.chat.Messages
+	all := e.Chat.Messages
 	lead := 0
-	for lead < len(all) && isSystem(all[lead].Role) {
+	for lead < len(all) && crossing.IsSystem(all[lead].Role) {
 		lead++
 	}
 	e.Name("messages")
@@ -37,7 +37,7 @@ func (e *encoder) conversation() {
 		}
 		mine := isModel(&all[i])
 		if turns == 0 && mine {
-			e.cannot(place(i), "a conversation that the model begins", "Begin it with a message of the user.")
+			e.Cannot(e.Place(i), "a conversation that the model begins", "Begin it with a message of the user.")
 		}
 		j := i + 1
 		for j < len(all) && (!speaks(&all[j]) || isModel(&all[j]) == mine) {
@@ -49,7 +49,7 @@ func (e *encoder) conversation() {
 	}
 	e.Dst = append(e.Dst, ']')
 	if turns == 0 {
-		e.cannot("messages", "a conversation in which the user says nothing", "Add a message of the user.")
+		e.Cannot("messages", "a conversation in which the user says nothing", "Add a message of the user.")
 	}
 	e.system(all[:lead])
 }
@@ -61,15 +61,13 @@ func speaks(m *llm.Message) bool {
 		case llm.PartText, llm.PartRefusal:
 			return !blank(p.Text)
 		case llm.PartReasoning:
-			return proven(p)
+			return crossing.ProvenByClaude(p)
 		}
 		return true
 	})
 }
 
 func blank(text string) bool { return strings.TrimSpace(text) == "" }
-
-func isSystem(r llm.Role) bool { return r == llm.RoleSystem || r == llm.RoleDeveloper }
 
 // isModel reports whether a message is the model's. All others are the user's here, system messages that come late too.
 func isModel(m *llm.Message) bool { return m.Role == llm.RoleAssistant }
@@ -83,7 +81,7 @@ func (e *encoder) system(all []llm.Message) {
 		for k := range all[i].Parts {
 			p := &all[i].Parts[k]
 			if p.Kind != llm.PartText {
-				e.cannot(place(i), "a system message with something other than text", "Put it into a message of the user.")
+				e.Cannot(e.Place(i), "a system message with something other than text", "Put it into a message of the user.")
 				continue
 			}
 			e.text(p)
@@ -102,7 +100,7 @@ func (e *encoder) system(all []llm.Message) {
 
 // hints are what is said in words because there is no member for it.
 func (e *encoder) hints() (all []string) {
-	c := e.chat
+	c := e.Chat
 	if c.Format.Kind == llm.FormatJSON {
 		all = append(all, jsonHint)
 	}
@@ -111,20 +109,17 @@ func (e *encoder) hints() (all []string) {
 		all = append(all, noCallHint)
 	case c.Choice.Mode != llm.ToolNone && len(c.Tools) > 0 && c.Parallel != nil && !*c.Parallel:
 		all = append(all, singleHint)
-		e.adapt("parallel_tool_calls")
+		e.Adapt("parallel_tool_calls")
 	}
 	return all
 }
 
 // usesTools reports whether there are calls of tools or their results in the conversation: then the tools must be sent too.
 func (e *encoder) usesTools() bool {
-	return slices.ContainsFunc(e.chat.Messages, func(m llm.Message) bool {
+	return slices.ContainsFunc(e.Chat.Messages, func(m llm.Message) bool {
 		return slices.ContainsFunc(m.Parts, func(p llm.Part) bool { return p.Kind == llm.PartToolCall || p.Kind == llm.PartToolResult })
 	})
 }
-
-// place is where a message is, as the caller sees it.
-func place(i int) string { return fmt.Sprintf("messages[%d]", i) }
 
 // turn writes messages that are one turn here; the first is number first.
 func (e *encoder) turn(mine bool, first int, all []llm.Message) {
@@ -157,7 +152,7 @@ func (e *encoder) turn(mine bool, first int, all []llm.Message) {
 		}
 	}
 	if document >= 0 && !said {
-		e.cannot(place(document), "a document without a word of text beside it", "Say what is to be done with it.")
+		e.Cannot(e.Place(document), "a document without a word of text beside it", "Say what is to be done with it.")
 	}
 	e.Dst = append(e.Dst, `]}`...)
 }
@@ -166,36 +161,21 @@ func (e *encoder) turn(mine bool, first int, all []llm.Message) {
 // knows; null says nothing.
 func (e *encoder) lost(at int, m *llm.Message) {
 	if m.Name != "" && m.Role != llm.RoleFunction {
-		e.adapt("name")
+		e.Adapt("name")
 	}
-	for _, x := range m.Extra {
-		if !x.Idle() {
-			e.cannot(place(at)+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
-		}
-	}
-}
-
-// beside refuses what a part has beside what its kind has, and would be lost.
-func (e *encoder) beside(at int, p *llm.Part) {
-	for _, x := range p.Extra {
-		switch {
-		case x.Idle(), p.Kind == llm.PartOther:
-		case x.Means == llm.MeansKnob:
-			e.adapt(x.Name)
-		default:
-			e.cannot(place(at)+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
-		}
-	}
+	e.BesideAt(at, m.Extra)
 }
 
 func (e *encoder) part(at int, mine bool, p *llm.Part) {
-	e.beside(at, p)
+	if p.Kind != llm.PartOther { // it is refused whole
+		e.BesideAt(at, p.Extra)
+	}
 	switch p.Kind {
 	case llm.PartText, llm.PartRefusal:
 		e.text(p)
 	case llm.PartImage, llm.PartFile, llm.PartAudio:
 		if mine {
-			e.cannot(place(at), "an image or a file of the model", "Put it into a message of the user.")
+			e.Cannot(e.Place(at), "an image or a file of the model", "Put it into a message of the user.")
 			return
 		}
 		e.medium(at, p)
@@ -206,7 +186,7 @@ func (e *encoder) part(at int, mine bool, p *llm.Part) {
 	case llm.PartReasoning:
 		e.thought(p)
 	default:
-		e.cannot(place(at), "a part of this type", "Leave it out, or ask a model of the dialect that knows it.")
+		e.Cannot(e.Place(at), "a part of this type", crossing.Elsewhere)
 	}
 }
 
@@ -246,15 +226,15 @@ func (e *encoder) call(at int, p *llm.Part) {
 	arguments := []byte(p.Arguments)
 	switch {
 	case p.Custom:
-		e.cannot(place(at), "the call of a tool that takes free text", "Ask a model of another dialect.")
+		e.Cannot(e.Place(at), "the call of a tool that takes free text", "Ask a model of another dialect.")
 		return
 	case !toolNames.MatchString(p.ToolName):
-		e.cannot(place(at)+".tool_calls", "a call of a tool of this name", "Take up to 64 letters, digits, underscores and hyphens.")
+		e.Cannot(e.Place(at)+".tool_calls", "a call of a tool of this name", "Take up to 64 letters, digits, underscores and hyphens.")
 		return
 	case blank(p.Arguments):
 		arguments = []byte("{}")
 	case !rawjson.Valid(arguments) || strings.TrimSpace(p.Arguments)[0] != '{':
-		e.cannot(place(at)+".tool_calls", "a call whose arguments are not a JSON object", "Take the broken call and its result out of the conversation.")
+		e.Cannot(e.Place(at)+".tool_calls", "a call whose arguments are not a JSON object", "Take the broken call and its result out of the conversation.")
 		return
 	}
 	e.open(toolUse)
@@ -315,7 +295,7 @@ func (e *encoder) result(at int, p *llm.Part) {
 			part.Cache = nil // a mark stands behind the whole result
 			e.part(at, false, &part)
 		default:
-			e.cannot(place(at), "the result of a tool with something other than text, images and documents", "Send its text.")
+			e.Cannot(e.Place(at), "the result of a tool with something other than text, images and documents", "Send its text.")
 		}
 	}
 	e.Dst = append(e.Dst, ']')
@@ -336,8 +316,8 @@ func (e *encoder) result(at int, p *llm.Part) {
 // part of what was said, and would be refused.
 func (e *encoder) thought(p *llm.Part) {
 	switch {
-	case !proven(*p):
-		e.adapt("reasoning_content")
+	case !crossing.ProvenByClaude(*p):
+		e.Adapt("reasoning_content")
 		return
 	case p.Redacted != nil:
 		e.open(reasoningBlock)

@@ -6,18 +6,19 @@ import (
 	"strconv"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 )
 
 // tools writes the tools that may be called. A conversation in which tools were used needs them even where the caller sends none,
 // or forbids their use: then they are made up of the calls, or sent without a choice, and the prompt says that none is to be called.
 // A call that is made nevertheless is passed on: what was generated is never dropped.
 func (e *encoder) tools() {
-	c := e.chat
+	c := e.Chat
 	forced := c.Format.Kind == llm.FormatJSONSchema && e.traits.NoSchema
 	used := e.usesTools()
 	switch {
 	case forced && (len(c.Tools) > 0 || used):
-		e.cannot("response_format", "a form for the answer beside tools", "Leave one of them out, or ask a newer model.")
+		e.Cannot("response_format", "a form for the answer beside tools", "Leave one of them out, or ask a newer model.")
 	case forced:
 		e.schemaTool()
 	case len(c.Tools) == 0 && used:
@@ -34,7 +35,7 @@ func (e *encoder) tools() {
 			}
 		}
 		if len(e.Dst) == opened {
-			e.cannot("tool_choice", "a choice among tools that are not there", "Allow at least one of the tools.")
+			e.Cannot("tool_choice", "a choice among tools that are not there", "Allow at least one of the tools.")
 		}
 		e.Dst = append(e.Dst, ']')
 		e.choice(false)
@@ -54,31 +55,23 @@ func (e *encoder) tool(i int, t *llm.Tool) {
 	at := "tools[" + strconv.Itoa(i) + "]"
 	switch {
 	case t.Name == "":
-		e.cannot(at, "a tool of this type", "Leave it out, or ask a model of the dialect that knows it.")
+		e.Cannot(at, "a tool of this type", crossing.Elsewhere)
 		return
 	case t.Custom:
-		e.cannot(at, "a tool that takes free text", "Give it a schema, or ask a model of another dialect.")
+		e.Cannot(at, "a tool that takes free text", "Give it a schema, or ask a model of another dialect.")
 		return
 	case !toolNames.MatchString(t.Name):
-		e.cannot(at, "a tool of this name", "Take up to 64 letters, digits, underscores and hyphens.")
+		e.Cannot(at, "a tool of this name", "Take up to 64 letters, digits, underscores and hyphens.")
 		return
 	}
 	strict := t.Strict != nil && *t.Strict
 	if strict && e.traits.NoSchema {
-		e.adapt("strict")
+		e.Adapt("strict")
 		strict = false
 	}
 	e.spec(t.Name, t.Description, objectSchema(t.Schema), strict)
 	e.close(t.Cache)
-	for _, x := range t.Extra {
-		switch {
-		case x.Idle():
-		case x.Means == llm.MeansKnob:
-			e.adapt(x.Name)
-		default:
-			e.cannot(at+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
-		}
-	}
+	e.Beside(at, t.Extra)
 }
 
 // spec writes a tool, but for its last bracket.
@@ -107,8 +100,8 @@ func (e *encoder) rebuilt() {
 			e.close(nil)
 		}
 	}
-	for i := range e.chat.Messages {
-		for _, p := range e.chat.Messages[i].Parts {
+	for i := range e.Chat.Messages {
+		for _, p := range e.Chat.Messages[i].Parts {
 			if p.Kind == llm.PartToolCall {
 				write(p.ToolName)
 			}
@@ -122,20 +115,20 @@ func (e *encoder) rebuilt() {
 
 // choice writes how tools are chosen; there is no word for none, and where nothing is to be written, it is only looked at.
 func (e *encoder) choice(silent bool) {
-	c := &e.chat.Choice
+	c := &e.Chat.Choice
 	switch c.Mode {
 	case llm.ToolUnset, llm.ToolNone:
 		return
 	case llm.ToolAuto, llm.ToolRequired, llm.ToolNamed:
 	default:
-		e.cannot("tool_choice", "this choice", "One of auto, required, none, or a tool by its name.")
+		e.Cannot("tool_choice", "this choice", "One of auto, required, none, or a tool by its name.")
 		return
 	}
 	if silent {
 		return
 	}
 	if c.Mode != llm.ToolAuto && e.thinking == llm.ThinkingBudget {
-		e.cannot("tool_choice", "a call that must be made, while the model is to reason,", "Leave out the reasoning, or let the model choose.")
+		e.Cannot("tool_choice", "a call that must be made, while the model is to reason,", "Leave out the reasoning, or let the model choose.")
 	}
 	e.Name("toolChoice")
 	switch {
@@ -156,9 +149,9 @@ func (e *encoder) named(tool string) {
 
 // schemaTool makes the form of the answer the only tool, which must be called.
 func (e *encoder) schemaTool() {
-	f := &e.chat.Format
+	f := &e.Chat.Format
 	if e.thinking == llm.ThinkingBudget {
-		e.cannot("response_format", "a form for the answer, while the model is to reason,", "Leave out one of them, or ask a newer model.")
+		e.Cannot("response_format", "a form for the answer, while the model is to reason,", "Leave out one of them, or ask a newer model.")
 	}
 	description := "Give the answer by calling this tool."
 	if f.Description != "" {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
@@ -27,7 +28,7 @@ func EncodeEmbeddings(r *llm.Request, model string, o Options) (body []byte, ada
 		case "user":
 			adapted = append(adapted, f.Name)
 		default:
-			return nil, nil, unsaid(f.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
+			return nil, nil, unsaid(f.Name, "this", crossing.Elsewhere)
 		}
 	}
 	e.Dst = append(e.Dst, '{')

@@ -7,6 +7,7 @@ import (
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
@@ -22,7 +23,7 @@ type Options struct {
 // bent because the model does not take it, in the words of the canonical form: "temperature". What cannot be said is a
 // *fault.Error of the code InvalidRequest that says where.
 func EncodeChat(c *llm.Chat, t llm.Traits, o Options) (body []byte, adapted []string, err error) {
-	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, c.Size())}, chat: c, traits: t, options: o, called: map[string]string{}}
+	e := encoder{Writer: rawjson.Writer{Dst: make([]byte, 0, c.Size())}, Notes: crossing.Notes{Chat: c, Whom: "a Gemini model"}, traits: t, options: o, called: map[string]string{}}
 	e.Dst = append(e.Dst, '{')
 	e.conversation()
 	e.tools()
@@ -30,44 +31,26 @@ func EncodeChat(c *llm.Chat, t llm.Traits, o Options) (body []byte, adapted []st
 	e.rest()
 	e.Dst = append(e.Dst, '}')
 	switch {
-	case e.refused != nil:
-		return nil, nil, e.refused
+	case e.Refused != nil:
+		return nil, nil, e.Refused
 	case e.Err != nil:
 		return nil, nil, fault.Wrap(fault.InvalidRequest, e.Err, "The request holds %s.", e.Err.Error())
 	}
-	return e.Dst, e.adapted, nil
+	return e.Dst, e.Adapted, nil
 }
 
 // An encoder writes a request.
 type encoder struct {
 	rawjson.Writer
-	chat    *llm.Chat
+	crossing.Notes
 	traits  llm.Traits
 	options Options
 	called  map[string]string // the tools that were called, by the ids of the calls
-	adapted []string
-	refused error // the first thing that cannot be said
-}
-
-// cannot refuses what the dialect has no words for.
-func (e *encoder) cannot(param, what, hint string) {
-	if e.refused == nil {
-		f := fault.New(fault.InvalidRequest, "%s: %s cannot be asked of a Gemini model.", param, what)
-		f.Param, f.Hint = param, hint
-		e.refused = f
-	}
-}
-
-// adapt notes, once, that something was left out or bent.
-func (e *encoder) adapt(name string) {
-	if !slices.Contains(e.adapted, name) {
-		e.adapted = append(e.adapted, name)
-	}
 }
 
 // extra are the members that the canonical form has no place for.
 func (e *encoder) extra(name string) []byte {
-	for _, m := range e.chat.Extra {
+	for _, m := range e.Chat.Extra {
 		if m.Name == name && string(m.Value) != "null" {
 			return m.Value
 		}
@@ -84,12 +67,12 @@ func (e *encoder) generation() {
 	w := rawjson.Writer{Dst: []byte{'{'}}
 	var given rawjson.Extra
 	if own := e.extra(configField); own != nil && own[0] != '{' {
-		e.cannot(configField, "anything but an object", "Send an object.")
+		e.Cannot(configField, "anything but an object", "Send an object.")
 	} else if own != nil {
 		given = rawjson.ObjectOf(own).Rest()
 		w.Extra(given)
 	}
-	c, s := e.chat, &e.chat.Sampling
+	c, s := e.Chat, &e.Chat.Sampling
 	temperature, topP, topK := s.Temperature, s.TopP, s.TopK
 	if e.traits.NoSampling {
 		e.dropped("temperature", temperature != nil)
@@ -100,7 +83,7 @@ func (e *encoder) generation() {
 	if temperature != nil && *temperature > maxTemperature {
 		most := float64(maxTemperature)
 		temperature = &most
-		e.adapt("temperature")
+		e.Adapt("temperature")
 	}
 	frequency, presence := s.FrequencyPenalty, s.PresencePenalty
 	if e.traits.NoPenalties {
@@ -109,7 +92,7 @@ func (e *encoder) generation() {
 		frequency, presence = nil, nil
 	}
 	if len(c.Stop) > maxStops {
-		e.cannot("stop", "more than five sequences that end the answer", "Leave some of them out.")
+		e.Cannot("stop", "more than five sequences that end the answer", "Leave some of them out.")
 	}
 	w.Number(given, "temperature", temperature)
 	w.Number(given, "topP", topP)
@@ -133,7 +116,7 @@ func (e *encoder) generation() {
 	e.dropped("logit_bias", s.LogitBias != nil)
 	e.dropped("verbosity", s.Verbosity != "")
 	if s.Logprobs != nil && *s.Logprobs || s.TopLogprobs != nil && *s.TopLogprobs > 0 {
-		e.cannot("logprobs", "the likelihood of tokens", "Leave it out, or ask a model of another dialect.")
+		e.Cannot("logprobs", "the likelihood of tokens", "Leave it out, or ask a model of another dialect.")
 	}
 }
 
@@ -142,19 +125,19 @@ const maxTemperature = 2
 // dropped notes that a knob was left out, if it was set.
 func (e *encoder) dropped(name string, set bool) {
 	if set {
-		e.adapt(name)
+		e.Adapt(name)
 	}
 }
 
 // form writes the form that the answer must have.
 func (e *encoder) form(w *rawjson.Writer, given rawjson.Extra) {
-	f := &e.chat.Format
+	f := &e.Chat.Format
 	switch f.Kind {
 	case llm.FormatUnset, llm.FormatText:
 		return
 	case llm.FormatJSON, llm.FormatJSONSchema:
 	default:
-		e.cannot("response_format", "this form of the answer", "One of text, json_object and json_schema.")
+		e.Cannot("response_format", "this form of the answer", "One of text, json_object and json_schema.")
 		return
 	}
 	w.Text(given, "responseMimeType", "application/json")
@@ -165,7 +148,7 @@ func (e *encoder) form(w *rawjson.Writer, given rawjson.Extra) {
 
 // rest writes what is about the call and not about the answer.
 func (e *encoder) rest() {
-	c := e.chat
+	c := e.Chat
 	e.labels()
 	switch tier := c.ServiceTier; {
 	case tier == "", tier == "auto":
@@ -174,15 +157,15 @@ func (e *encoder) rest() {
 	case e.options.Tiers && (tier == "flex" || tier == "priority"):
 		e.Member(tierField, tier)
 	case tier != "default":
-		e.adapt("service_tier")
+		e.Adapt("service_tier")
 	}
 	for _, m := range c.Modalities {
 		if m != "text" {
-			e.cannot("modalities", "an answer in "+m, "Ask a model of another dialect.")
+			e.Cannot("modalities", "an answer in "+m, "Ask a model of another dialect.")
 		}
 	}
 	if c.CacheKey != "" {
-		e.adapt("prompt_cache_key")
+		e.Adapt("prompt_cache_key")
 	}
 	for _, m := range c.Extra {
 		switch {
@@ -190,9 +173,9 @@ func (e *encoder) rest() {
 		case slices.Contains(ownMembers, m.Name):
 			e.Raw(m.Name, m.Value)
 		case m.Means == llm.MeansKnob:
-			e.adapt(m.Name)
+			e.Adapt(m.Name)
 		default:
-			e.cannot(m.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
+			e.Cannot(m.Name, "this", crossing.Elsewhere)
 		}
 	}
 }
@@ -215,18 +198,18 @@ func (e *encoder) labels() {
 		return
 	}
 	all := map[string]string{}
-	for _, k := range slices.Sorted(maps.Keys(e.chat.Metadata)) {
-		if v := e.chat.Metadata[k]; e.options.Vertex && labelName.MatchString(k) && labelValue.MatchString(v) && len(all) < maxLabels {
+	for _, k := range slices.Sorted(maps.Keys(e.Chat.Metadata)) {
+		if v := e.Chat.Metadata[k]; e.options.Vertex && labelName.MatchString(k) && labelValue.MatchString(v) && len(all) < maxLabels {
 			all[k] = v
 		} else {
-			e.adapt("metadata")
+			e.Adapt("metadata")
 		}
 	}
-	if user := e.chat.User; user != "" {
+	if user := e.Chat.User; user != "" {
 		if e.options.Vertex && labelValue.MatchString(user) && len(all) < maxLabels && all["user"] == "" {
 			all["user"] = user
 		} else {
-			e.adapt("user")
+			e.Adapt("user")
 		}
 	}
 	if len(all) == 0 {

@@ -44,7 +44,7 @@ func (e *encoder) medium(at int, p *llm.Part) {
 	const how = "Send its bytes, or a link to it that begins with https:// or gs:// and ends as files of its type do."
 	switch {
 	case kind == "":
-		e.cannot(place(at), "a file of a type that is not said", how)
+		e.Cannot(e.Place(at), "a file of a type that is not said", how)
 		return
 	case p.Data != nil:
 		e.Comma()
@@ -57,7 +57,7 @@ func (e *encoder) medium(at int, p *llm.Part) {
 		e.Dst = append(e.Dst, `"}}`...)
 		return
 	case !strings.HasPrefix(address, "https://") && !strings.HasPrefix(address, "gs://"):
-		e.cannot(place(at), "a file that is kept elsewhere", how)
+		e.Cannot(e.Place(at), "a file that is kept elsewhere", how)
 		return
 	}
 	e.Comma()

@@ -1,13 +1,13 @@
 package gemini
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
@@ -22,9 +22,9 @@ const noProof = "skip_thought_signature_validator"
 // follow each other are one turn; the results of tools are a turn of their own, as many as there were calls, and come before what
 // else the user says. Empty text is left out: it says nothing, and is refused.
 func (e *encoder) conversation() {
-	all := e.chat.Messages
+	all := e.Chat.Messages
 	lead := 0
-	for lead < len(all) && isSystem(all[lead].Role) {
+	for lead < len(all) && crossing.IsSystem(all[lead].Role) {
 		lead++
 	}
 	e.Name(contentsField)
@@ -53,13 +53,11 @@ func (e *encoder) conversation() {
 		i = j
 	}
 	if len(e.Dst) == opened {
-		e.cannot("messages", "a conversation in which the user says nothing", "Add a message of the user.")
+		e.Cannot("messages", "a conversation in which the user says nothing", "Add a message of the user.")
 	}
 	e.Dst = append(e.Dst, ']')
 	e.system(all[:lead])
 }
-
-func isSystem(r llm.Role) bool { return r == llm.RoleSystem || r == llm.RoleDeveloper }
 
 // speaks reports whether there is anything in a message that is written here.
 func speaks(m *llm.Message) bool {
@@ -81,7 +79,7 @@ func (e *encoder) system(lead []llm.Message) {
 		for k := range lead[i].Parts {
 			p := &lead[i].Parts[k]
 			if p.Kind != llm.PartText {
-				e.cannot(place(i), "a system message with something other than text", "Put it into a message of the user.")
+				e.Cannot(e.Place(i), "a system message with something other than text", "Put it into a message of the user.")
 			} else if p.Text != "" {
 				said = append(said, p.Text)
 			}
@@ -89,9 +87,9 @@ func (e *encoder) system(lead []llm.Message) {
 		}
 		e.lost(i, &lead[i])
 	}
-	if c := e.chat; c.Parallel != nil && !*c.Parallel && len(c.Tools) > 0 && c.Choice.Mode != llm.ToolNone {
+	if c := e.Chat; c.Parallel != nil && !*c.Parallel && len(c.Tools) > 0 && c.Choice.Mode != llm.ToolNone {
 		said = append(said, singleHint)
-		e.adapt("parallel_tool_calls")
+		e.Adapt("parallel_tool_calls")
 	}
 	if len(said) == 0 {
 		return
@@ -103,9 +101,6 @@ func (e *encoder) system(lead []llm.Message) {
 	}
 	e.Dst = append(e.Dst, `]}`...)
 }
-
-// place is where a message is, as the caller sees it.
-func place(i int) string { return fmt.Sprintf("messages[%d]", i) }
 
 // marked notes that a mark for caching was left out: the provider caches by itself.
 func (e *encoder) marked(mark *llm.CacheMark) { e.dropped("cache_control", mark != nil) }
@@ -130,7 +125,7 @@ func (e *encoder) turn(side string, first int, all []llm.Message, wanted func(ll
 				if own := proofOf(p); own != "" || calls > 0 {
 					proof = own
 				}
-				e.beside(first+i, p)
+				e.BesideAt(first+i, p.Extra)
 				e.call(first+i, p, proof, calls == 0)
 				calls++
 			case p.Kind == llm.PartReasoning && proofOf(p) != "":
@@ -151,28 +146,13 @@ func (e *encoder) turn(side string, first int, all []llm.Message, wanted func(ll
 // knows; null says nothing.
 func (e *encoder) lost(at int, m *llm.Message) {
 	e.dropped("name", m.Name != "" && m.Role != llm.RoleFunction)
-	for _, x := range m.Extra {
-		if !x.Idle() {
-			e.cannot(place(at)+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
-		}
-	}
-}
-
-// beside refuses what a part has beside what its kind has, and would be lost.
-func (e *encoder) beside(at int, p *llm.Part) {
-	for _, x := range p.Extra {
-		switch {
-		case x.Idle(), p.Kind == llm.PartOther:
-		case x.Means == llm.MeansKnob:
-			e.adapt(x.Name)
-		default:
-			e.cannot(place(at)+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
-		}
-	}
+	e.BesideAt(at, m.Extra)
 }
 
 func (e *encoder) part(at int, p *llm.Part) {
-	e.beside(at, p)
+	if p.Kind != llm.PartOther { // it is refused whole
+		e.BesideAt(at, p.Extra)
+	}
 	switch p.Kind {
 	case llm.PartText, llm.PartRefusal:
 		if p.Text != "" {
@@ -183,9 +163,9 @@ func (e *encoder) part(at int, p *llm.Part) {
 	case llm.PartToolResult:
 		e.result(at, p)
 	case llm.PartReasoning: // without a proof, its text is a copy, and may be another provider's
-		e.adapt("reasoning_content")
+		e.Adapt("reasoning_content")
 	default:
-		e.cannot(place(at), "a part of this type", "Leave it out, or ask a model of the dialect that knows it.")
+		e.Cannot(e.Place(at), "a part of this type", crossing.Elsewhere)
 	}
 	e.marked(p.Cache)
 }
@@ -214,15 +194,15 @@ func (e *encoder) call(at int, p *llm.Part, proof string, first bool) {
 	arguments := jsontext.Value(p.Arguments)
 	switch {
 	case p.Custom:
-		e.cannot(place(at), "the call of a tool that takes free text", "Ask a model of another dialect.")
+		e.Cannot(e.Place(at), "the call of a tool that takes free text", "Ask a model of another dialect.")
 		return
 	case !toolNames.MatchString(p.ToolName):
-		e.cannot(place(at)+".tool_calls", "a call of a tool of this name", nameHint)
+		e.Cannot(e.Place(at)+".tool_calls", "a call of a tool of this name", nameHint)
 		return
 	case strings.TrimSpace(p.Arguments) == "":
 		arguments = jsontext.Value("{}")
 	case !rawjson.Valid(arguments) || strings.TrimSpace(p.Arguments)[0] != '{':
-		e.cannot(place(at)+".tool_calls", "a call whose arguments are not a JSON object", "Take the broken call and its result out of the conversation.")
+		e.Cannot(e.Place(at)+".tool_calls", "a call whose arguments are not a JSON object", "Take the broken call and its result out of the conversation.")
 		return
 	}
 	e.called[p.CallID] = p.ToolName
@@ -236,7 +216,7 @@ func (e *encoder) call(at int, p *llm.Part, proof string, first bool) {
 	e.Dst = append(e.Dst, '}')
 	if proof == "" && first && e.traits.Signatures {
 		proof = noProof
-		e.adapt("reasoning")
+		e.Adapt("reasoning")
 	}
 	e.Text(nil, proofField, proof)
 	e.Dst = append(e.Dst, '}')
@@ -250,7 +230,7 @@ func (e *encoder) result(at int, p *llm.Part) {
 		name = p.ToolName
 	}
 	if name == "" {
-		e.cannot(place(at), "the result of a call that is not in the conversation", "Send the message with the call before it.")
+		e.Cannot(e.Place(at), "the result of a call that is not in the conversation", "Send the message with the call before it.")
 		return
 	}
 	var said []string
@@ -261,7 +241,7 @@ func (e *encoder) result(at int, p *llm.Part) {
 			e.marked(part.Cache)
 		case llm.PartImage, llm.PartFile, llm.PartAudio: // behind all results
 		default:
-			e.cannot(place(at), "the result of a tool with something other than text, images and documents", "Send its text.")
+			e.Cannot(e.Place(at), "the result of a tool with something other than text, images and documents", "Send its text.")
 		}
 	}
 	member := "output"

@@ -5,11 +5,9 @@ import (
 	"strings"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
-
-// budgets are what efforts mean to models that are given a number of tokens: the ones that vendors of other models name.
-var budgets = map[string]int64{"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768}
 
 // levels are what efforts mean to models that are given a level, from the least.
 var levels = []string{"minimal", "low", "medium", "high"}
@@ -24,7 +22,7 @@ func (e *encoder) takes(level string) bool {
 
 // thinking writes how much the model shall think, and asks to be shown what it thinks where it shall.
 func (e *encoder) thinking(w *rawjson.Writer, given rawjson.Extra) {
-	r := &e.chat.Reasoning
+	r := &e.Chat.Reasoning
 	off := r.Off || r.Effort == "none"
 	if !off && r.Effort == "" && r.Budget == 0 || given.Has(thinkingField) {
 		return
@@ -38,7 +36,7 @@ func (e *encoder) thinking(w *rawjson.Writer, given rawjson.Extra) {
 		inner.Member("thinkingLevel", e.level(off))
 	default:
 		if !off { // where it is not known that a model reasons, there is nothing to turn off
-			e.adapt("reasoning")
+			e.Adapt("reasoning")
 		}
 		return
 	}
@@ -52,18 +50,18 @@ const thinkingField = "thinkingConfig"
 
 // budget is how many tokens the model may think: what was asked for, within what it takes. -1 leaves it to the model.
 func (e *encoder) budget(off bool) int64 {
-	r, t := &e.chat.Reasoning, &e.traits
+	r, t := &e.Chat.Reasoning, &e.traits
 	n := r.Budget
 	switch {
 	case off && t.AlwaysThinks:
-		e.adapt("reasoning")
+		e.Adapt("reasoning")
 		return t.LeastThinking
 	case off:
 		return 0
 	case n < 0:
 		return -1
 	case n == 0:
-		if n = budgets[r.Effort]; n == 0 {
+		if n = crossing.Budgets[r.Effort]; n == 0 {
 			return -1 // an effort that is not known
 		}
 		n = max(n, t.LeastThinking)
@@ -75,29 +73,29 @@ func (e *encoder) budget(off bool) int64 {
 	switch {
 	case n < t.LeastThinking:
 		n = t.LeastThinking
-		e.adapt("reasoning")
+		e.Adapt("reasoning")
 	case t.MostThinking > 0 && n > t.MostThinking:
 		n = t.MostThinking
-		e.adapt("reasoning")
+		e.Adapt("reasoning")
 	}
 	return n
 }
 
 // level is the nearest level that the model takes.
 func (e *encoder) level(off bool) string {
-	r, effort := &e.chat.Reasoning, e.chat.Reasoning.Effort
+	r, effort := &e.Chat.Reasoning, e.Chat.Reasoning.Effort
 	if effort == "" && r.Budget > 0 {
 		effort = "high"
 		switch {
-		case r.Budget <= budgets["low"]:
+		case r.Budget <= crossing.Budgets["low"]:
 			effort = "low"
-		case r.Budget <= budgets["medium"]:
+		case r.Budget <= crossing.Budgets["medium"]:
 			effort = "medium"
 		}
 	}
 	if off {
 		effort = levels[0]
-		e.adapt("reasoning") // no level is none
+		e.Adapt("reasoning") // no level is none
 	}
 	at := slices.Index(levels, effort)
 	if at < 0 {

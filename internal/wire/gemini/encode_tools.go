@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 )
 
 // toolNames is what tools may be called.
@@ -18,24 +19,24 @@ var modes = map[llm.ToolMode]string{llm.ToolAuto: "AUTO", llm.ToolNone: "NONE", 
 
 // tools writes the tools that may be called, and how they are chosen.
 func (e *encoder) tools() {
-	c := &e.chat.Choice
+	c := &e.Chat.Choice
 	mode, ok := modes[c.Mode]
 	if !ok && c.Mode != llm.ToolUnset {
-		e.cannot("tool_choice", "this choice", "One of auto, required, none, or a tool by its name.")
+		e.Cannot("tool_choice", "this choice", "One of auto, required, none, or a tool by its name.")
 	}
-	if len(e.chat.Tools) == 0 {
+	if len(e.Chat.Tools) == 0 {
 		return
 	}
 	e.Name("tools")
 	e.Dst = append(e.Dst, `[{"functionDeclarations":[`...)
 	opened := len(e.Dst)
-	for i := range e.chat.Tools {
-		if t := &e.chat.Tools[i]; c.Mode != llm.ToolAuto || len(c.Names) == 0 || slices.Contains(c.Names, t.Name) {
+	for i := range e.Chat.Tools {
+		if t := &e.Chat.Tools[i]; c.Mode != llm.ToolAuto || len(c.Names) == 0 || slices.Contains(c.Names, t.Name) {
 			e.tool(i, t)
 		}
 	}
 	if len(e.Dst) == opened {
-		e.cannot("tool_choice", "a choice among tools that are not there", "Allow at least one of the tools.")
+		e.Cannot("tool_choice", "a choice among tools that are not there", "Allow at least one of the tools.")
 	}
 	e.Dst = append(e.Dst, `]}]`...)
 	if mode == "" {
@@ -54,17 +55,17 @@ func (e *encoder) tool(i int, t *llm.Tool) {
 	at := "tools[" + strconv.Itoa(i) + "]"
 	switch {
 	case t.Name == "":
-		e.cannot(at, "a tool of this type", "Leave it out, or ask a model of the dialect that knows it.")
+		e.Cannot(at, "a tool of this type", crossing.Elsewhere)
 		return
 	case t.Custom:
-		e.cannot(at, "a tool that takes free text", "Give it a schema, or ask a model of another dialect.")
+		e.Cannot(at, "a tool that takes free text", "Give it a schema, or ask a model of another dialect.")
 		return
 	case !toolNames.MatchString(t.Name):
-		e.cannot(at, "a tool of this name", nameHint)
+		e.Cannot(at, "a tool of this name", nameHint)
 		return
 	}
 	// Calls that must be made keep to the schema as it is.
-	forced := e.chat.Choice.Mode == llm.ToolRequired || e.chat.Choice.Mode == llm.ToolNamed
+	forced := e.Chat.Choice.Mode == llm.ToolRequired || e.Chat.Choice.Mode == llm.ToolNamed
 	e.dropped("strict", t.Strict != nil && *t.Strict && !forced)
 	e.Comma()
 	e.Dst = append(e.Dst, '{')
@@ -75,13 +76,5 @@ func (e *encoder) tool(i int, t *llm.Tool) {
 	}
 	e.Dst = append(e.Dst, '}')
 	e.marked(t.Cache)
-	for _, x := range t.Extra {
-		switch {
-		case x.Idle():
-		case x.Means == llm.MeansKnob:
-			e.adapt(x.Name)
-		default:
-			e.cannot(at+"."+x.Name, "this", "Leave it out, or ask a model of the dialect that knows it.")
-		}
-	}
+	e.Beside(at, t.Extra)
 }

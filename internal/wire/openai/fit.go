@@ -5,10 +5,10 @@ import (
 	"encoding/hex"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
@@ -24,7 +24,7 @@ type Server struct {
 // model does not take it, in the words of the canonical form: "top_k". What cannot be said is a *fault.Error of the code
 // InvalidRequest that says where, in the words of the caller's dialect.
 func TranslateChat(c *llm.Chat, s Server) (body []byte, adapted []string, err error) {
-	f := fitter{in: c, server: s}
+	f := fitter{Notes: crossing.Notes{Chat: c, Whom: "a model that speaks OpenAI's dialect"}, server: s}
 	f.out = llm.Chat{
 		Model: s.Model, Stream: c.Stream, Choice: c.Choice, CacheKey: c.CacheKey, User: f.short("user", c.User, maxUserID),
 	}
@@ -35,67 +35,22 @@ func TranslateChat(c *llm.Chat, s Server) (body []byte, adapted []string, err er
 	f.sampling()
 	f.limits()
 	f.rest()
-	if f.refused != nil {
-		return nil, nil, f.refused
+	if f.Refused != nil {
+		return nil, nil, f.Refused
 	}
 	body, err = EncodeChat(&f.out)
 	if err != nil {
 		return nil, nil, fault.Wrap(fault.InvalidRequest, err, "The request holds %s.", err.Error())
 	}
-	return body, f.adapted, nil
+	return body, f.Adapted, nil
 }
 
 // A fitter makes a chat that this dialect can say of one that came in another.
 type fitter struct {
-	in      *llm.Chat
-	out     llm.Chat
-	server  Server
-	adapted []string
-	refused error  // the first thing that cannot be said
-	place   string // of the message at hand, as the caller counts them
-	count   int    // of the caller's messages so far
-}
-
-// words are what callers of other dialects call what is refused here.
-var words = map[llm.Dialect]map[string]string{
-	llm.Anthropic: {
-		"stop": "stop_sequences", "response_format": "output_config.format", "max_completion_tokens": "max_tokens",
-	},
-	llm.Responses: {
-		"messages": "input", "response_format": "text.format", "max_completion_tokens": "max_output_tokens",
-	},
-}
-
-// param is what the caller calls a member, or a place that begins with one.
-func (f *fitter) param(place string) string {
-	name, rest := place, ""
-	if i := strings.IndexAny(place, ".["); i > 0 {
-		name, rest = place[:i], place[i:]
-	}
-	if theirs, ok := words[f.in.Dialect][name]; ok {
-		return theirs + rest
-	}
-	return place
-}
-
-// cannot refuses what the dialect has no words for.
-func (f *fitter) cannot(place, what, hint string) {
-	if f.refused == nil {
-		param := f.param(place)
-		e := fault.New(fault.InvalidRequest, "%s: %s cannot be asked of a model that speaks OpenAI's dialect.", param, what)
-		e.Param, e.Hint = param, hint
-		f.refused = e
-	}
-}
-
-// elsewhere is the hint for what another dialect can say.
-const elsewhere = "Leave it out, or ask a model of the dialect that knows it."
-
-// adapt notes that something was left out or bent, once.
-func (f *fitter) adapt(name string) {
-	if !slices.Contains(f.adapted, name) {
-		f.adapted = append(f.adapted, name)
-	}
+	crossing.Notes
+	out    llm.Chat
+	server Server
+	place  string // of the message at hand, as the caller counts them
 }
 
 func (f *fitter) takes(what llm.Takes) bool { return f.server.Traits.Takes.All(what) }
@@ -112,7 +67,7 @@ func (f *fitter) short(what, name string, most int) string {
 		return name
 	}
 	if what != "" {
-		f.adapt(what)
+		f.Adapt(what)
 	}
 	sum := sha256.Sum256([]byte(name))
 	return "id_" + hex.EncodeToString(sum[:16])
@@ -120,7 +75,7 @@ func (f *fitter) short(what, name string, most int) string {
 
 // tools takes over those that may be called; few servers know a choice that is narrowed to some of them.
 func (f *fitter) tools() {
-	c := f.in
+	c := f.Chat
 	narrowed := c.Choice.Mode != llm.ToolNamed && len(c.Choice.Names) > 0
 	for i := range c.Tools {
 		t := c.Tools[i]
@@ -129,7 +84,7 @@ func (f *fitter) tools() {
 			continue
 		}
 		if t.Name == "" {
-			f.cannot(at, "a tool of this type", elsewhere)
+			f.Cannot(at, "a tool of this type", crossing.Elsewhere)
 			continue
 		}
 		t.Extra, t.Cache = f.grammar(at, &t), f.mark(t.Cache)
@@ -161,14 +116,14 @@ func (f *fitter) grammar(at string, t *llm.Tool) (x []llm.Member) {
 			rest = slices.Delete(rest, i, i+1)
 		}
 	}
-	f.extra(at, rest)
+	f.Beside(at, rest)
 	return x
 }
 
 // mark is a mark for caching, if the server takes such.
 func (f *fitter) mark(m *llm.CacheMark) *llm.CacheMark {
 	if m != nil && !f.takes(llm.TakesCacheMarks) {
-		f.adapt("cache_control")
+		f.Adapt("cache_control")
 		return nil
 	}
 	return m
@@ -180,14 +135,14 @@ const answerName = "answer"
 // format takes over the form of the answer. Where the caller's dialect keeps to a schema without being told, so shall this one,
 // if the schema is of the kind that it can keep to.
 func (f *fitter) format() {
-	f.out.Format = f.in.Format
+	f.out.Format = f.Chat.Format
 	if f.out.Format.Kind != llm.FormatJSONSchema {
 		return
 	}
 	if f.out.Format.Name == "" {
 		f.out.Format.Name = answerName
 	}
-	if yes := true; f.out.Format.Strict == nil && f.in.Dialect == llm.Anthropic && isStrict(f.out.Format.Schema) {
+	if yes := true; f.out.Format.Strict == nil && f.Chat.Dialect == llm.Anthropic && isStrict(f.out.Format.Schema) {
 		f.out.Format.Strict = &yes
 	}
 }
@@ -245,15 +200,15 @@ func isStrict(schema []byte) bool {
 }
 
 func (f *fitter) limits() {
-	c := f.in
+	c := f.Chat
 	if most := c.MaxOutput; most != nil {
 		n := *most
 		if n < 1 {
-			f.cannot("max_completion_tokens", "an answer of no tokens", "Ask for at least one.")
+			f.Cannot("max_completion_tokens", "an answer of no tokens", "Ask for at least one.")
 		}
 		if can := f.server.Traits.MaxOutput; can > 0 && n > can {
 			n = can // it ends there in any case
-			f.adapt("max_tokens")
+			f.Adapt("max_tokens")
 		}
 		if f.takes(llm.TakesCompletionCap) {
 			f.out.MaxOutput = &n
@@ -262,7 +217,7 @@ func (f *fitter) limits() {
 		}
 	}
 	if len(c.Stop) > maxStopWords {
-		f.cannot("stop", "more than 4 stop sequences", "Send at most 4.")
+		f.Cannot("stop", "more than 4 stop sequences", "Send at most 4.")
 	}
 	f.out.Stop = c.Stop
 }
@@ -277,7 +232,7 @@ func (f *fitter) say(name string, value []byte) {
 
 // rest takes over what is left: how streams are told, classes of service, and what the canonical form has no place for.
 func (f *fitter) rest() {
-	c := f.in
+	c := f.Chat
 	if c.Stream && f.server.StreamUsage {
 		f.say(optionsField, onlyUsage)
 	}
@@ -288,14 +243,14 @@ func (f *fitter) rest() {
 			f.out.ServiceTier = "default"
 		}
 	case tier != "auto":
-		f.adapt(tierField)
+		f.Adapt(tierField)
 	}
 	if len(c.Metadata) > 0 {
-		f.adapt("metadata")
+		f.Adapt("metadata")
 	}
 	for i := range c.Modalities {
 		if c.Modalities[i] != "text" {
-			f.cannot("modalities", "an answer that is not text", "Ask for it in the dialect of the provider.")
+			f.Cannot("modalities", "an answer that is not text", "Ask for it in the dialect of the provider.")
 		}
 	}
 	for _, m := range c.Extra {
@@ -303,22 +258,9 @@ func (f *fitter) rest() {
 			f.say(m.Name, m.Value)
 			continue
 		}
-		f.extra("", []llm.Member{m})
+		f.Beside("", []llm.Member{m})
 	}
 }
 
 // sameOfResponses are members that mean the same in both of the vendor's dialects.
 var sameOfResponses = []string{"safety_identifier", "prompt_cache_retention", "prompt_cache_options", "moderation"}
-
-// extra refuses the members that the canonical form has no place for and that mean something.
-func (f *fitter) extra(place string, all []llm.Member) {
-	for i := range all {
-		switch m := &all[i]; {
-		case m.Idle():
-		case m.Means == llm.MeansKnob:
-			f.adapt(m.Name)
-		default:
-			f.cannot(strings.TrimPrefix(place+"."+m.Name, "."), "this", elsewhere)
-		}
-	}
-}

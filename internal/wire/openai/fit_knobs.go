@@ -39,26 +39,26 @@ func asked(r *llm.Reasoning) string {
 
 // effort says how much the model shall reason, in the nearest of the words that it takes.
 func (f *fitter) effort() {
-	want := asked(&f.in.Reasoning)
+	want := asked(&f.Chat.Reasoning)
 	known := f.server.Traits.EffortList()
 	switch {
 	case want == "":
 		return
 	case len(known) == 0 && !f.takes(llm.TakesEffort):
 		if want != "none" {
-			f.adapt("reasoning")
+			f.Adapt("reasoning")
 		}
 		return
 	case len(known) == 0:
 		known = plainEfforts
 	}
 	if want == "none" && known[0] != "none" && len(f.server.Traits.EffortList()) == 0 {
-		f.adapt("reasoning") // whether it reasons at all is not known
+		f.Adapt("reasoning") // whether it reasons at all is not known
 		return
 	}
 	given := nearest(want, known)
 	if given != want {
-		f.adapt("reasoning")
+		f.Adapt("reasoning")
 	}
 	f.out.Reasoning.Effort = given
 }
@@ -83,7 +83,7 @@ func distance(a, b int) int { return max(a-b, b-a) }
 // sampling takes over the knobs of sampling, but for those that the model refuses. Models that reason refuse them, some of them
 // only while they do.
 func (f *fitter) sampling() {
-	s, t := f.in.Sampling, &f.server.Traits
+	s, t := f.Chat.Sampling, &f.server.Traits
 	effort := f.out.Reasoning.Effort
 	switch {
 	case t.NoSampling, effort != "" && effort != "none" && slices.Contains(t.EffortList(), "none"):
@@ -93,7 +93,7 @@ func (f *fitter) sampling() {
 		f.drop("presence_penalty", &s.PresencePenalty, 0)
 		if s.LogitBias != nil {
 			s.LogitBias = nil
-			f.adapt("logit_bias")
+			f.Adapt("logit_bias")
 		}
 	case t.OneSampling && s.Temperature != nil:
 		f.drop("top_p", &s.TopP, 1)
@@ -104,7 +104,7 @@ func (f *fitter) sampling() {
 	}
 	if s.TopK != nil && !f.takes(llm.TakesTopK) {
 		s.TopK = nil
-		f.adapt("top_k")
+		f.Adapt("top_k")
 	}
 	if n := s.TopLogprobs; n != nil && s.Logprobs == nil { // not all dialects have two members for it
 		if some := *n > 0; some {
@@ -119,7 +119,7 @@ func (f *fitter) sampling() {
 // drop leaves a knob out, and says so if it was turned.
 func (f *fitter) drop(name string, knob **float64, usual float64) {
 	if *knob != nil && **knob != usual {
-		f.adapt(name)
+		f.Adapt(name)
 	}
 	*knob = nil
 }

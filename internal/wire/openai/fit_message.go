@@ -3,10 +3,10 @@ package openai
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/wire/crossing"
 )
 
 // What this dialect has no member for is said in words.
@@ -19,12 +19,12 @@ const (
 // messages takes over the conversation. Results of tools are messages of their own, which hold text only: images and documents
 // among them follow in the user's next message.
 func (f *fitter) messages() {
-	all := f.in.Messages
+	all := f.Chat.Messages
 	var late []llm.Part // what results cannot hold
 	for i := range all {
 		m := &all[i]
-		f.step(i)
-		f.extra(f.place, m.Extra)
+		f.place = f.Place(i)
+		f.Beside(f.place, m.Extra)
 		results := slices.ContainsFunc(m.Parts, isResult)
 		if results || m.Role == llm.RoleTool || m.Role == llm.RoleFunction {
 			for k := range m.Parts {
@@ -50,27 +50,9 @@ func (f *fitter) messages() {
 		}
 	}
 	f.flush(&late)
-	if n := len(all); n > 0 && f.in.Dialect == llm.Anthropic && all[n-1].Role == llm.RoleAssistant {
-		f.cannot(f.place, "an answer that goes on from words of the assistant", "Let the last message be the user's, or ask a model of another dialect.")
+	if n := len(all); n > 0 && f.Chat.Dialect == llm.Anthropic && all[n-1].Role == llm.RoleAssistant {
+		f.Cannot(f.place, "an answer that goes on from words of the assistant", "Let the last message be the user's, or ask a model of another dialect.")
 	}
-}
-
-// step goes on to a message and notes where it came from. In Anthropic's dialect, the system prompt stands apart, and results are in
-// the message of the user that follows them.
-func (f *fitter) step(i int) {
-	all := f.in.Messages
-	switch {
-	case f.in.Dialect == llm.Responses:
-		f.place = "input" // whose items are not the conversation's messages
-		return
-	case f.in.Dialect == llm.Anthropic && i == 0 && all[0].Role == llm.RoleSystem:
-		f.place = "system"
-		return
-	case f.in.Dialect == llm.Anthropic && i > 0 && all[i-1].Role == llm.RoleTool && (all[i].Role == llm.RoleTool || all[i].Role == llm.RoleUser):
-		return // the same one
-	}
-	f.place = "messages[" + strconv.Itoa(f.count) + "]"
-	f.count++
 }
 
 func isResult(p llm.Part) bool { return p.Kind == llm.PartToolResult }
@@ -96,7 +78,7 @@ func isPlain(p *llm.Part) bool { return p.Kind == llm.PartText && p.Cache == nil
 func (f *fitter) system(m *llm.Message) {
 	parts := f.parts(f.place, m.Parts)
 	if slices.ContainsFunc(parts, func(p llm.Part) bool { return p.Kind != llm.PartText }) {
-		f.cannot(f.place, "a system message with something other than text", "Put it into a message of the user.")
+		f.Cannot(f.place, "a system message with something other than text", "Put it into a message of the user.")
 	}
 	if n := len(f.out.Messages); n > 0 && f.out.Messages[n-1].Role == llm.RoleSystem && f.out.Messages[n-1].Name == m.Name {
 		parts = append(f.out.Messages[n-1].Parts, parts...)
@@ -115,12 +97,12 @@ func (f *fitter) assistant(m *llm.Message) {
 		switch p.Kind {
 		case llm.PartReasoning:
 			if p.Text == "" || !f.takes(llm.TakesReasoning) {
-				f.adapt("reasoning_content")
+				f.Adapt("reasoning_content")
 				continue
 			}
 			reasoning = append(reasoning, llm.Part{Kind: llm.PartReasoning, Text: p.Text})
 		case llm.PartToolCall:
-			f.extra(f.place, p.Extra)
+			f.Beside(f.place, p.Extra)
 			f.mark(p.Cache)
 			calls = append(calls, llm.Part{
 				Kind: llm.PartToolCall, CallID: f.short("", p.CallID, maxCallID), ToolName: p.ToolName, Arguments: argumentsOf(&p), Custom: p.Custom,
@@ -166,7 +148,7 @@ func joined(parts []llm.Part) []llm.Part {
 
 // result adds the result of a tool, and gives what it cannot hold, with a text before it that says what it is.
 func (f *fitter) result(p *llm.Part) (late []llm.Part) {
-	f.extra(f.place, p.Extra)
+	f.Beside(f.place, p.Extra)
 	id := f.short("", p.CallID, maxCallID)
 	var parts []llm.Part
 	for _, part := range f.parts(f.place, p.Result) {
@@ -210,25 +192,25 @@ func (f *fitter) parts(place string, all []llm.Part) []llm.Part {
 			}
 			if p.Citations != nil {
 				p.Citations = nil
-				f.adapt("citations")
+				f.Adapt("citations")
 			}
 		case llm.PartImage:
 			if p.URL == "" && p.Data == nil {
-				f.cannot(place, "an image by the id of a file", "Send its bytes or its URL.")
+				f.Cannot(place, "an image by the id of a file", "Send its bytes or its URL.")
 			}
 		case llm.PartFile:
 			p = f.file(place, p)
 		case llm.PartAudio:
 		case llm.PartReasoning:
-			f.adapt("reasoning_content") // only what the model said before has a place for it
+			f.Adapt("reasoning_content") // only what the model said before has a place for it
 			continue
 		case llm.PartToolCall, llm.PartToolResult:
-			continue // see to them elsewhere
+			continue // see to them crossing.Elsewhere
 		default:
-			f.cannot(place, "a part of the type "+typeOf(&p), elsewhere)
+			f.Cannot(place, "a part of the type "+typeOf(&p), crossing.Elsewhere)
 			continue
 		}
-		f.extra(place, p.Extra)
+		f.Beside(place, p.Extra)
 		p.Extra, p.Cache = nil, f.mark(p.Cache)
 		out = append(out, p)
 	}
@@ -260,10 +242,10 @@ func (f *fitter) file(place string, p llm.Part) llm.Part {
 			text.Text = p.Filename + ":\n\n" + text.Text
 		}
 		return text
-	case p.FileID != "" && f.in.Dialect != llm.Responses:
-		f.cannot(place, "a file by its id", "Send its bytes.")
+	case p.FileID != "" && f.Chat.Dialect != llm.Responses:
+		f.Cannot(place, "a file by its id", "Send its bytes.")
 	case p.FileID == "" && p.Data == nil:
-		f.cannot(place, "a file by its URL", "Send its bytes.")
+		f.Cannot(place, "a file by its URL", "Send its bytes.")
 	}
 	if p.MediaType == pdfType {
 		switch {

@@ -1,8 +1,6 @@
 package openai
 
 import (
-	"bytes"
-
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/wire/rawjson"
 )
@@ -65,17 +63,4 @@ func spliced(dst, text []byte, at llm.Span, s string) []byte {
 	dst = append(dst, text[:at.Start]...)
 	dst = rawjson.AppendQuoted(dst, s)
 	return append(dst, text[at.End:]...)
-}
-
-// oneLine turns the line breaks of JSON text into spaces, in place. They stand only between tokens, so nothing changes
-// but that the text fits on one line of a stream.
-func oneLine(text []byte) {
-	for {
-		i := bytes.IndexByte(text, '\n')
-		if i < 0 {
-			break
-		}
-		text[i] = ' '
-		text = text[i+1:]
-	}
 }

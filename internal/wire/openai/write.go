@@ -27,7 +27,7 @@ func AppendChunk(dst []byte, ev *llm.Event, model string) []byte {
 	dst = append(dst, dataPrefix...)
 	start := len(dst)
 	dst = spliced(dst, ev.Raw, ev.ModelAt, model)
-	oneLine(dst[start:])
+	rawjson.OneLine(dst[start:])
 	return append(dst, eventEnd...)
 }
 

@@ -145,3 +145,18 @@ func width(s string) int {
 	}
 	return n
 }
+
+// OneLine turns the line breaks of JSON text into spaces, in place. They stand only between tokens, so nothing changes but that
+// the text fits on one line of a stream.
+func OneLine(text []byte) {
+	for _, end := range []byte{'\n', '\r'} {
+		for rest := text; ; {
+			i := bytes.IndexByte(rest, end)
+			if i < 0 {
+				break
+			}
+			rest[i] = ' '
+			rest = rest[i+1:]
+		}
+	}
+}

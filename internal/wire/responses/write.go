@@ -1,6 +1,8 @@
 package responses
 
 import (
+	"bytes"
+	"slices"
 	"strconv"
 
 	"github.com/penstock/penstock/internal/llm"
@@ -34,11 +36,7 @@ func (s *Same) AppendEvent(dst []byte, ev *llm.Event) []byte {
 	default:
 		dst = append(dst, ev.Raw...)
 	}
-	for i, c := range dst[start:] {
-		if c == '\n' || c == '\r' { // white space between values: within strings it is escaped
-			dst[start+i] = ' '
-		}
-	}
+	rawjson.OneLine(dst[start:])
 	return append(dst, "\n\n"...)
 }
 
@@ -68,4 +66,26 @@ func (s *Same) Whole(ev *llm.Event) []byte {
 		return s.appendResponse(nil, v)
 	}
 	return s.appendResponse(nil, ev.Raw)
+}
+
+// AppendUnkept has what was written of an answer, plain or streamed up to its end, say in its last object that it is not kept.
+func AppendUnkept(written []byte) []byte {
+	at := bytes.LastIndex(written, []byte("\ndata: ")) // not in JSON, where line ends are escaped
+	if at < 0 {
+		return unkept(written[:0:0], written)
+	}
+	at += len("\ndata: ")
+	data := bytes.TrimRight(written[at:], "\n")
+	r := llm.Request{Raw: data, Fields: rawjson.Fields(data)}
+	response := r.Field(responseField)
+	if response == nil {
+		return written
+	}
+	out := r.AppendBody(slices.Clone(written[:at]), llm.Edit{Name: responseField, Value: unkept(nil, response)})
+	return append(out, "\n\n"...)
+}
+
+func unkept(dst, response []byte) []byte {
+	r := llm.Request{Raw: response, Fields: rawjson.Fields(response)}
+	return r.AppendBody(dst, llm.Edit{Name: storeField, Value: []byte("false")})
 }
