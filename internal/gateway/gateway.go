@@ -122,10 +122,10 @@ type call struct {
 	corrected time.Duration // by how much that is not this machine's
 	grant     *auth.Grant   // nil on open routes
 	runtime   *Runtime
-	rest      string                // of the path, unescaped, below a route that ends in a slash
+	rest      string                     // of the path, unescaped, below a route that ends in a slash
 	keep      func(response []byte) bool // keeps a response for its caller to go on from, and says whether it could; nil keeps none
-	held      int64                 // bytes beside the body, counted against Limits.InFlight
-	left      bool                  // the body, or a part of it, is not read: the answer comes before it
+	held      int64                      // bytes beside the body, counted against Limits.InFlight
+	left      bool                       // the body, or a part of it, is not read: the answer comes before it
 
 	values []string // of the answer's headers; see set
 	room   [6]string

@@ -52,7 +52,7 @@ func (s *spanner) append(b []byte, rec *usage.Record, peers map[string]Peer) (_ 
 		root.Name = method + " " + route
 	}
 	root.Failed = rec.Error != nil && (rec.Status < http.StatusBadRequest || rec.Status >= http.StatusInternalServerError)
-	root.Attrs = s.exchange(rec, op)
+	root.Attrs = s.exchange(rec)
 	root.Events = s.moments(start, rec)
 	b = root.Append(b)
 	spans = 1 + len(rec.Tries)
@@ -123,7 +123,7 @@ func (s *spanner) moments(start int64, rec *usage.Record) []otlp.Event {
 	return s.events
 }
 
-func (s *spanner) exchange(rec *usage.Record, op operation) []otlp.Attr {
+func (s *spanner) exchange(rec *usage.Record) []otlp.Attr {
 	a := append(s.attrs[:0],
 		otlp.String(ourExchange, rec.ID), otlp.String(ourOrg, rec.Org), otlp.String(ourProject, rec.Project), otlp.String(ourKey, rec.Key),
 		otlp.Int(ourTries, int64(len(rec.Tries))), otlp.Int(ourCost, int64(rec.CostNano)),

@@ -411,3 +411,21 @@ func BenchmarkObserve(b *testing.B) {
 		}
 	}
 }
+
+// An exchange is of the route by which its client came.
+func TestRoutesOfDialects(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		dialect llm.Dialect
+		op      llm.Operation
+		route   string
+	}{
+		{llm.OpenAI, llm.OpChat, "/v1/chat/completions"}, {llm.Anthropic, llm.OpChat, "/v1/messages"}, {llm.Responses, llm.OpChat, "/v1/responses"},
+		{llm.Anthropic, llm.OpCount, "/v1/messages/count_tokens"}, {llm.Responses, llm.OpCount, "/v1/responses/input_tokens"},
+		{llm.OpenAI, llm.OpEmbeddings, "/v1/embeddings"}, {llm.OpenAI, "new", ""},
+	} {
+		if got := routeOf(c.dialect, c.op); got != c.route {
+			t.Errorf("%s %s: %q", c.dialect, c.op, got)
+		}
+	}
+}
