@@ -59,8 +59,13 @@ type Exchange struct {
 	Tags     []string      // gateway: from X-Penstock-Tags
 	Trace    w3c.Context   // gateway: the client's, else of a trace of its own, then without a span
 	Deadline time.Time     // gateway: the client's, zero if none
+	// Class is the one that the exchange waits in: "priority" or "flex", "" is the default.
+	Class string // gateway
 
-	Tries     []Try      // route
+	Choice *Choice // route: nil if there was nothing to choose
+	Tries  []Try   // route
+	// Answering is which of Tries gives the answer, once there is one.
+	Answering int        // route
 	Decisions []Decision // every stage, through Note
 }
 
@@ -76,6 +81,27 @@ type Decision struct {
 	Decision string `json:"decision"`
 	AtNS     int64  `json:"at_ns,omitzero"`   // when it was decided, in nanoseconds from Exchange.Received; 0 is not known
 	TookNS   int64  `json:"took_ns,omitzero"` // the stage's own time until then, 0 if it was not measured
+}
+
+// A Choice is how the first target of an exchange was chosen: what there was to choose from, and how likely each was to be
+// the first. Another policy can be judged by it afterwards.
+type Choice struct {
+	Policy string `json:"policy"`
+	// Rule says which rule of the configuration chose the policy or bounded the targets, "" if none did.
+	Rule string `json:"rule,omitzero"`
+	// Candidates are all targets of the model, in the order of the configuration.
+	Candidates []Candidate `json:"candidates"`
+}
+
+// A Candidate is a target as the choice saw it.
+type Candidate struct {
+	Target string `json:"target"` // with "@HOST:PORT" behind it if it is one of several servers
+	// Excluded is why the target could not be chosen, in words for a person; "" if it could.
+	Excluded string `json:"excluded,omitzero"`
+	// Score is what the policy went by, in its unit: seconds to the first token, nano-dollars, a weight, a place in the order.
+	Score float64 `json:"score,omitzero"`
+	// Probability is that of having been the first to be tried, 0 to 1.
+	Probability float64 `json:"probability,omitzero"`
 }
 
 // An Outcome says how a try ended. Every try ends in exactly one.
@@ -104,6 +130,12 @@ type Try struct {
 	Reason   string `json:"reason"`                  // why it ended: "ok", or what went wrong
 	Detail   string `json:"detail,omitzero"`         // for the operator, redacted
 	Upstream string `json:"upstream_id,omitzero"`    // of the call, from the provider's headers
+	// Endpoint is the server that was asked, HOST:PORT, if the target has several.
+	Endpoint string `json:"endpoint,omitzero"`
+	// Credential is which of the provider's credentials was shown, counted from 1, if it has several.
+	Credential int `json:"credential,omitzero"`
+	// Hedge says that the try was sent beside an earlier one that was slow to begin.
+	Hedge bool `json:"hedge,omitzero"`
 	// AnswerID, Model and Finish are what the provider said of its answer: its id, the model that gave it, and why each
 	// choice ended, in the provider's words; other for a word that is none.
 	AnswerID string             `json:"response_id,omitzero"`

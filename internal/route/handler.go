@@ -131,6 +131,7 @@ func (r *Router) try(ctx context.Context, x *pipeline.Exchange, target llm.Targe
 	if adapted := x.Request.Adapted; len(adapted) > 0 {
 		x.Note("adapted", target.String()+" does not take "+strings.Join(adapted, ", ")+": left out or bent", 0)
 	}
+	x.Answering = index
 	try.Upstream = resp.UpstreamID
 	try.Status = 200
 	resp.Events = finish(ctx, x, index, resp.Events)

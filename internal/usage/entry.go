@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,7 +27,9 @@ const (
 // and lists behind their length. This costs a tenth of JSON, on the request's path and in the worker. Whoever changes the
 // fields makes another version and keeps reading the older ones.
 const (
-	entryVersion = 3
+	entryVersion = 4
+	// clocksVersion knew no classes, no choices, and of tries neither servers nor credentials nor hedges.
+	clocksVersion = 3
 	// tracesVersion knew neither what providers say of their answers, nor when stages decided, nor of clocks that are wrong.
 	tracesVersion = 2
 	// firstVersion knew no traces.
@@ -83,7 +86,27 @@ func appendRecord(b []byte, r *Record) []byte {
 		b = appendInt(b, r.Stages[i].TookNS)
 		b = appendInt(b, r.Stages[i].AtNS)
 	}
-	return appendInt(b, r.ClockMS)
+	b = appendInt(b, r.ClockMS)
+	b = appendText(b, r.Class)
+	return appendChoice(b, r.Choice)
+}
+
+func appendChoice(b []byte, c *pipeline.Choice) []byte {
+	b = append(b, flags(c != nil))
+	if c == nil {
+		return b
+	}
+	b = appendText(b, c.Policy)
+	b = appendText(b, c.Rule)
+	b = appendInt(b, int64(len(c.Candidates)))
+	for i := range c.Candidates {
+		one := &c.Candidates[i]
+		b = appendText(b, one.Target)
+		b = appendText(b, one.Excluded)
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(one.Score))
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(one.Probability))
+	}
+	return b
 }
 
 // appendTrace appends what is known of the trace, behind a byte that says what that is.
@@ -121,7 +144,9 @@ func appendTry(b []byte, t *pipeline.Try) []byte {
 	for _, reason := range t.Finish {
 		b = appendText(b, string(reason))
 	}
-	return b
+	b = appendText(b, t.Endpoint)
+	b = appendInt(b, int64(t.Credential))
+	return append(b, flags(t.Hedge))
 }
 
 func appendUsage(b []byte, u llm.Usage) []byte {
@@ -194,6 +219,10 @@ func decodeRecord(payload string) (*Record, error) {
 	r.Stages = list(&d, (*decoder).stage)
 	if d.made > tracesVersion {
 		r.ClockMS = d.int()
+	}
+	if d.made > clocksVersion {
+		r.Class = d.text()
+		r.Choice = d.choice()
 	}
 	if d.err == nil && d.rest != "" {
 		d.err = errGarbled
@@ -312,7 +341,31 @@ func (d *decoder) try() pipeline.Try {
 		t.AnswerID, t.Model = d.text(), d.text()
 		t.Finish = list(d, func(d *decoder) llm.FinishReason { return llm.FinishReason(d.text()) })
 	}
+	if d.made > clocksVersion {
+		t.Endpoint, t.Credential, t.Hedge = d.text(), int(d.int()), d.byte()&1 != 0
+	}
 	return t
+}
+
+// choice is the inverse of appendChoice.
+func (d *decoder) choice() *pipeline.Choice {
+	if d.byte()&1 == 0 {
+		return nil
+	}
+	return &pipeline.Choice{Policy: d.text(), Rule: d.text(), Candidates: list(d, func(d *decoder) pipeline.Candidate {
+		return pipeline.Candidate{Target: d.text(), Excluded: d.text(), Score: d.float(), Probability: d.float()}
+	})}
+}
+
+// float gives what JSON can hold: records go there.
+func (d *decoder) float() float64 {
+	var b [8]byte
+	d.fill(b[:])
+	f := math.Float64frombits(binary.LittleEndian.Uint64(b[:]))
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0
+	}
+	return f
 }
 
 func (d *decoder) stage() pipeline.Decision {

@@ -24,10 +24,13 @@ func fullRecord() *Record {
 		Stream: true, Status: 200, Error: &Error{Code: "timeout", Message: "Too late.", Detail: "of 10.0.0.7"},
 		Usage: u, CostNano: 2_012_000, Unpriced: true, Timings: Timings{TotalNS: 1_553_000_000, FirstNS: 551_000_000, OverheadNS: 900_000},
 		Tags: []string{"blue", "green"}, ClientID: "client-1", Replayed: true,
+		Class: "flex", Choice: &pipeline.Choice{Policy: "weighted", Rule: "long prompts", Candidates: []pipeline.Candidate{
+			{Target: "openai/gpt-5-mini", Score: 3, Probability: 0.75}, {Target: "house/qwen3-32b@10.0.0.7:8000", Excluded: "region us-east, the project wants eu"},
+		}},
 		ClockMS: -90_000, Trace: w3c.TraceID{1, 15: 16}, ParentSpan: w3c.SpanID{1, 7: 8}, TraceFlags: w3c.Sampled, TraceState: "vendor=1",
 		Tries: []pipeline.Try{
 			{ID: "ex_01K97K2QJ4Z0-1", Target: "openai/gpt-5-mini", StartNS: 600_000, TookNS: 312_000_000, Status: 429,
-				Reason: "status", Detail: "status: too many", Outcome: pipeline.Released, Unpriced: true},
+				Reason: "status", Detail: "status: too many", Endpoint: "10.0.0.7:8000", Credential: 2, Hedge: true, Outcome: pipeline.Released, Unpriced: true},
 			{ID: "ex_01K97K2QJ4Z0-2", Target: "claude/claude-haiku-4-5", StartNS: 313_000_000, TookNS: 1_240_000_000, FirstNS: 551_000_000,
 				Status: 200, Reason: "ok", Upstream: "msg_1", AnswerID: "chatcmpl-1", Model: "claude-haiku-4-5-20251001",
 				Finish: []llm.FinishReason{llm.FinishStop, llm.FinishLength}, Outcome: pipeline.SettledActual, Usage: u, CostNano: 2_012_000},
@@ -59,6 +62,7 @@ func TestEveryRecordSurvivesTheJournal(t *testing.T) {
 			FirstNS: rapid.Int64().Draw(t, "first"), Status: rapid.IntRange(0, 599).Draw(t, "status"), Reason: text.Draw(t, "reason"),
 			Detail: text.Draw(t, "detail"), Upstream: text.Draw(t, "upstream"), Outcome: pipeline.Outcome(text.Draw(t, "outcome")),
 			Usage: usage.Draw(t, "usage"), CostNano: llm.Money(rapid.Int64().Draw(t, "cost")), Unpriced: rapid.Bool().Draw(t, "unpriced"),
+			Endpoint: text.Draw(t, "endpoint"), Credential: rapid.IntRange(0, 9).Draw(t, "credential"), Hedge: rapid.Bool().Draw(t, "hedge"),
 			AnswerID: text.Draw(t, "answer"), Model: text.Draw(t, "model"),
 			Finish: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) llm.FinishReason { return llm.FinishReason(text.Draw(t, "reason")) }), 0, 3).Draw(t, "finish"),
 		}
@@ -125,9 +129,35 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 	}
 }
 
+// recordOfVersion3 is the full record, as far as that version knew it.
+func recordOfVersion3() *Record {
+	r := fullRecord()
+	r.Class, r.Choice = "", nil
+	for i := range r.Tries {
+		r.Tries[i].Endpoint, r.Tries[i].Credential, r.Tries[i].Hedge = "", 0, false
+	}
+	return r
+}
+
+// TestEntriesOfTheThirdVersionAreRead reads what a Penstock wrote that kept no choices.
+func TestEntriesOfTheThirdVersionAreRead(t *testing.T) {
+	t.Parallel()
+	payload, err := os.ReadFile("testdata/version3.entry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRecord(string(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(recordOfVersion3(), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // recordOfVersion2 is the full record, as far as that version knew it.
 func recordOfVersion2() *Record {
-	r := fullRecord()
+	r := recordOfVersion3()
 	r.ClockMS, r.Stages[0].AtNS = 0, 0
 	for i := range r.Tries {
 		r.Tries[i].AnswerID, r.Tries[i].Model, r.Tries[i].Finish = "", "", nil

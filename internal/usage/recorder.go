@@ -125,7 +125,7 @@ func header(x *pipeline.Exchange) Record {
 	rec := Record{
 		ID: x.ID, Time: at.UTC().Truncate(time.Microsecond), ClockMS: x.Corrected.Milliseconds(),
 		Org: x.Caller.Org, Project: x.Caller.Project, Key: x.Caller.Key,
-		Op: x.Op, Dialect: x.Dialect, Tags: x.Tags, ClientID: x.ClientID,
+		Op: x.Op, Dialect: x.Dialect, Tags: x.Tags, Class: x.Class, ClientID: x.ClientID,
 		Trace: x.Trace.Trace, ParentSpan: x.Trace.Span, TraceFlags: x.Trace.Flags, TraceState: x.Trace.State,
 	}
 	if q := x.Request; q != nil {

@@ -16,7 +16,7 @@ func (a *answer) settle(now int64, f *fault.Error) {
 	tries := a.x.Tries
 	for i := range tries {
 		try := &tries[i]
-		if a.answered && i == len(tries)-1 {
+		if a.answered && i == a.x.Answering {
 			a.settleAnswering(try, now, f)
 		}
 		if try.Outcome == "" {

@@ -254,7 +254,7 @@ func (a *answer) record(now int64, f *fault.Error) Record {
 	x := a.x
 	rec := header(x)
 	rec.Status, rec.Error = a.status(f), told(f)
-	rec.Tries, rec.Stages = x.Tries, x.Decisions
+	rec.Tries, rec.Stages, rec.Choice = x.Tries, x.Decisions, x.Choice
 	rec.Timings = Timings{TotalNS: now, FirstNS: a.first, OverheadNS: now}
 	for i := range x.Tries {
 		try := &x.Tries[i]
@@ -266,7 +266,7 @@ func (a *answer) record(now int64, f *fault.Error) Record {
 	rec.Timings.OverheadNS = max(rec.Timings.OverheadNS, 0)
 	switch n := len(x.Tries); {
 	case a.answered && n > 0:
-		rec.Target = x.Tries[n-1].Target
+		rec.Target = x.Tries[x.Answering].Target
 	case a.answered:
 		rec.Target = a.target.String()
 	}

@@ -268,6 +268,7 @@ func TestFallbackIsSummed(t *testing.T) {
 			if try.CostNano != 7500 {
 				t.Errorf("the failed try cost %d, want 7500", try.CostNano)
 			}
+			x.Answering = 1
 			return answering(b.Recorder, nil, stream()...)(ctx, x)
 		}
 		resp, err := b.Stage()(handler)(t.Context(), newExchange("ex_1"))

@@ -39,8 +39,11 @@ type Record struct {
 	CostNano llm.Money `json:"cost_nano"`
 	Unpriced bool      `json:"unpriced"`
 	Timings  Timings   `json:"timings"`
-	Tags     []string  `json:"tags"`
-	ClientID string    `json:"client_request_id,omitempty"`
+	Class    string    `json:"class,omitzero"` // "priority" or "flex"; "" is the default
+	// Choice is how the first target was chosen, nil if there was nothing to choose.
+	Choice   *pipeline.Choice `json:"choice,omitempty"`
+	Tags     []string         `json:"tags"`
+	ClientID string           `json:"client_request_id,omitempty"`
 	// Trace is the trace that the exchange is part of: the client's, if it sent one, else one of its own. ParentSpan is the
 	// client's span in it. "" in records of versions that knew no traces.
 	Trace      w3c.TraceID         `json:"trace"`
