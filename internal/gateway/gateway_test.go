@@ -24,6 +24,7 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/provider"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -66,7 +67,7 @@ func (f fakeRecords) Record(_ context.Context, project, id string) (*usage.Recor
 // nobody stands for providers that are never called: the pipeline is a fake.
 type nobody struct{}
 
-func (nobody) Do(context.Context, llm.Target, *llm.Request) (*llm.Response, error) {
+func (nobody) Do(context.Context, provider.Via, llm.Target, *llm.Request) (*llm.Response, error) {
 	return nil, errors.New("there is no provider in this test")
 }
 

@@ -91,7 +91,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 
 // doOnce makes a whole call, with a codec that costs little.
 func doOnce(tb testing.TB, c *Client, r *llm.Request) {
-	resp, err := c.Do(tb.Context(), house, r)
+	resp, err := c.Do(tb.Context(), Via{}, house, r)
 	if err != nil {
 		tb.Error(err)
 		return

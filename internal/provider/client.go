@@ -53,14 +53,14 @@ type Egress struct {
 
 // A Client calls one provider. It is safe for concurrent use.
 type Client struct {
-	name       string
-	codec      Codec
-	settings   Settings
-	timeouts   Timeouts
-	credential *reference // nil: none is sent
-	rt         http.RoundTripper
-	http2      bool
-	close      func()
+	name        string
+	codec       Codec
+	settings    Settings
+	timeouts    Timeouts
+	credentials []*reference // none: none is sent
+	rt          http.RoundTripper
+	http2       bool
+	close       func()
 }
 
 // New makes a client. It opens no connection and reads no secret, so a provider that is not there yet, or a credential
@@ -88,9 +88,11 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 		c.settings.MaxEvent = DefaultMaxEvent
 	}
 	if cfg.Credential != "" {
-		c.credential = &reference{ref: cfg.Credential, resolve: o.Resolve}
+		c.credentials = []*reference{{ref: cfg.Credential, resolve: o.Resolve}}
 	}
-	c.connectBy(newDialer(o, c.timeouts.Connect), o.MaxIdle)
+	d := newDialer(o, c.timeouts.Connect)
+	d.host = base.Hostname()
+	c.connectBy(d, o.MaxIdle)
 	return c, nil
 }
 
@@ -134,14 +136,14 @@ func (c *Client) Close() { c.close() }
 // wrong before is its error, a *Failure always. What goes wrong later is the last that the events yield, a *Failure too.
 //
 // The answer's events must be walked, or ctx must end. Breaking off cancels the upstream at once.
-func (c *Client) Do(ctx context.Context, t llm.Target, r *llm.Request) (*llm.Response, error) {
-	credential, err := c.readCredential()
+func (c *Client) Do(ctx context.Context, via Via, t llm.Target, r *llm.Request) (*llm.Response, error) {
+	credential, err := c.readCredential(via.Credential)
 	if err != nil {
 		return nil, err
 	}
 	x := &call{client: c, credential: credential}
-	x.ctx, x.watch = startWatch(ctx, c.timeouts)
-	id, err := x.open(t, r)
+	x.ctx, x.watch = startWatch(ctx, via.timers(c.timeouts))
+	id, err := x.open(via, t, r)
 	if err == nil {
 		err = x.readHead()
 	}
@@ -154,12 +156,15 @@ func (c *Client) Do(ctx context.Context, t llm.Target, r *llm.Request) (*llm.Res
 	return &llm.Response{Target: t, Stream: r.Stream, UpstreamID: id, Meta: x.answer.Meta(), Events: x.events}, nil
 }
 
-// readCredential gives the credential as it is now, the zero String if the provider needs none.
-func (c *Client) readCredential() (secret.String, error) {
-	if c.credential == nil {
+// readCredential gives a credential as it is now, the zero String if the provider needs none.
+func (c *Client) readCredential(index int) (secret.String, error) {
+	if len(c.credentials) == 0 {
 		return secret.String{}, nil
 	}
-	s, err := c.credential.read(time.Now())
+	if index < 0 || index >= len(c.credentials) {
+		index = 0
+	}
+	s, err := c.credentials[index].read(time.Now())
 	if _, signs := c.codec.(Signer); err == nil && !signs && !isHeaderValue(s.Reveal()) {
 		err = errors.New("it has line breaks or other control characters")
 	}

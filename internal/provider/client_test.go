@@ -46,7 +46,7 @@ func TestDo(t *testing.T) {
 	})
 	c := newTestClient(t, Config{BaseURL: up.url()}, Options{})
 	for range 3 {
-		resp, err := c.Do(t.Context(), house, &llm.Request{Raw: []byte("stream"), Stream: true})
+		resp, err := c.Do(t.Context(), Via{}, house, &llm.Request{Raw: []byte("stream"), Stream: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestDoSaysMore(t *testing.T) {
 		p.say(word("end") + lastChunk)
 	})
 	c := newTestClient(t, Config{BaseURL: up.url()}, Options{})
-	resp, err := c.Do(t.Context(), house, stream())
+	resp, err := c.Do(t.Context(), Via{}, house, stream())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestDoFailsBeforeContent(t *testing.T) {
 				p.say(c.answer)
 			})
 			cl := newTestClient(t, Config{BaseURL: up.url()}, Options{})
-			resp, err := cl.Do(t.Context(), house, c.r)
+			resp, err := cl.Do(t.Context(), Via{}, house, c.r)
 			if (err == nil) != (c.words != nil) {
 				t.Fatalf("Do: %v; want an error: %t", err, c.words == nil)
 			}
@@ -228,7 +228,7 @@ func TestBreakingOffLeavesTheUpstream(t *testing.T) {
 			gone <- p.gone(time.Second)
 		})
 		cl := newTestClient(t, Config{BaseURL: up.url()}, Options{})
-		resp, err := cl.Do(t.Context(), house, stream())
+		resp, err := cl.Do(t.Context(), Via{}, house, stream())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func TestDoHoldsLittle(t *testing.T) {
 	const n = 100_000
 	up := startUpstream(t, saying(streamHead, strings.Repeat(word("role"), n), word("end")+lastChunk))
 	cl := newTestClient(t, Config{BaseURL: up.url()}, Options{})
-	resp, err := cl.Do(t.Context(), house, stream())
+	resp, err := cl.Do(t.Context(), Via{}, house, stream())
 	if err != nil {
 		t.Fatal(err)
 	}

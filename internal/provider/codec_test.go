@@ -167,7 +167,7 @@ func walk(resp *llm.Response) (words []string, failure *Failure) {
 
 // call makes a call and walks its answer.
 func callAndWalk(ctx context.Context, c *Client, r *llm.Request) (words []string, failure *Failure) {
-	resp, err := c.Do(ctx, house, r)
+	resp, err := c.Do(ctx, Via{}, house, r)
 	if err != nil {
 		failure, _ = errors.AsType[*Failure](err)
 		return nil, failure

@@ -39,10 +39,10 @@ func TestCredential(t *testing.T) {
 	cl := newTestClient(t, Config{BaseURL: up.url(), Credential: "file:" + file}, Options{Resolve: read})
 	ask := func() string {
 		// Time passes for the reference only: the test does not wait a second for each step.
-		if last := cl.credential.last.Load(); last != nil {
+		if last := cl.credentials[0].last.Load(); last != nil {
 			aged := *last
 			aged.at = aged.at.Add(-lookEvery)
-			cl.credential.last.Store(&aged)
+			cl.credentials[0].last.Store(&aged)
 		}
 		words, f := callAndWalk(t.Context(), cl, plain())
 		if f != nil {

@@ -131,6 +131,18 @@ const (
 	ReasonCanceled     Reason = "canceled"
 )
 
+// A Class says what a provider's refusal is about, where that decides what may be done next.
+type Class string
+
+// The classes. "" is none of them.
+const (
+	ClassContextLength Class = "context_length"  // the prompt, or what it asks for, is longer than the model takes
+	ClassContentPolicy Class = "content_policy"  // the provider will not work on what was asked
+	ClassQuota         Class = "quota_exhausted" // the account has no money or allowance left: waiting does not help
+	ClassCredential    Class = "credential"      // the credential is unknown, expired or revoked
+	ClassPermission    Class = "permission"      // the credential is known, and may not do this
+)
+
 // A Failure is how a try failed.
 type Failure struct {
 	Reason Reason
@@ -144,6 +156,8 @@ type Failure struct {
 	Body        []byte
 	// UpstreamID is the provider's own id of the call, "" if it gave none.
 	UpstreamID string
+	// Class says more about a refusal where it is known, "" for all others.
+	Class      Class
 	RetryAfter time.Duration
 	// NothingBilled says that there is evidence that the provider billed nothing.
 	NothingBilled bool

@@ -195,7 +195,11 @@ func appendHead(dst []byte, req *http.Request, target string) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, target...)
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
-	dst = append(dst, req.URL.Host...)
+	host := req.Host
+	if host == "" {
+		host = req.URL.Host
+	}
+	dst = append(dst, host...)
 	dst = append(dst, "\r\n"...)
 	for name, values := range req.Header {
 		for _, v := range values {

@@ -33,6 +33,7 @@ func (w way) absolute() bool { return w.proxy != nil && w.scheme == "http" }
 // A dialer makes connections: name look-up, TCP, the egress proxy's tunnel, TLS; all of it under the connect timer.
 type dialer struct {
 	timeout time.Duration // 0: none
+	host    string        // whose certificate is asked for; "" is the host of the way
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	egress  *egress     // nil: always directly
 	tls     *tls.Config // ServerName is filled in for each connection
@@ -112,7 +113,7 @@ func (d *dialer) open(ctx context.Context, w way, config *tls.Config) (*conn, er
 	stop := context.AfterFunc(ctx, c.abort)
 	if err = d.pass(ctx, c); err == nil {
 		c.reach = time.Since(began)
-		err = secure(ctx, c, config)
+		err = d.secure(ctx, c, config)
 	}
 	if !stop() && err == nil {
 		err = ctx.Err()
@@ -145,13 +146,16 @@ func (d *dialer) pass(ctx context.Context, c *conn) error {
 }
 
 // secure puts the target's TLS on top, if it has any.
-func secure(ctx context.Context, c *conn, config *tls.Config) error {
+func (d *dialer) secure(ctx context.Context, c *conn, config *tls.Config) error {
 	if c.way.scheme == "http" {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(c.way.addr)
-	if err != nil {
-		return err
+	host := d.host
+	if host == "" {
+		var err error
+		if host, _, err = net.SplitHostPort(c.way.addr); err != nil {
+			return err
+		}
 	}
 	return handshake(ctx, c, host, config)
 }

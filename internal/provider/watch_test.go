@@ -141,7 +141,7 @@ func TestTimersStandStillForSlowClients(t *testing.T) {
 						p.say(word("end") + lastChunk)
 					}),
 				})
-				resp, err := cl.Do(t.Context(), house, stream())
+				resp, err := cl.Do(t.Context(), Via{}, house, stream())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -192,7 +192,7 @@ func TestAbandonedAnswer(t *testing.T) {
 			DialContext: pipes(saying(streamHead + word("one"))),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		if _, err := cl.Do(ctx, house, stream()); err != nil {
+		if _, err := cl.Do(ctx, Via{}, house, stream()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)

@@ -117,7 +117,7 @@ func (r *Router) try(ctx context.Context, x *pipeline.Exchange, target llm.Targe
 		return nil, err
 	}
 	x.Request.Adapted = nil // what an earlier target would have been asked
-	resp, err := r.o.Table.providers[target.Provider].Do(r.traced(ctx, x, target, try), target, x.Request)
+	resp, err := r.o.Table.providers[target.Provider].Do(r.traced(ctx, x, target, try), provider.Via{}, target, x.Request)
 	if err != nil {
 		f := failure(err)
 		record(x, try, f)

@@ -12,11 +12,12 @@ import (
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/provider"
 )
 
 // A Provider makes one attempt. Its errors are *provider.Failure or those of ctx.
 type Provider interface {
-	Do(ctx context.Context, t llm.Target, r *llm.Request) (*llm.Response, error)
+	Do(ctx context.Context, via provider.Via, t llm.Target, r *llm.Request) (*llm.Response, error)
 }
 
 // Prices knows what targets cost.

@@ -25,7 +25,7 @@ type fakeProvider struct {
 	then  error // after the first event
 }
 
-func (p *fakeProvider) Do(_ context.Context, t llm.Target, _ *llm.Request) (*llm.Response, error) {
+func (p *fakeProvider) Do(_ context.Context, _ provider.Via, t llm.Target, _ *llm.Request) (*llm.Response, error) {
 	p.calls = append(p.calls, t.String())
 	if err := p.fail[t.String()]; err != nil {
 		return nil, err

@@ -42,7 +42,9 @@ func (l *lender) Price(llm.Target) (llm.Price, bool) { return llm.Price{Input: 1
 // A provided is a provider that is a function.
 type provided func() (*llm.Response, error)
 
-func (p provided) Do(context.Context, llm.Target, *llm.Request) (*llm.Response, error) { return p() }
+func (p provided) Do(context.Context, provider.Via, llm.Target, *llm.Request) (*llm.Response, error) {
+	return p()
+}
 
 // chain is the pipeline over two targets, of which the first fails if failing, and the second does what do says.
 func chain(t *testing.T, l *lender, off, failing bool, do provided) pipeline.Handler {

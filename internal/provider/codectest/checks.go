@@ -131,7 +131,7 @@ func (c *testCase) client(t *testing.T) {
 	left := make(chan struct{})
 	cl := c.newClient(t, c.serve(left, false))
 	var out strings.Builder
-	resp, err := cl.Do(t.Context(), c.target, c.parse(t))
+	resp, err := cl.Do(t.Context(), provider.Via{}, c.target, c.parse(t))
 	if err != nil {
 		writeFailure(&out, err)
 	} else {
@@ -164,7 +164,7 @@ func (c *testCase) leaves(t *testing.T) {
 	cl := c.newClient(t, c.serve(left, true))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	resp, err := cl.Do(ctx, c.target, c.parse(t))
+	resp, err := cl.Do(ctx, provider.Via{}, c.target, c.parse(t))
 	if err == nil {
 		for _, err := range resp.Events {
 			if err != nil {

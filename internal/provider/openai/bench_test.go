@@ -123,7 +123,7 @@ func BenchmarkDo(b *testing.B) {
 			r := request(b, c.stream)
 			b.ReportAllocs()
 			for b.Loop() {
-				resp, err := cl.Do(b.Context(), target, r)
+				resp, err := cl.Do(b.Context(), provider.Via{}, target, r)
 				if err != nil {
 					b.Fatal(err)
 				}

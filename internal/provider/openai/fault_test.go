@@ -119,7 +119,7 @@ const (
 
 // outcome walks a call's answer: its text, how many events there were, and the failure.
 func outcome(ctx context.Context, c *provider.Client, r *llm.Request) (text string, events int, f *provider.Failure) {
-	resp, err := c.Do(ctx, target, r)
+	resp, err := c.Do(ctx, provider.Via{}, target, r)
 	if err != nil {
 		f, _ = errors.AsType[*provider.Failure](err)
 		return "", 0, f
@@ -183,7 +183,7 @@ func TestNothingIsHeldBack(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		})
-		resp, err := c.Do(t.Context(), target, request(t, true))
+		resp, err := c.Do(t.Context(), provider.Via{}, target, request(t, true))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +253,7 @@ func TestManyEvents(t *testing.T) {
 		_ = cw.Close()
 		_, _ = io.WriteString(w, "\r\n")
 	})
-	resp, err := c.Do(t.Context(), target, request(t, true))
+	resp, err := c.Do(t.Context(), provider.Via{}, target, request(t, true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func TestKeepsSendingAfterCancel(t *testing.T) {
 		}
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	resp, err := c.Do(ctx, target, request(t, true))
+	resp, err := c.Do(ctx, provider.Via{}, target, request(t, true))
 	if err != nil {
 		t.Fatal(err)
 	}
