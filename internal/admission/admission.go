@@ -80,7 +80,7 @@ type Scheduler struct {
 // New makes a scheduler. The error is that of registering its metrics.
 func New(o Options) (*Scheduler, error) {
 	o.fill()
-	s := &Scheduler{o: o, born: time.Now()}
+	s := &Scheduler{o: o, born: time.Now().Add(-1)} // so that no time is 0, which means none
 	m, err := newMetrics(s, o.Metrics)
 	s.metrics = m
 	return s, err

@@ -88,7 +88,9 @@ func (s *Scheduler) leave(ctx context.Context, w *waiter, slot *Slot) (int, erro
 		s.metrics.wait.Observe(slot.wait.Seconds())
 		return p.index, nil
 	case gone:
-		s.remove(w)
+		if w.refused == nil { // else it is out already
+			s.remove(w)
+		}
 		return 0, context.Cause(ctx)
 	case w.refused == nil:
 		s.remove(w)
