@@ -99,12 +99,13 @@ type Egress struct {
 
 // Limits are what a client may make the data plane hold and wait for. Sizes are bytes.
 type Limits struct {
-	Body     int64         `yaml:"body" kind:"bytes" default:"20MB" doc:"a request's body, decompressed"`
-	Headers  int64         `yaml:"headers" kind:"bytes" default:"64KB" restart:"true" doc:"a request's head"`
-	InFlight int64         `yaml:"in_flight" kind:"bytes" default:"256MB" doc:"all bodies held at once"`
-	HeadTime time.Duration `yaml:"head_time" default:"10s" restart:"true" doc:"for a head to arrive"`
-	BodyTime time.Duration `yaml:"body_time" default:"30s" doc:"for a body to arrive"`
-	Write    time.Duration `yaml:"write_time" default:"60s" doc:"for a client to take what is written to it"`
+	Body      int64         `yaml:"body" kind:"bytes" default:"20MB" doc:"a request's body, decompressed"`
+	Headers   int64         `yaml:"headers" kind:"bytes" default:"64KB" restart:"true" doc:"a request's head"`
+	InFlight  int64         `yaml:"in_flight" kind:"bytes" default:"256MB" doc:"all bodies held at once"`
+	HeadTime  time.Duration `yaml:"head_time" default:"10s" restart:"true" doc:"for a head to arrive"`
+	BodyTime  time.Duration `yaml:"body_time" default:"30s" doc:"for a body to arrive"`
+	Write     time.Duration `yaml:"write_time" default:"60s" doc:"for a client to take what is written to it"`
+	Keepalive time.Duration `yaml:"keepalive" zero:"true" default:"15s" doc:"without an event of a stream until its client is sent a sign of life: a comment, or Anthropic's ping; 0 sends none"`
 }
 
 // Log is the log on stderr.

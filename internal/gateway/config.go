@@ -14,6 +14,8 @@ type Limits struct {
 	HeadTime time.Duration // for a head to arrive
 	BodyTime time.Duration // for a body to arrive
 	Write    time.Duration // for a client to take what is written to it
+	// Keepalive is after how long without an event the client of a stream is sent a sign of life; 0 for never.
+	Keepalive time.Duration
 }
 
 // DefaultLimits are those of a Penstock that is told nothing else.
@@ -21,6 +23,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		Body: 20e6, Headers: 64e3, InFlight: 256e6,
 		HeadTime: 10 * time.Second, BodyTime: 30 * time.Second, Write: 60 * time.Second,
+		Keepalive: 15 * time.Second,
 	}
 }
 
@@ -45,6 +48,9 @@ func (l Limits) Validate(path string) []fault.Problem {
 		if wait.d <= 0 {
 			list = append(list, fault.Problem{Path: path + "." + wait.name, Text: "must be positive", Hint: "write a duration such as 30s"})
 		}
+	}
+	if l.Keepalive < 0 {
+		list = append(list, fault.Problem{Path: path + ".keepalive", Text: "is negative", Hint: "write a duration such as 15s, or 0 for none"})
 	}
 	return list
 }

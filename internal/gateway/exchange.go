@@ -120,7 +120,10 @@ func callerOptions(x *pipeline.Exchange, h http.Header) error {
 
 // answer runs the pipeline and writes what comes of it.
 func (g *Gateway) answer(ctx context.Context, w http.ResponseWriter, x *pipeline.Exchange, c *call) {
+	p := g.startPulse(w, x, c)
+	defer p.end(g)
 	resp, err := c.runtime.Handler(ctx, x)
+	begun := p.still()
 	if err != nil {
 		f := fault.From(err)
 		c.setTries(w, x)
@@ -129,6 +132,10 @@ func (g *Gateway) answer(ctx context.Context, w http.ResponseWriter, x *pipeline
 		}
 		if f.Kind == fault.Canceled {
 			panic(http.ErrAbortHandler) // nobody is left to read it
+		}
+		if begun {
+			c.writeStreamError(w, f, p)
+			return
 		}
 		c.writeError(w, f)
 		return
@@ -139,7 +146,7 @@ func (g *Gateway) answer(ctx context.Context, w http.ResponseWriter, x *pipeline
 		c.set(w, "X-Penstock-Adapted", strings.Join(x.Request.Adapted, ", "))
 	}
 	if resp.Stream {
-		c.writeStream(w, x, resp)
+		c.writeStream(w, x, resp, p)
 		return
 	}
 	c.writePlain(w, x, resp)

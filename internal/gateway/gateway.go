@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -77,6 +78,7 @@ type Gateway struct {
 	open     atomic.Int64 // requests being served
 	refusals *prometheus.CounterVec
 	quiet    sampler
+	pulses   sync.Pool // of streams that have ended
 	exact    map[string]*Route
 	below    []*Route
 }

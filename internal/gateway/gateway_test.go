@@ -83,6 +83,16 @@ type world struct {
 // setup serves a gateway with the models "m" and "provider/m" until the test ends.
 func setup(tb testing.TB, h pipeline.Handler, change ...func(*Limits)) *world {
 	tb.Helper()
+	w := unheard(tb, h, change...)
+	srv := httptest.NewServer(w.Gateway)
+	tb.Cleanup(srv.Close)
+	w.addr = srv.Listener.Addr().String()
+	return w
+}
+
+// unheard is a gateway without a socket.
+func unheard(tb testing.TB, h pipeline.Handler, change ...func(*Limits)) *world {
+	tb.Helper()
 	w := &world{tb: tb, log: &lockedBuffer{}, last: make(chan *pipeline.Exchange, 1)}
 	w.Gateway = New(Options{
 		Keys: fakeKeys{
@@ -115,9 +125,6 @@ func setup(tb testing.TB, h pipeline.Handler, change ...func(*Limits)) *world {
 		}
 		return h(ctx, x)
 	}})
-	srv := httptest.NewServer(w.Gateway)
-	tb.Cleanup(srv.Close)
-	w.addr = srv.Listener.Addr().String()
 	return w
 }
 

@@ -157,7 +157,7 @@ func TestWriteDeadlineIsRenewed(t *testing.T) {
 		c := &call{voice: openaiVoice{}, runtime: &Runtime{Limits: Limits{Write: 40 * time.Second}}}
 		resp, _ := h(t.Context(), nil)
 		out := newTape()
-		c.writeStream(out, &pipeline.Exchange{Request: &llm.Request{}}, resp)
+		c.writeStream(out, &pipeline.Exchange{Request: &llm.Request{}}, resp, nil)
 		if out.deadlines < 4 || out.deadlines > 6 {
 			t.Errorf("40 s of events with a patience of 40 s: %d settings", out.deadlines)
 		}

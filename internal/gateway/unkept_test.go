@@ -27,7 +27,7 @@ func TestResponsesThatAreNotKeptSaySo(t *testing.T) {
 			out := httptest.NewRecorder()
 			resp := events(stream, said)
 			if stream {
-				c.writeStream(out, x, resp)
+				c.writeStream(out, x, resp, nil)
 			} else {
 				c.writePlain(out, x, resp)
 			}

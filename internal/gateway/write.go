@@ -76,13 +76,11 @@ const flushAt = 3900
 
 // writeStream writes events as they come. What arrived together is flushed together; the end is left to the server,
 // which flushes it with the last chunk. An error becomes the dialect's error event, and no clean end follows it.
-func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *llm.Response) {
-	h := w.Header()
-	h["Content-Type"] = streamType
-	h["Cache-Control"] = noCache
-	h["X-Accel-Buffering"] = noBuffer
-	out := streamWriter{w: w, rc: http.NewResponseController(w), buffer: takeBuffer(flushAt), patience: c.runtime.Limits.Write}
+func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *llm.Response, p *pulse) {
+	streamHead(w.Header())
+	out := c.streamWriter(w, p)
 	defer out.free()
+	p.flow()
 	var answer writer
 	for ev, err := range resp.Events {
 		if err == nil && !ev.Is(llm.Hidden) {
@@ -110,6 +108,25 @@ func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *ll
 	_ = out.write(false) // the answer has its record already
 }
 
+// writeStreamError ends a stream that has begun, and has no event, with an error.
+func (c *call) writeStreamError(w http.ResponseWriter, f *fault.Error, p *pulse) {
+	out := c.streamWriter(w, p)
+	defer out.free()
+	out.b = c.appendEnd(out.b, nil, f)
+	_ = out.write(false)
+}
+
+// streamHead sets the head of a stream.
+func streamHead(h http.Header) {
+	h["Content-Type"] = streamType
+	h["Cache-Control"] = noCache
+	h["X-Accel-Buffering"] = noBuffer
+}
+
+func (c *call) streamWriter(w http.ResponseWriter, p *pulse) streamWriter {
+	return streamWriter{w: w, rc: http.NewResponseController(w), buffer: takeBuffer(flushAt), patience: c.runtime.Limits.Write, pulse: p}
+}
+
 // appendEnd appends the last event of a stream that an error ends; answer is nil if nothing was written yet.
 func (c *call) appendEnd(dst []byte, answer writer, f *fault.Error) []byte {
 	if begun, ok := answer.(failing); ok {
@@ -125,20 +142,35 @@ type streamWriter struct {
 	rc       *http.ResponseController
 	patience time.Duration
 	renew    time.Time // when the deadline for a slow client is to be moved on
+	pulse    *pulse    // that writes too, nil if none does
 }
 
-// write hands what was gathered to the server. A client that takes nothing for patience long is given up; the deadline
-// is moved a few times in that span only, since each move costs.
+// write hands what was gathered, whole events always, to the server.
 func (s *streamWriter) write(flush bool) error {
-	if now := time.Now(); now.After(s.renew) {
+	if s.pulse != nil {
+		s.pulse.mu.Lock()
+		defer s.pulse.mu.Unlock()
+	}
+	err := s.send(s.b, flush)
+	s.b = s.b[:0]
+	return err
+}
+
+// send hands bytes to the server. A client that takes nothing for patience long is given up; the deadline is moved a few times
+// in that span only, since each move costs.
+func (s *streamWriter) send(b []byte, flush bool) error {
+	now := time.Now()
+	if now.After(s.renew) {
 		_ = s.rc.SetWriteDeadline(now.Add(s.patience)) // writers that cannot are test recorders
 		s.renew = now.Add(s.patience / 4)
 	}
-	if len(s.b) > 0 {
-		if _, err := s.w.Write(s.b); err != nil {
+	if s.pulse != nil {
+		s.pulse.last = now
+	}
+	if len(b) > 0 {
+		if _, err := s.w.Write(b); err != nil {
 			return err
 		}
-		s.b = s.b[:0]
 	}
 	if flush {
 		return s.rc.Flush()

@@ -7,6 +7,7 @@ package pipeline
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
@@ -61,6 +62,8 @@ type Exchange struct {
 	Deadline time.Time     // gateway: the client's, zero if none
 	// Class is the one that the exchange waits in: "priority" or "flex", "" is the default.
 	Class string // gateway
+	// Begun says that the client was sent status 200 before there was an answer, to keep its connection alive.
+	Begun atomic.Bool // gateway
 
 	Choice *Choice // route: nil if there was nothing to choose
 	Tries  []Try   // route

@@ -280,7 +280,7 @@ func (a *answer) status(f *fault.Error) int {
 		return http.StatusOK
 	case f.Kind == fault.Canceled:
 		return fault.StatusClosed
-	case a.begun:
+	case a.begun || a.x.Begun.Load():
 		return http.StatusOK
 	}
 	return f.HTTPStatus()
