@@ -104,6 +104,16 @@ func (x *call) readHead() error {
 	}
 }
 
+// filtered is the failure that the answer has ended, and a filter has kept it empty.
+func (x *call) filtered() error {
+	meta := x.answer.Meta()
+	if x.flowing || !x.first.Is(llm.End) || meta == nil || !slices.Contains(meta.Finish, llm.FinishFilter) {
+		return nil
+	}
+	x.whole = true
+	return &Failure{Reason: ReasonEmpty, Class: ClassContentPolicy, Message: "answered nothing: its filter was in the way"}
+}
+
 // events walks the answer. It is the llm.Response's Events.
 func (x *call) events(yield func(llm.Event, error) bool) {
 	if x.walked {

@@ -147,6 +147,9 @@ func (c *Client) Do(ctx context.Context, via Via, t llm.Target, r *llm.Request) 
 	if err == nil {
 		err = x.readHead()
 	}
+	if err == nil && via.Unfiltered {
+		err = x.filtered()
+	}
 	if err != nil {
 		failure := x.failure(err)
 		failure.UpstreamID = id

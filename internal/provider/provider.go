@@ -190,6 +190,9 @@ func (f *Failure) Fallback() bool {
 	case ReasonCanceled, ReasonCredential:
 		return false
 	case ReasonStatus:
+		if f.Class == ClassQuota {
+			return true // whatever its status: another account may have some
+		}
 		switch f.Status {
 		case http.StatusRequestTimeout, http.StatusConflict, http.StatusFailedDependency, http.StatusTooManyRequests:
 			return true // of 424, Bedrock's for a model that failed, the request is not to blame either

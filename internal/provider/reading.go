@@ -110,32 +110,44 @@ func unbilled(status int) bool {
 	return status >= 400 && status < 500
 }
 
-// Said is what a provider's error says. Body is the error object in the OpenAI dialect.
+// Said is what a provider's error says. Code is its closest word for what is wrong, and Type another if it has one. Body is the
+// error object in the OpenAI dialect.
 type Said struct {
-	Message, Code, Param string
-	Body                 []byte
+	Message, Code, Type, Param string
+	Body                       []byte
 }
 
 // Refusal makes a failure of an answer that is not 2xx, whose body read understands, or does not.
 //
 // What a provider says of a request is passed on if the request is to blame (most of 4xx). What it says of itself is for the
-// operator: it may name hosts. What it says of Penstock's credential is for nobody, since it may repeat parts of it.
+// operator: it may name hosts, or say what is on an account. What it says of Penstock's credential is for nobody, since it may
+// repeat parts of it; the status is 403 then, if it was one that would blame the request.
 func Refusal(resp *http.Response, read func(body []byte) (Said, bool)) *Failure {
 	status := resp.StatusCode
 	f := &Failure{Reason: ReasonStatus, Status: status, NothingBilled: unbilled(status)}
-	switch {
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		f.Message = "refused Penstock's own credential"
-		f.Err = fmt.Errorf("status %d", status)
-		return f
-	case status < 400:
+	if status < 400 {
 		f.Reason, f.Message = ReasonGarbage, "answered with a redirect, which is never followed"
 		f.Err = fmt.Errorf("status %d", status)
 		return f
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	f.Message = fmt.Sprintf("answered %d", status)
 	e, ok := read(body)
+	f.Class = Classify(status, e)
+	switch {
+	case f.Class.ofAccess():
+		f.Message, f.Err = "refused Penstock's own credential", fmt.Errorf("status %d", status)
+		if word, known := wordClass(e); known != "" { // and thus holds nothing else
+			f.Err = fmt.Errorf("status %d, %s", status, word)
+		}
+		if status != http.StatusUnauthorized {
+			f.Status = http.StatusForbidden
+		}
+		return f
+	case f.Class == ClassQuota:
+		f.Message = outOfQuota
+	default:
+		f.Message = fmt.Sprintf("answered %d", status)
+	}
 	if !ok {
 		f.Err = errors.Join(errors.New(oneLine(string(body))), err)
 		return f
@@ -149,15 +161,23 @@ func Refusal(resp *http.Response, read func(body []byte) (Said, bool)) *Failure 
 	return f
 }
 
-// InBand makes a failure of an error inside an answer that is 2xx; ofCredential says that it is about Penstock's.
-func InBand(e Said, ofCredential bool) *Failure {
-	f := &Failure{Reason: ReasonInBand, Message: "reported an error inside its answer"}
-	if ofCredential {
+// outOfQuota is what callers are told, whoever's words it came in: they can do nothing about it.
+const outOfQuota = "says that Penstock's account with it has nothing left to spend"
+
+// InBand makes a failure of an error inside an answer that is 2xx.
+func InBand(e Said) *Failure {
+	f := &Failure{Reason: ReasonInBand, Message: "reported an error inside its answer", Class: Classify(0, e)}
+	if f.Class.ofAccess() {
 		f.Err = errors.New("it refuses Penstock's own credential")
 		return f
 	}
-	f.Code, f.Param, f.Body = oneLine(e.Code), oneLine(e.Param), e.Body
+	f.Code, f.Param = oneLine(e.Code), oneLine(e.Param)
 	f.Err = errors.New(oneLine(e.Message))
+	if f.Class == ClassQuota {
+		f.Message = outOfQuota
+	} else {
+		f.Body = e.Body
+	}
 	return f
 }
 

@@ -14,6 +14,9 @@ type Via struct {
 	Endpoint string
 	// FirstToken replaces the timer first_token of this try, if it is above 0 and shorter.
 	FirstToken time.Duration
+	// Unfiltered makes a failure of class [ClassContentPolicy] of an answer that has nothing in it because the provider's filter
+	// was in the way. Without it, that is an answer, as the provider has it.
+	Unfiltered bool
 }
 
 // timers are those of a try.

@@ -17,13 +17,13 @@ func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 }
 
 func said(e wire.UpstreamError) provider.Said {
-	return provider.Said{Message: e.Message, Code: e.Code, Body: e.Object()}
+	return provider.Said{Message: e.Message, Code: e.Code, Type: e.Type, Body: e.Object()}
 }
 
 // failure makes a failure of what wire found wrong with an answer that came with status 2xx.
 func failure(err error) *provider.Failure {
 	if e, ok := errors.AsType[*wire.InBandError](err); ok {
-		f := provider.InBand(said(e.UpstreamError), e.Type == "authentication_error" || e.Type == "permission_error")
+		f := provider.InBand(said(e.UpstreamError))
 		if e.Type == "overloaded_error" {
 			f.Status = provider.StatusOverloaded // which it would have been a moment earlier
 		}

@@ -22,11 +22,8 @@ func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 	if f.Status != http.StatusBadRequest {
 		return f
 	}
-	switch e.Status() {
-	case http.StatusTooManyRequests:
+	if e.Status() == http.StatusTooManyRequests {
 		f.Status, f.Message, f.Body = http.StatusTooManyRequests, "is at its quota", nil
-	case http.StatusForbidden: // its words may hold parts of the signature
-		return provider.Refusal(&http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil)
 	}
 	return f
 }
@@ -43,7 +40,7 @@ func exception(in eventstream.Event, first bool) *provider.Failure {
 		e.Message = "The provider reported an error and did not describe it."
 	}
 	status := e.Status()
-	f := provider.InBand(said(e, http.StatusOK), status == http.StatusForbidden)
+	f := provider.InBand(said(e, http.StatusOK))
 	f.Status = status
 	switch status {
 	case http.StatusBadRequest:
@@ -57,7 +54,7 @@ func exception(in eventstream.Event, first bool) *provider.Failure {
 // failure makes a failure of what wire found wrong with an answer that came with status 2xx.
 func failure(err error) *provider.Failure {
 	if e, ok := errors.AsType[*wire.InBandError](err); ok {
-		return provider.InBand(said(e.UpstreamError, http.StatusOK), e.Status() == http.StatusForbidden)
+		return provider.InBand(said(e.UpstreamError, http.StatusOK))
 	}
 	f := &provider.Failure{Reason: provider.ReasonGarbage, Message: "sent something that is not a Bedrock answer", Err: err}
 	if errors.Is(err, wire.ErrEmpty) {

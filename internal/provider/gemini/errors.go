@@ -11,7 +11,7 @@ import (
 	wire "github.com/penstock/penstock/internal/wire/gemini"
 )
 
-// DecodeError reads an answer that is not 2xx. A key that is refused comes as 400, and how long to wait is in the body.
+// DecodeError reads an answer that is not 2xx. How long to wait is in the body.
 func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 	var e wire.UpstreamError
 	f := provider.Refusal(resp, func(body []byte) (provider.Said, bool) {
@@ -20,25 +20,22 @@ func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 		e.HTTP = resp.StatusCode
 		return said(e), ok
 	})
-	if f.Status == http.StatusBadRequest && e.OfCredential() { // its words may hold parts of the key
-		return provider.Refusal(&http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil)
-	}
 	f.RetryAfter = wait(e)
 	return f
 }
 
 func said(e wire.UpstreamError) provider.Said {
-	return provider.Said{Message: e.Message, Code: e.Code(), Param: e.Param, Body: e.Object()}
+	return provider.Said{Message: e.Message, Code: e.Code(), Type: e.Status, Param: e.Param, Body: e.Object()}
 }
 
 // reported makes a failure of an error inside of a stream; first says that nothing was before it. It means what it would mean as the
 // status of an answer: the request is to blame for a bad one, and before the first frame nothing has been billed for an overload.
 func reported(e wire.UpstreamError, first bool) *provider.Failure {
-	f := provider.InBand(said(e), e.OfCredential())
+	f := provider.InBand(said(e))
 	f.Status, f.RetryAfter = e.HTTP, wait(e)
 	switch e.HTTP {
 	case http.StatusBadRequest:
-		if !e.OfCredential() {
+		if f.Body != nil { // neither the credential nor the account is
 			f.Reason, f.Message = provider.ReasonStatus, fmt.Sprintf("answered 400: %v", f.Err)
 		}
 		f.NothingBilled = first
@@ -60,7 +57,7 @@ func wait(e wire.UpstreamError) time.Duration {
 // failure makes a failure of what wire found wrong with an answer that came with status 2xx.
 func failure(err error) *provider.Failure {
 	if e, ok := errors.AsType[*wire.InBandError](err); ok {
-		return provider.InBand(said(e.UpstreamError), e.OfCredential())
+		return provider.InBand(said(e.UpstreamError))
 	}
 	f := &provider.Failure{Reason: provider.ReasonGarbage, Message: "sent something that is not a Gemini answer", Err: err}
 	if errors.Is(err, wire.ErrEmpty) {

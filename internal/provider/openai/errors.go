@@ -17,26 +17,17 @@ func (codec) DecodeError(resp *http.Response, _ provider.Settings) error {
 }
 
 func said(e wire.UpstreamError) provider.Said {
-	return provider.Said{Message: e.Message, Code: e.Code, Param: e.Param, Body: e.Raw}
+	return provider.Said{Message: e.Message, Code: e.Code, Type: e.Type, Param: e.Param, Body: e.Raw}
 }
 
 // failure makes a failure of what wire found wrong with an answer that came with status 2xx.
 func failure(err error) *provider.Failure {
 	if e, ok := errors.AsType[*wire.InBandError](err); ok {
-		return provider.InBand(said(e.UpstreamError), ofCredential(e))
+		return provider.InBand(said(e.UpstreamError))
 	}
 	f := &provider.Failure{Reason: provider.ReasonGarbage, Message: "sent something that is not an OpenAI answer", Err: err}
 	if errors.Is(err, wire.ErrEmpty) {
 		f.Reason, f.Message = provider.ReasonEmpty, "sent an empty answer"
 	}
 	return f
-}
-
-// ofCredential reports whether an error that came without a status is about the credential.
-func ofCredential(e *wire.InBandError) bool {
-	switch e.Code {
-	case "invalid_api_key", "401", "403":
-		return true
-	}
-	return e.Type == "authentication_error" || e.Type == "permission_error"
 }

@@ -3,7 +3,6 @@ package gemini
 import (
 	"bytes"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -71,18 +70,6 @@ func (e *UpstreamError) detail(d *rawjson.Object) {
 			e.Param = all[0].Str("field")
 		}
 	}
-}
-
-// credentialReasons are those that are about the credential and not about the request.
-var credentialReasons = []string{
-	"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED", "API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_ANDROID_APP_BLOCKED",
-	"API_KEY_IOS_APP_BLOCKED", "CREDENTIALS_MISSING", "ACCESS_TOKEN_EXPIRED", "ACCESS_TOKEN_TYPE_UNSUPPORTED", "ACCOUNT_STATE_INVALID", "SERVICE_DISABLED",
-	"CONSUMER_INVALID", "CONSUMER_SUSPENDED",
-}
-
-// OfCredential reports whether Penstock's own credential is refused, which may come with status 400.
-func (e *UpstreamError) OfCredential() bool {
-	return e.Status == "UNAUTHENTICATED" || e.Status == "PERMISSION_DENIED" || slices.Contains(credentialReasons, e.Reason)
 }
 
 // Code is the provider's closest word for what is wrong, "" if it has none.
