@@ -89,6 +89,9 @@ func (a *app) explain(w io.Writer, r *usage.Record) {
 	if clock := r.ClockWords(); clock != "" {
 		p("  clock   %s", clock)
 	}
+	if r.Class != "" {
+		p("  class   %s", clean(r.Class))
+	}
 	if len(r.Tags) > 0 {
 		p("  tags    %s", clean(strings.Join(r.Tags, ", ")))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock/penstock/internal/admission"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/figure"
@@ -37,6 +38,7 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 			err = options
 		}
 		if err == nil {
+			x.Class = classOf(x.Request.ServiceTier)
 			err = admit(x, c)
 		}
 		if err == nil && x.Dialect == llm.Responses {
@@ -68,6 +70,14 @@ func (c *call) traceContext(h http.Header) w3c.Context {
 		own.Flags |= w3c.Sampled
 	}
 	return own
+}
+
+// classOf is the class of a service_tier as records have it: the default is "".
+func classOf(tier string) string {
+	if c := admission.ParseClass(tier); c != admission.Default {
+		return c.String()
+	}
+	return ""
 }
 
 // admit checks that the key may use the model, and that there is such a model: for the caller both are the same 404.

@@ -304,3 +304,24 @@ func FuzzPresentedKey(f *testing.F) {
 		}
 	})
 }
+
+// TestServiceTierSetsTheClass in each dialect; "" is the default, whatever it is called.
+func TestServiceTierSetsTheClass(t *testing.T) {
+	t.Parallel()
+	w := setup(t, plain)
+	bodies := map[string]string{
+		"/v1/chat/completions": `{"model":"m","service_tier":%q,"messages":[{"role":"user","content":"hi"}]}`,
+		"/v1/responses":        `{"model":"m","service_tier":%q,"input":"hi"}`,
+		"/v1/messages":         `{"model":"m","service_tier":%q,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}`,
+	}
+	for path, body := range bodies {
+		for tier, want := range map[string]string{
+			"auto": "", "default": "", "standard_only": "", "scale": "", "flex": "flex", "priority": "priority",
+		} {
+			w.post(path, fmt.Sprintf(body, tier), "Anthropic-Version: 2023-06-01")
+			if x := <-w.last; x.Refused != nil || x.Class != want {
+				t.Errorf("%s %s: class %q, refused: %v", path, tier, x.Class, x.Refused)
+			}
+		}
+	}
+}
