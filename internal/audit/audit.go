@@ -39,14 +39,16 @@ const (
 	KeySet          Action = "key.set"
 	TenantsExported Action = "tenants.export" // projects, keys as hashes, and prices
 	// By the process where it has found in the file what nobody asked it for.
-	DataKeyAdded  Action = "keyring.rotate"
-	RingWrapped   Action = "keyring.rewrap"
-	BodiesRead    Action = "bodies.read"
-	BackupTaken   Action = "backup.take"
-	StoreRestored Action = "backup.restore"  // by a command on the host, which has no key
-	AdminKeyReset Action = "admin_key.reset" // as above
-	HoldMade      Action = "hold.create"
-	HoldLifted    Action = "hold.lift"
+	DataKeyAdded   Action = "keyring.rotate"
+	RingWrapped    Action = "keyring.rewrap"
+	BodiesRead     Action = "bodies.read"
+	BackupTaken    Action = "backup.take"
+	StoreRestored  Action = "backup.restore"  // by a command on the host, which has no key
+	AdminKeyReset  Action = "admin_key.reset" // as above
+	HoldMade       Action = "hold.create"
+	HoldLifted     Action = "hold.lift"
+	TargetDisabled Action = "target.disable"
+	TargetEnabled  Action = "target.enable"
 )
 
 // Actions lists all actions.
@@ -74,6 +76,8 @@ func Actions() []Action {
 		AdminKeyReset,
 		HoldMade,
 		HoldLifted,
+		TargetDisabled,
+		TargetEnabled,
 	}
 }
 

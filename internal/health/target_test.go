@@ -18,9 +18,10 @@ const house = "house/qwen3-32b"
 // A bench is a board with what it wrote.
 type bench struct {
 	*Board
-	log    *bytes.Buffer
-	events []Event
-	mu     sync.Mutex
+	registry *prometheus.Registry
+	log      *bytes.Buffer
+	events   []Event
+	mu       sync.Mutex
 }
 
 func newBench(t interface {
@@ -28,10 +29,10 @@ func newBench(t interface {
 	Fatal(...any)
 }, store Store, name string) *bench {
 	t.Helper()
-	n := &bench{log: &bytes.Buffer{}}
+	n := &bench{log: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
 	var err error
 	n.Board, err = New(Options{
-		Store: store, Log: slog.New(slog.NewTextHandler(n.log, nil)), Metrics: prometheus.NewRegistry(), Instance: name,
+		Store: store, Log: slog.New(slog.NewTextHandler(n.log, nil)), Metrics: n.registry, Instance: name,
 		Rand: func() float64 { return 0 },
 		OnChange: func(e Event) {
 			n.mu.Lock()

@@ -216,7 +216,7 @@ func (b *Board) lease(ctx context.Context, t *Target, away bool) error {
 		return nil
 	}
 	d := leaseFor
-	if v.lease && claim.IsZero() && now.Sub(v.leased) >= unused {
+	if v.lease && (claim.IsZero() || now.Sub(claim) >= lost) && now.Sub(v.leased) >= unused {
 		d = 0 // another may have calls for it
 	}
 	yes, err := away, error(nil)

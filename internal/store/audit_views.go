@@ -5,6 +5,7 @@ import (
 
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/stop"
 )
@@ -51,6 +52,17 @@ type rotation struct {
 	keyState
 	ReplacedBy string   `json:"replaced_by"`
 	New        keyState `json:"new"`
+}
+
+// A disabledState is what an operator has said of a target, or took back.
+type disabledState struct {
+	Disabled bool      `json:"disabled"`
+	Until    time.Time `json:"until,omitzero"`
+	Ejected  []string  `json:"ejected,omitempty"` // targets whose ejection ended
+}
+
+func disabledStateOf(d health.Disabling) disabledState {
+	return disabledState{Disabled: true, Until: d.Until}
 }
 
 type stopState struct {

@@ -31,6 +31,7 @@ import (
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/secret"
 	"github.com/penstock/penstock/internal/stop"
@@ -45,6 +46,7 @@ var (
 	_ catalog.Store = (*Store)(nil)
 	_ audit.Store   = (*Store)(nil)
 	_ stop.Store    = (*Store)(nil)
+	_ health.Store  = (*Store)(nil)
 	_ bodies.Store  = (*Store)(nil)
 
 	_ retention.Store     = (*Store)(nil)

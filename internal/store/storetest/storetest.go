@@ -19,6 +19,7 @@ import (
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/conversation"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
@@ -32,6 +33,7 @@ type Store interface {
 	catalog.Store
 	audit.Store
 	stop.Store
+	health.Store
 	// Declare makes changes of tenants and prices together, on the versions given: admin.Declarer.
 	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override) error
 	bodies.Store
@@ -64,6 +66,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"prices":                      testPrices,
 		"prices against a model":      testPricesAgainstModel,
 		"stops":                       testStops,
+		"ejections":                   testEjections,
+		"disabled targets":            testDisabled,
 		"audit":                       testAudit,
 		"audit is atomic":             testAuditIsAtomic,
 		"audit at once":               testAuditAtOnce,
