@@ -13,6 +13,8 @@ const (
 	Test              Kind = "test"
 	CredentialRefused Kind = "credential_refused"
 	ProviderDown      Kind = "provider_down"
+	TargetEjected     Kind = "target_ejected"
+	TargetDisabled    Kind = "target_disabled"
 	ModelErrors       Kind = "model_errors"
 	ModelUnpriced     Kind = "model_unpriced"
 	StoreDown         Kind = "store_down"
@@ -107,6 +109,19 @@ var table = []Meaning{
 		Do: "Look at the provider's own status page and at `penstock_tries_total` by reason. Models with a second target go on; for the others " +
 			"put another target first, or take the provider out of the file.",
 		For: time.Minute, Calm: 2 * time.Minute, Lasts: looked,
+	},
+	{
+		Kind: TargetEjected, Severity: Warning, Object: "target",
+		Means: "A target fails, so it gets no calls: five tries in a row failed, or half of ten or more within 30 s. Other targets of its models get them.",
+		Do: "`penstock route status` says why, since when, and when it is tried next: by one call, every tenth of the time for which it has been failing. It comes back by itself. " +
+			"If you have mended it and do not want to wait: `penstock route enable TARGET`. A target that is the only one of a model is used on.",
+		Calm: time.Second, Lasts: looked,
+	},
+	{
+		Kind: TargetDisabled, Severity: Info, Object: "target or provider",
+		Means: "An operator has disabled a target, or all of a provider: it gets no calls.",
+		Do:    "`penstock route status` says who, when and why. When it is meant to be over: `penstock route enable NAME`.",
+		Calm:  time.Second, Lasts: looked,
 	},
 	{
 		Kind: ModelErrors, Severity: Warning, Object: "model",

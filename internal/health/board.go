@@ -76,6 +76,7 @@ type Board struct {
 
 	working sync.Mutex             // one round of work at a time
 	version int64                  // that the targets show; guarded by working
+	anew    atomic.Bool            // what the store has is to be read whatever its version
 	words   atomic.Pointer[[]word] // what operators disabled
 }
 
@@ -118,6 +119,8 @@ func (b *Board) Use(targets []string) {
 	for key, t := range b.targets {
 		t.known.Store(b.isConfigured(key))
 	}
+	b.anew.Store(true) // the store may have more to say of these
+	b.poke()
 }
 
 // isConfigured is called with the lock held.
@@ -176,7 +179,8 @@ func (b *Board) all() []*Target {
 type Standing struct {
 	Target string
 	State
-	OK, Failed int // outcomes within the last half minute, since the last change
+	Configured bool // others are names that callers made up, where they may
+	OK, Failed int  // outcomes within the last half minute, since the last change
 }
 
 // Standings lists the targets that something is known of, by name.
@@ -197,7 +201,7 @@ func (t *Target) Standing(now time.Time) Standing {
 	if !t.past.born.IsZero() {
 		t.past.turn(now)
 	}
-	return Standing{Target: t.key, State: t.State(now), OK: int(t.past.ok), Failed: int(t.past.failed)}
+	return Standing{Target: t.key, State: t.State(now), Configured: t.known.Load(), OK: int(t.past.ok), Failed: int(t.past.failed)}
 }
 
 func (b *Board) chance() float64 {

@@ -136,11 +136,13 @@ func (b *Board) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the version of targets: %w", err)
 	}
-	if version == b.version {
+	anew := b.anew.Swap(false)
+	if version == b.version && !anew {
 		return nil
 	}
 	s, err := b.o.Store.Health(ctx)
 	if err != nil {
+		b.anew.Store(anew)
 		return fmt.Errorf("read the targets: %w", err)
 	}
 	rows := make(map[string]*Ejection, len(s.Ejections))

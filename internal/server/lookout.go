@@ -56,6 +56,7 @@ func (l *lookout) look(rt *runtime, now time.Time) {
 	l.lookAtRecords(rt.cfg)
 	l.lookAtAudit()
 	l.lookAtStops()
+	l.lookAtTargets(now)
 	l.lookAtRing()
 	l.lookAtBodies(now)
 	l.lookAtProviders(rt)

@@ -33,6 +33,7 @@ import (
 	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/gateway"
+	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/recall"
 	"github.com/penstock/penstock/internal/retention"
@@ -69,6 +70,7 @@ type Server struct {
 	keys     *auth.Keys
 	catalog  *catalog.Catalog
 	stops    *stop.Board
+	targets  *health.Board
 	recorder *usage.Recorder
 	writer   *usage.Writer
 	rollup   *usage.Rollup
@@ -149,6 +151,9 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if s.stops, err = stop.New(stop.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, MaxStale: cfg.Auth.MaxStale, Now: s.clock.Now}); err != nil {
 		return err
 	}
+	if s.targets, err = health.New(health.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, Instance: instance(cfg), Now: s.clock.Now}); err != nil {
+		return err
+	}
 	record := func() error { return s.recordStart(ctx, cfg) }
 	switch err := s.meet(ctx, cfg, func() error { return nil }); {
 	case err != nil && ctx.Err() == nil && s.away(err):
@@ -220,6 +225,7 @@ func (s *Server) take(cfg *config.File, record func() error) error {
 	s.runtime, s.loaded = next, time.Now()
 	s.gateway.Swap(next.gateway)
 	s.alerts.Use(next.webhook)
+	s.targets.Use(next.targets())
 	select {
 	case s.taken <- struct{}{}:
 	default:
@@ -354,7 +360,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // employ starts the workers that need the store.
 func (s *Server) employ(running context.Context, workers *errgroup.Group, cfg *config.File) {
-	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.ring.Run, s.watchRing, s.catalog.Run, s.keeper.Run, s.appear, s.purger.Run}
+	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.targets.Run, s.ring.Run, s.watchRing, s.catalog.Run, s.keeper.Run, s.appear, s.purger.Run}
 	if s.writer != nil {
 		all = append(all, s.writer.Run, s.rollup.Run)
 		all = append(all, s.bodies.workers()...)

@@ -1,0 +1,50 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/penstock/penstock/internal/alert"
+	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/health"
+)
+
+// targets are what may answer by the configuration, sorted, each once. Where callers may ask for any model of a provider there
+// are more.
+func (rt *runtime) targets() []string {
+	var all []string
+	for _, name := range rt.table.Names() {
+		for _, t := range rt.table.Targets(name) {
+			all = append(all, t.String())
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (l *lookout) lookAtTargets(now time.Time) {
+	ejected := map[string]bool{}
+	for _, s := range l.targets.Standings() {
+		switch {
+		case !s.Configured: // its name may be a caller's invention
+		case s.Kind == health.Ejected, s.Kind == health.HalfOpen:
+			ejected[s.Target] = true
+			l.alerts.Report(alert.TargetEjected, s.Target, fmt.Sprintf("It has been failing for %s, the last time with %s: others get its calls.",
+				figure.Duration(now.Sub(s.Failing).Round(time.Second)), s.Reason))
+		case s.Kind == health.Ramping:
+			ejected[s.Target] = true // it is not over yet, and there is nothing new to say
+		}
+	}
+	l.alerts.ClearOthers(alert.TargetEjected, ejected)
+	disabled := map[string]bool{}
+	for _, d := range l.targets.Disabled() {
+		disabled[d.Name] = true
+		text := "Disabled since " + d.Since.UTC().Format(time.DateTime) + " UTC, until it is enabled."
+		if !d.Until.IsZero() {
+			text = "Disabled until " + d.Until.UTC().Format(time.DateTime) + " UTC."
+		}
+		l.alerts.Report(alert.TargetDisabled, d.Name, text)
+	}
+	l.alerts.ClearOthers(alert.TargetDisabled, disabled)
+}
