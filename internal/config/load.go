@@ -205,16 +205,26 @@ func (d *decoder) checkReferences(f *File) {
 		if !isReference || l.empty() {
 			return
 		}
-		ref := l.value.String()
-		if text, _ := checkReference(ref, ""); text != "" {
-			return // reported when it was read
+		if l.value.Kind() != reflect.Slice {
+			d.checkResolves(r, l.path(), l.value.String())
+			return
 		}
-		if _, err := r.Resolve(ref); err != nil {
-			hint := "set it before the start, or write file:PATH"
-			if strings.HasPrefix(ref, "file:") {
-				hint = "put it there, or write env:NAME"
-			}
-			d.report(l.path(), err.Error(), hint)
+		for i := range l.value.Len() {
+			d.checkResolves(r, fmt.Sprintf("%s[%d]", l.path(), i), l.value.Index(i).String())
 		}
 	})
+}
+
+// checkResolves reports a reference to what is not there.
+func (d *decoder) checkResolves(r Resolver, path, ref string) {
+	if text, _ := checkReference(ref, ""); text != "" {
+		return // reported when it was read
+	}
+	if _, err := r.Resolve(ref); err != nil {
+		hint := "set it before the start, or write file:PATH"
+		if strings.HasPrefix(ref, "file:") {
+			hint = "put it there, or write env:NAME"
+		}
+		d.report(path, err.Error(), hint)
+	}
 }

@@ -122,6 +122,8 @@ func (s setting) takes() string {
 		return "URL or reference"
 	case s.kind == "url":
 		return "URL"
+	case s.kind != "" && s.typ.Kind() == reflect.Slice:
+		return s.kind + "s"
 	case s.kind != "":
 		return s.kind
 	case s.typ.Kind() == reflect.Int:

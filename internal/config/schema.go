@@ -71,7 +71,11 @@ func describe(s *jsonschema.Schema, v reflect.Value) {
 }
 
 func describeScalar(p *jsonschema.Schema, s setting, v reflect.Value) {
-	if pattern := patterns[s.kind]; pattern != "" {
+	switch pattern := patterns[s.kind]; {
+	case pattern == "":
+	case v.Kind() == reflect.Slice:
+		p.Items.Type, p.Items.Pattern = "string", pattern
+	default:
 		p.Type, p.Pattern = "string", pattern
 	}
 	for _, word := range s.enum {

@@ -29,7 +29,19 @@ func (e *exam) upstreams(ctx context.Context) {
 	var all sync.WaitGroup
 	for i, name := range names {
 		exams[i] = exam{o: e.o, cfg: e.cfg}
-		all.Go(func() { exams[i].upstream(ctx, way, name, e.cfg.Providers[name]) })
+		all.Go(func() {
+			p := e.cfg.Providers[name]
+			for _, ref := range p.References() {
+				label := name
+				if len(p.Credentials) > 1 {
+					label += " with " + refName(ref)
+				}
+				exams[i].upstream(ctx, way, label, ref, p)
+			}
+			if len(p.References()) == 0 {
+				exams[i].upstream(ctx, way, name, "", p)
+			}
+		})
 	}
 	all.Wait()
 	if t, ok := way.(*http.Transport); ok {
@@ -40,7 +52,8 @@ func (e *exam) upstreams(ctx context.Context) {
 	}
 }
 
-func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name string, p provider.Config) {
+// upstream asks one provider, with the credential that ref names, "" for none.
+func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name, ref string, p provider.Config) {
 	base, err := p.Base()
 	if err != nil {
 		e.add(Skip, "upstream", "", "%s: %v", name, err)
@@ -58,14 +71,14 @@ func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name string,
 		req = provider.Get(ctx, settings, "/", http.Header{})
 	}
 	req.Header.Set("User-Agent", "penstock")
-	if p.Credential != "" {
-		credential, err := e.cfg.Resolver().Resolve(p.Credential)
+	if ref != "" {
+		credential, err := e.cfg.Resolver().Resolve(ref)
 		if err != nil {
-			e.add(Fail, "upstream", "put a key where providers."+name+".credential points; it is read again by itself", "%s: %v", name, err)
+			e.add(Fail, "upstream", putKey, "%s: %v", name, err)
 			return
 		}
 		if err := provider.Authorize(codec, req, settings, credential, e.o.Now()); err != nil {
-			e.add(Fail, "upstream", "put a key where providers."+name+".credential points; it is read again by itself", "%s: the credential in %s: %v", name, refName(p.Credential), err)
+			e.add(Fail, "upstream", putKey, "%s: the credential in %s: %v", name, refName(ref), err)
 			return
 		}
 	}
@@ -80,7 +93,7 @@ func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name string,
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // only its head matters
 	_ = resp.Body.Close()
 	if listed {
-		e.answered(name, base, p, resp, took)
+		e.answered(name, base, ref, resp, took)
 	} else {
 		e.add(OK, "upstream", "", "%s (%s) answers in %s; nothing is free to ask there, so the credential was not tried", name, base.Host,
 			figure.Duration(took.Round(time.Millisecond)))
@@ -100,14 +113,17 @@ func (e *exam) upstream(ctx context.Context, way http.RoundTripper, name string,
 	}
 }
 
+// putKey is what to do about a credential that is not there.
+const putKey = "put a key where the reference in the file points; it is read again by itself"
+
 // answered says what an answer to the question for models means.
-func (e *exam) answered(name string, base *url.URL, p provider.Config, resp *http.Response, took time.Duration) {
+func (e *exam) answered(name string, base *url.URL, ref string, resp *http.Response, took time.Duration) {
 	where := fmt.Sprintf("%s (%s)", name, base.Host)
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		what := "it wants a credential, and none is set"
-		if p.Credential != "" {
-			what = "the credential in " + refName(p.Credential) + " is refused"
+		if ref != "" {
+			what = "the credential in " + refName(ref) + " is refused"
 		}
 		e.add(Fail, "upstream", "put a working key there; it is read again by itself", "%s: %d, %s", where, code, what)
 	case code == http.StatusTooManyRequests:

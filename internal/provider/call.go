@@ -34,7 +34,7 @@ type call struct {
 
 // open sends the request and opens the answer. id is the provider's own id of the call, whatever became of it.
 func (x *call) open(via Via, t llm.Target, r *llm.Request) (id string, err error) {
-	req, err := x.client.prepare(x.ctx, x.credential, t, r)
+	req, err := x.client.prepare(x.ctx, via.Credential, x.credential, t, r)
 	if err != nil {
 		return "", err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"net/http"
 	"time"
@@ -70,7 +71,7 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", name, err)
 	}
-	if o.Resolve == nil && (cfg.Credential != "" || isReference(o.Egress.Proxy)) {
+	if o.Resolve == nil && (len(cfg.References()) > 0 || isReference(o.Egress.Proxy)) {
 		return nil, fmt.Errorf("provider %s: nothing reads references", name)
 	}
 	takes, _ := llm.TakesOf(cfg.Takes) // Validate knows them
@@ -87,8 +88,8 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 	if c.settings.MaxEvent <= 0 {
 		c.settings.MaxEvent = DefaultMaxEvent
 	}
-	if cfg.Credential != "" {
-		c.credentials = []*reference{{ref: cfg.Credential, resolve: o.Resolve}}
+	for _, ref := range cfg.References() {
+		c.credentials = append(c.credentials, &reference{ref: ref, resolve: o.Resolve})
 	}
 	d := newDialer(o, c.timeouts.Connect)
 	d.host = base.Hostname()
@@ -137,6 +138,9 @@ func (c *Client) Close() { c.close() }
 //
 // The answer's events must be walked, or ctx must end. Breaking off cancels the upstream at once.
 func (c *Client) Do(ctx context.Context, via Via, t llm.Target, r *llm.Request) (*llm.Response, error) {
+	if via.Credential < 0 || via.Credential >= len(c.credentials) {
+		via.Credential = 0
+	}
 	credential, err := c.readCredential(via.Credential)
 	if err != nil {
 		return nil, err
@@ -164,30 +168,50 @@ func (c *Client) readCredential(index int) (secret.String, error) {
 	if len(c.credentials) == 0 {
 		return secret.String{}, nil
 	}
-	if index < 0 || index >= len(c.credentials) {
-		index = 0
-	}
 	s, err := c.credentials[index].read(time.Now())
 	if _, signs := c.codec.(Signer); err == nil && !signs && !isHeaderValue(s.Reveal()) {
 		err = errors.New("it has line breaks or other control characters")
 	}
 	if err != nil {
-		return secret.String{}, c.unusable(err)
+		return secret.String{}, c.unusable(index, err)
 	}
 	return s, nil
 }
 
+// Credentials is how many credentials the provider has. The first is index 0.
+func (c *Client) Credentials() int { return len(c.credentials) }
+
+// CredentialMark is a number that changes when what a credential's reference stands for does; 0 while that cannot be read. It says
+// nothing of the value, and means nothing to another process. It is the mark of at most a second ago.
+func (c *Client) CredentialMark(index int) uint64 {
+	if index < 0 || index >= len(c.credentials) {
+		return 0
+	}
+	s, err := c.credentials[index].read(time.Now())
+	if err != nil {
+		return 0
+	}
+	return maphash.String(marks, s.Reveal()) | 1
+}
+
+// marks makes the marks of this process its own.
+var marks = maphash.MakeSeed()
+
 // unusable is the failure that the credential is not there, or not what the provider's dialect wants.
-func (c *Client) unusable(err error) *Failure {
+func (c *Client) unusable(index int, err error) *Failure {
+	at := "credential"
+	if len(c.credentials) > 1 {
+		at = fmt.Sprintf("credentials[%d]", index)
+	}
 	return &Failure{
-		Reason: ReasonCredential, NothingBilled: true, Message: "was not called: Penstock's credential for it cannot be read",
-		Err: fmt.Errorf("providers.%s.credential: %w", c.name, err),
+		Reason: ReasonCredential, Class: ClassCredential, NothingBilled: true, Message: "was not called: Penstock's credential for it cannot be read",
+		Err: fmt.Errorf("providers.%s.%s: %w", c.name, at, err),
 	}
 }
 
 // prepare makes the HTTP request. Whatever the codec does, it goes to the configured host: the credential is for no
 // other.
-func (c *Client) prepare(ctx context.Context, credential secret.String, t llm.Target, r *llm.Request) (*http.Request, error) {
+func (c *Client) prepare(ctx context.Context, index int, credential secret.String, t llm.Target, r *llm.Request) (*http.Request, error) {
 	req, err := c.codec.Encode(ctx, c.settings, t, r)
 	if err != nil {
 		if _, ok := errors.AsType[*Failure](err); ok {
@@ -207,7 +231,7 @@ func (c *Client) prepare(ctx context.Context, credential secret.String, t llm.Ta
 	}
 	if !credential.IsZero() {
 		if err := Authorize(c.codec, req, c.settings, credential, time.Now()); err != nil {
-			return nil, c.unusable(err)
+			return nil, c.unusable(index, err)
 		}
 	}
 	req.Header["User-Agent"] = userAgent

@@ -18,6 +18,7 @@ type Config struct {
 	BaseURL      string      `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1, for anthropic without, for azure the resource's endpoint, for gemini without, or for Vertex AI with the project and the location: .../v1/projects/P/locations/L); by default the vendor's own"`
 	APIVersion   string      `yaml:"api_version" doc:"for azure: speak the older form, /openai/deployments/NAME, in this version, such as 2024-10-21; without, the newer, /openai/v1"`
 	Credential   string      `yaml:"credential" kind:"reference" doc:"the API key as env:NAME or file:PATH, read again when it changes; without, none is sent; for bedrock an API key or an access key, ID:SECRET or ID:SECRET:SESSION, or JSON as of aws configure export-credentials; for gemini an API key, or for Vertex AI an access token"`
+	Credentials  []string    `yaml:"credentials" kind:"reference" doc:"in place of credential, several of them: when one is at its rate limit, or is refused, the next is used"`
 	Models       []string    `yaml:"models" doc:"the models that it has; by default those that the catalogue knows of its vendor"`
 	Vendor       string      `yaml:"vendor" doc:"whose models and prices these are in the catalogue, if the provider's name does not say it"`
 	Private      bool        `yaml:"private" doc:"the data stays with you: your own servers"`
@@ -55,9 +56,7 @@ func (c Config) Validate(path string) error {
 	c.validateURL(add)
 	c.validateAzure(add)
 	c.validateBedrock(add)
-	if c.Credential != "" && !isReference(c.Credential) {
-		add("credential", "is not a reference to a secret", "write env:NAME or file:PATH; the file never holds secrets")
-	}
+	c.validateCredentials(add)
 	for i, m := range c.Models {
 		key := fmt.Sprintf("models[%d]", i)
 		if strings.TrimSpace(m) != m || m == "" {
@@ -71,6 +70,38 @@ func (c Config) Validate(path string) error {
 	}
 	c.Timeouts.validate(add)
 	return errors.Join(problems...)
+}
+
+func (c Config) validateCredentials(add func(key, text, hint string)) {
+	const problem, hint = "is not a reference to a secret", "write env:NAME or file:PATH; the file never holds secrets"
+	if c.Credential != "" && !isReference(c.Credential) {
+		add("credential", problem, hint)
+	}
+	if c.Credential != "" && len(c.Credentials) > 0 {
+		add("credentials", "stands beside credential", "put all of them into credentials")
+	}
+	if len(c.Credentials) > maxCredentials {
+		add("credentials", fmt.Sprintf("has more than %d", maxCredentials), "remove some")
+	}
+	for i, ref := range c.Credentials {
+		key := fmt.Sprintf("credentials[%d]", i)
+		if first := slices.Index(c.Credentials, ref); !isReference(ref) {
+			add(key, problem, hint)
+		} else if first < i {
+			add(key, "is listed twice", fmt.Sprintf("it is credentials[%d] too", first))
+		}
+	}
+}
+
+// maxCredentials bounds how many credentials one provider has.
+const maxCredentials = 64
+
+// References are those of all credentials, in the order that [Via] counts them by; none if none is sent.
+func (c Config) References() []string {
+	if c.Credential != "" {
+		return []string{c.Credential}
+	}
+	return c.Credentials
 }
 
 func (c Config) validateURL(add func(key, text, hint string)) {

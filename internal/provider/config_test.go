@@ -36,6 +36,12 @@ func TestConfigValidate(t *testing.T) {
 		{"international", with(func(c *Config) { c.BaseURL = "https://bücher.test" }), []string{`providers.x.base_url: has the host "bücher.test" (write an international name in its xn-- form)`}},
 		{"HTTP/2 without TLS", with(func(c *Config) { c.BaseURL, c.HTTP2 = "http://up", true }), []string{"providers.x.http2: needs TLS, and base_url begins with http:// (leave http2 out, or use https://)"}},
 		{"literal", with(func(c *Config) { c.Credential = canary }), []string{"providers.x.credential: is not a reference to a secret (write env:NAME or file:PATH; the file never holds secrets)"}},
+		{"several credentials", with(func(c *Config) { c.Credential, c.Credentials = "", []string{"env:A", "file:b"} }), nil},
+		{"credentials in both places", with(func(c *Config) { c.Credential, c.Credentials = "env:A", []string{"env:B"} }), []string{"providers.x.credentials: stands beside credential (put all of them into credentials)"}},
+		{"credentials twice, and a literal", with(func(c *Config) { c.Credential, c.Credentials = "", []string{"env:A", canary, "env:A"} }), []string{
+			"providers.x.credentials[1]: is not a reference to a secret (write env:NAME or file:PATH; the file never holds secrets)",
+			"providers.x.credentials[2]: is listed twice (it is credentials[0] too)",
+		}},
 		{"Azure", Config{Dialect: llm.Azure, BaseURL: "https://acme.openai.azure.com", APIVersion: "2024-10-21"}, nil},
 		{"Azure without a resource", Config{Dialect: llm.Azure}, []string{"providers.x.base_url: is missing (the endpoint of your resource, such as https://NAME.openai.azure.com)"}},
 		{"Azure's version", Config{Dialect: llm.Azure, BaseURL: "https://a.test", APIVersion: "no version"}, []string{`providers.x.api_version: "no version" is not a version (such as 2024-10-21)`}},

@@ -1,9 +1,11 @@
 package provider
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -133,4 +135,82 @@ func TestCredentialIsBoundToTheHost(t *testing.T) {
 	if thief.conns.Load() != 0 {
 		t.Error("the other host was called")
 	}
+}
+
+// TestSeveralCredentials: each try shows the one that it is told to, and only one of them is to blame if it cannot be read.
+func TestSeveralCredentials(t *testing.T) {
+	t.Parallel()
+	var seen []string
+	up := startUpstream(t, func(p *peer) {
+		for {
+			req, _, ok := p.request()
+			if !ok {
+				return
+			}
+			seen = append(seen, req.Header.Get("Authorization"))
+			p.say(hello)
+		}
+	})
+	values := map[string]string{"env:A": "a", "env:B": "b"}
+	cl := newTestClient(t, Config{BaseURL: up.url(), Credentials: []string{"env:A", "env:B", "env:C"}}, Options{Resolve: func(ref string) (secret.String, error) {
+		if v, ok := values[ref]; ok {
+			return secret.New(v), nil
+		}
+		return secret.String{}, errors.New("no such variable")
+	}})
+	if cl.Credentials() != 3 {
+		t.Errorf("%d credentials", cl.Credentials())
+	}
+	for _, index := range []int{0, 1, 7, -1, 1} { // one that is not there is the first
+		resp, err := cl.Do(t.Context(), Via{Credential: index}, house, plain())
+		if err != nil {
+			t.Fatal(err)
+		}
+		walk(resp)
+	}
+	if want := []string{"Bearer a", "Bearer b", "Bearer a", "Bearer a", "Bearer b"}; !slices.Equal(seen, want) {
+		t.Errorf("shown %q, want %q", seen, want)
+	}
+	_, err := cl.Do(t.Context(), Via{Credential: 2}, house, plain())
+	if f, ok := errors.AsType[*Failure](err); !ok || f.Reason != ReasonCredential || f.Class != ClassCredential || !strings.Contains(f.Error(), "providers.house.credentials[2]: no such variable") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCredentialMarkChangesWithTheValue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		value, fail := "one", false
+		cl := newTestClient(t, Config{BaseURL: "http://up", Credentials: []string{"env:A", "env:B"}}, Options{Resolve: func(string) (secret.String, error) {
+			if fail {
+				return secret.String{}, errors.New("away")
+			}
+			return secret.New(value), nil
+		}})
+		first := cl.CredentialMark(0)
+		if first == 0 || cl.CredentialMark(1) != first || cl.CredentialMark(2) != 0 || cl.CredentialMark(-1) != 0 {
+			t.Errorf("marks %d %d %d", first, cl.CredentialMark(1), cl.CredentialMark(2))
+		}
+		value = "two"
+		if cl.CredentialMark(0) != first {
+			t.Error("it was read within the second")
+		}
+		time.Sleep(lookEvery)
+		second := cl.CredentialMark(0)
+		if second == first || second == 0 {
+			t.Errorf("mark %d after a change, %d before", second, first)
+		}
+		value = "one"
+		time.Sleep(lookEvery)
+		if cl.CredentialMark(0) != first {
+			t.Error("the same value has another mark")
+		}
+		fail = true
+		time.Sleep(2 * lookEvery)
+		cl.CredentialMark(0) // one look that fails changes nothing
+		time.Sleep(2 * lookEvery)
+		if mark := cl.CredentialMark(0); mark != 0 {
+			t.Errorf("mark %d of what cannot be read", mark)
+		}
+	})
 }
