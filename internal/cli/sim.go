@@ -23,7 +23,14 @@ func (a *app) simCommand() *cobra.Command {
 		Long: `Run simulated providers that keep their own bill.
 
 What a call shall do is written behind the model's name, as in "gpt-x?status=503&retry_after=2".
-The list of such knobs is at /_knobs; /_bill is what was charged, /_requests what was asked.`,
+The list of such knobs is at /_knobs; /_bill is what was charged, /_requests what was asked.
+
+A model of the file may have slots (calls at once; others wait in their order) and prefill (prompt tokens a second, one prompt
+after the other), so that its time to the first token grows with load:
+
+  providers:
+    own:
+      models: { small: { slots: 32, prefill: 8000, first_token: 60ms, gap: 20ms } }`,
 		Example: "  penstock sim\n  penstock sim -c sim.yaml --listen 127.0.0.1:9090\n  curl -s 127.0.0.1:8090/_bill",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

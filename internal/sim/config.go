@@ -17,9 +17,11 @@ import (
 
 // Bounds of what a configuration or a knob may ask for.
 const (
-	maxTokens = 1_000_000
-	maxDelay  = 24 * 3600 * 1e9 // nanoseconds
-	anyModel  = "*"
+	maxTokens  = 1_000_000
+	maxSlots   = 100_000
+	maxPrefill = 100_000_000     // tokens a second
+	maxDelay   = 24 * 3600 * 1e9 // nanoseconds
+	anyModel   = "*"
 )
 
 // A Config is a set of simulated providers. Delays, lengths and prices are text, as written in the file; [Config.Validate]
@@ -52,6 +54,13 @@ type Model struct {
 	// FirstToken is the delay before the first content, Gap between two events: "300ms", "lognormal(300ms, 2s)".
 	FirstToken string `yaml:"first_token"`
 	Gap        string `yaml:"gap"`
+	// Slots is how many calls the model's server works on at once, and 0 is as many as come. The others wait in the order in
+	// which they came; their prompts are not begun, and cost nothing if they leave.
+	Slots int `yaml:"slots"`
+	// Prefill is how many prompt tokens a second the server reads, one prompt after the other; 0 takes no time. Tokens in its
+	// cache are not read. So the time to the first token is the wait for a slot and for the prompts before, the prompt's own
+	// time, and FirstToken.
+	Prefill int `yaml:"prefill"`
 	// Output is how many tokens an answer has: "50", "lognormal(129, 601)". Default 50.
 	Output string `yaml:"output"`
 	// TokensPerEvent is how many tokens a stream's event carries. Default 1.
@@ -214,7 +223,10 @@ func (v *validator) model(path, name string, m Model) {
 	for _, n := range []struct {
 		field      string
 		value, top int
-	}{{"tokens_per_event", m.TokensPerEvent, maxTokens}, {"dimensions", m.Dimensions, maxDimensions}} {
+	}{
+		{"tokens_per_event", m.TokensPerEvent, maxTokens}, {"dimensions", m.Dimensions, maxDimensions},
+		{"slots", m.Slots, maxSlots}, {"prefill", m.Prefill, maxPrefill},
+	} {
 		if n.value < 0 || n.value > n.top {
 			v.report(path+"."+n.field, fmt.Sprintf("%d is out of range", n.value), fmt.Sprintf("write 0 to %d", n.top))
 		}
@@ -226,8 +238,8 @@ func (v *validator) model(path, name string, m Model) {
 		v.share(at+".share", f.Share)
 		v.check(at+".do", (&behaviour{}).set(f.Do))
 	}
-	if m.Fast && (m.Do != "" || len(m.Faults) > 0 || m.FirstToken != "" || m.Gap != "") {
-		v.report(path+".fast", "a fast model has no delays, knobs or faults", "take those out, or fast")
+	if m.Fast && (m.Slots != 0 || m.Prefill != 0 || m.Do != "" || len(m.Faults) > 0 || m.FirstToken != "" || m.Gap != "") {
+		v.report(path+".fast", "a fast model has no delays, capacity, knobs or faults", "take those out, or fast")
 	}
 }
 

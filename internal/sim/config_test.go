@@ -64,6 +64,8 @@ providers:
         output: many
         cached_share: 1.5
         dimensions: -3
+        slots: -1
+        prefill: 100000001
         do: nope=1
         faults: [{ share: -1, do: status=1 }]
         fast: true
@@ -82,11 +84,13 @@ providers.c.models.m?x.gap: "lognormal(0s, 1s)": the median of a lognormal must 
 providers.c.models.m?x.output: "many" is not a number of tokens (write 0 to 1000000)
 providers.c.models.m?x.price.input: "-1" is not an amount (write a decimal number, such as 0.15)
 providers.c.models.m?x.dimensions: -3 is out of range (write 0 to 8192)
+providers.c.models.m?x.slots: -1 is out of range (write 0 to 100000)
+providers.c.models.m?x.prefill: 100000001 is out of range (write 0 to 100000000)
 providers.c.models.m?x.cached_share: 1.5 is not a share (write 0 to 1)
 providers.c.models.m?x.do: there is no knob "nope" (GET /_knobs lists them)
 providers.c.models.m?x.faults[0].share: -1 is not a share (write 0 to 1)
 providers.c.models.m?x.faults[0].do: status: "1" is not a status from 200 to 599 (takes 503 | drop | rst | hang)
-providers.c.models.m?x.fast: a fast model has no delays, knobs or faults (take those out, or fast)`
+providers.c.models.m?x.fast: a fast model has no delays, capacity, knobs or faults (take those out, or fast)`
 
 func TestParseNamesAllProblems(t *testing.T) {
 	t.Parallel()

@@ -44,6 +44,7 @@ type model struct {
 	price       llm.Price
 	first, gap  distribution
 	length      distribution
+	capacity    capacity
 	perEvent    int
 	cachedShare float64
 	dimensions  int
@@ -90,7 +91,7 @@ func compile(c Config, now time.Time) map[string]*provider {
 
 func compileModel(name string, m Model) *model {
 	out := &model{
-		name: name, perEvent: m.TokensPerEvent, cachedShare: m.CachedShare, dimensions: m.Dimensions, doText: m.Do,
+		name: name, capacity: newCapacity(m), perEvent: m.TokensPerEvent, cachedShare: m.CachedShare, dimensions: m.Dimensions, doText: m.Do,
 		first: must(optional(m.FirstToken, parseDelay)), gap: must(optional(m.Gap, parseDelay)),
 		length: distribution{a: 50},
 		price: llm.Price{

@@ -19,6 +19,9 @@
 // as it is generated; a client that leaves pays what was generated until that was noticed, a stream that was cut pays
 // what was sent. Draws depend on the seed and the number of the model's call, not on timing.
 //
+// A model may have a capacity: slots and prefill ([Model]). Then its time to the first token grows with load, as that of a
+// server of one's own does.
+//
 // The simulator's own routes are /_bill, /_requests, /_peak, /_knobs, /_reset and /_outage.
 package sim
 

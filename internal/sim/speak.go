@@ -9,8 +9,13 @@ import (
 // commentsOnly is how many comments a stream of comments has.
 const commentsOnly = 5
 
-// speak sends an answer with status 200, or what shall pass for one. From here on the prompt is billed.
+// speak sends an answer with status 200, or what shall pass for one. From when the server takes it up, the prompt is billed.
 func (c *call) speak(in *ask) error {
+	leave, err := c.model.capacity.enter(c.r.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if c.op == opJudge { // for nothing
 		if err := c.generate(); err != nil {
 			return err
@@ -18,6 +23,9 @@ func (c *call) speak(in *ask) error {
 		return c.plain(c.dialect.(judge).judged(c.answer, in))
 	}
 	c.begun = true
+	if err := c.model.capacity.read(c.r.Context(), c.answer.prompt-c.answer.cached); err != nil {
+		return err
+	}
 	if c.op == opEmbed {
 		if err := c.generate(); err != nil {
 			return err
@@ -43,7 +51,7 @@ func (c *call) speak(in *ask) error {
 	}
 	c.line.Status = http.StatusOK
 	c.player.stream = true
-	err := c.stream()
+	err = c.stream()
 	if err != nil && !errors.Is(err, errEnded) {
 		return err
 	}
