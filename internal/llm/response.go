@@ -8,6 +8,8 @@ type Response struct {
 	Stream bool
 	// UpstreamID is the provider's own id of the call, from its headers, "" if it gave none.
 	UpstreamID string
+	// Limits are the provider's rate limits, as it told them with the head of this answer.
+	Limits Limits
 	// Meta is what the provider says of the answer, filled in as that comes; nil if nothing is known. It is read by whoever
 	// walks Events, or after them.
 	Meta *Meta

@@ -23,6 +23,7 @@ type call struct {
 	watch      *watch
 	credential secret.String
 	status     int           // the provider's, 0 until there is one
+	head       http.Header   // of the answer, nil until there is one
 	body       io.ReadCloser // as it came over the network, nil until there is one
 	answer     Answer        // nil until there is one
 	held       []llm.Event   // before first, copied
@@ -43,7 +44,7 @@ func (x *call) open(via Via, t llm.Target, r *llm.Request) (id string, err error
 	if err != nil {
 		return "", err
 	}
-	x.body, x.status = resp.Body, resp.StatusCode
+	x.body, x.status, x.head = resp.Body, resp.StatusCode, resp.Header
 	id = upstreamID(resp.Header)
 	err = decodeBody(resp)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
@@ -180,6 +181,10 @@ func (x *call) failure(err error) *Failure {
 	if f.Status == 0 {
 		f.Status = x.status
 	}
+	if f.Reason == ReasonInBand && f.RetryAfter == 0 { // the head was written by whoever knew already
+		f.RetryAfter = ParseRetryAfter(x.head, time.Now())
+	}
+	f.Limits = ParseLimits(x.head, time.Now)
 	x.redact(f)
 	return f
 }

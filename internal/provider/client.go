@@ -160,7 +160,7 @@ func (c *Client) Do(ctx context.Context, via Via, t llm.Target, r *llm.Request) 
 		x.end()
 		return nil, failure
 	}
-	return &llm.Response{Target: t, Stream: r.Stream, UpstreamID: id, Meta: x.answer.Meta(), Events: x.events}, nil
+	return &llm.Response{Target: t, Stream: r.Stream, UpstreamID: id, Limits: ParseLimits(x.head, time.Now), Meta: x.answer.Meta(), Events: x.events}, nil
 }
 
 // readCredential gives a credential as it is now, the zero String if the provider needs none.

@@ -159,6 +159,8 @@ type Failure struct {
 	// Class says more about a refusal where it is known, "" for all others.
 	Class      Class
 	RetryAfter time.Duration
+	// Limits are the provider's rate limits, as far as it told of them.
+	Limits llm.Limits
 	// NothingBilled says that there is evidence that the provider billed nothing.
 	NothingBilled bool
 	Err           error // for the operator
