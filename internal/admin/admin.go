@@ -26,6 +26,7 @@ import (
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/stop"
@@ -42,6 +43,8 @@ type Options struct {
 	Bodies  *bodies.Reader // nil with records off
 	Keeper  *audit.Keeper
 	Stops   *stop.Board
+	// Targets knows how targets are, and which operators have disabled.
+	Targets *health.Board
 	Holds   *retention.Holds
 	// Declarer is the store: it makes what a declaration changes.
 	Declarer Declarer
@@ -51,7 +54,9 @@ type Options struct {
 	Routes func() []Route
 	// Configured tells whether there is a provider of a name at the moment.
 	Configured func(provider string) bool
-	Status     func() Status
+	// MayAnswer tells whether there is a target, or a provider, of a name at the moment.
+	MayAnswer func(name string) bool
+	Status    func() Status
 	// Replicas lists the Penstocks on the same store.
 	Replicas func(context.Context) ([]Replica, error)
 	Alerts   *alert.Board

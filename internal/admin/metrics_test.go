@@ -180,8 +180,11 @@ of the three, further ones are ` + "`other`" + `; what came to no provider has n
 // The page of metrics is made from what a running Penstock shows after all kinds of exchanges.
 func TestMetricsReferenceIsCurrent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, penstocktest.Options{})
+	named := strings.Replace(penstocktest.Config, "vendor: none }", "vendor: none, models: [m] }", 1) // so that a target is configured
+	w := newWorld(t, penstocktest.Options{Config: named})
 	w.Price("sim-a/m")
+	w.Admin(http.MethodPost, "/routes/disable", admin.DisableInput{Target: "sim-a/m"}, nil)
+	w.Admin(http.MethodPost, "/routes/enable", admin.EnableInput{Target: "sim-a/m"}, nil)
 	for _, m := range []string{"sim-a/m", "sim-b/m", "sim-a/x?status=503"} {
 		w.Post(w.keys[auth.RoleCaller], "/v1/chat/completions", penstocktest.Chat(m, "say:20 hello", m == "sim-a/m"))
 	}

@@ -208,10 +208,11 @@ type Route struct {
 
 // A RouteTarget is one of the targets of a Route, in the order in which they are tried.
 type RouteTarget struct {
-	Target    string `json:"target"`     // PROVIDER/MODEL
-	Price     *Price `json:"price"`      // null: unpriced
-	Context   int64  `json:"context"`    // tokens of prompt and answer together; 0: unknown
-	MaxOutput int64  `json:"max_output"` // tokens; 0: unknown
+	Target    string       `json:"target"`     // PROVIDER/MODEL
+	Price     *Price       `json:"price"`      // null: unpriced
+	Context   int64        `json:"context"`    // tokens of prompt and answer together; 0: unknown
+	MaxOutput int64        `json:"max_output"` // tokens; 0: unknown
+	Health    TargetHealth `json:"health"`
 }
 
 // A Status says how the process is.

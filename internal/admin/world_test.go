@@ -190,6 +190,12 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 		var made admin.Hold
 		w.Admin(http.MethodPost, "/holds", admin.HoldInput{Project: "home", Reason: "case 2"}, &made)
 		return strings.Replace(e.Path, "{id}", made.ID, 1), `{"reason":"settled"}`
+	case "POST /admin/v1/routes/disable":
+		return e.Path, `{"target":"sim-b","for":"1s"}`
+	case "POST /admin/v1/routes/enable":
+		name := strings.ReplaceAll(w.fresh("sim-b/m"), " ", "-")
+		w.Admin(http.MethodPost, "/routes/disable", admin.DisableInput{Target: name}, nil)
+		return e.Path, fmt.Sprintf(`{"target":%q}`, name)
 	case "POST /admin/v1/stops":
 		return e.Path, fmt.Sprintf(`{"model":%q}`, strings.ReplaceAll(w.fresh("model"), " ", "-"))
 	case "POST /admin/v1/stops/{id}/lift":

@@ -35,7 +35,7 @@ const (
 	ReadRoutes    Permission = "routes.read"
 	ReadMetrics   Permission = "metrics.read"
 	ReadAudit     Permission = "audit.read"  // the chain of administrative acts; nobody may change it
-	WriteStops    Permission = "stops.write" // stop models, projects or everything, and lift that
+	WriteStops    Permission = "stops.write" // stop models, projects or everything, disable targets, and lift that
 	WriteHolds    Permission = "holds.write" // keep projects from being deleted by a retention, and lift that
 	ReadBodies    Permission = "bodies.read" // what was asked and answered, for a reason, which is audited
 	TestAlerts    Permission = "alerts.test" // send a test to the receiver of alerts

@@ -45,7 +45,7 @@ const (
 
 // An Event is one change of one target.
 type Event struct {
-	Target  string
+	Target  string // or a provider, of what operators said
 	Change  Change
 	Reason  string
 	Failing time.Duration // how long it has been failing, or was
@@ -179,8 +179,9 @@ func (b *Board) all() []*Target {
 type Standing struct {
 	Target string
 	State
-	Configured bool // others are names that callers made up, where they may
-	OK, Failed int  // outcomes within the last half minute, since the last change
+	Configured bool   // others are names that callers made up, where they may
+	By         string // who disabled it
+	OK, Failed int    // outcomes within the last half minute, since the last change
 }
 
 // Standings lists the targets that something is known of, by name.
@@ -194,6 +195,20 @@ func (b *Board) Standings() []Standing {
 	return list
 }
 
+// Look is how a target is that need not be known yet, without making it known.
+func (b *Board) Look(key string, now time.Time) Standing {
+	b.mu.RLock()
+	t := b.targets[key]
+	b.mu.RUnlock()
+	if t == nil {
+		t = &Target{key: key, board: b}
+		t.seen.Store(&seen{epoch: 1})
+		is, _ := b.wordOn(key)
+		t.off.Store(is)
+	}
+	return t.Standing(now)
+}
+
 // Standing is how the target is now, and what its last tries said.
 func (t *Target) Standing(now time.Time) Standing {
 	t.mu.Lock()
@@ -201,7 +216,11 @@ func (t *Target) Standing(now time.Time) Standing {
 	if !t.past.born.IsZero() {
 		t.past.turn(now)
 	}
-	return Standing{Target: t.key, State: t.State(now), Configured: t.known.Load(), OK: int(t.past.ok), Failed: int(t.past.failed)}
+	out := Standing{Target: t.key, State: t.State(now), Configured: t.known.Load(), OK: int(t.past.ok), Failed: int(t.past.failed)}
+	if out.Kind == Disabled {
+		_, out.By = t.board.wordOn(t.key)
+	}
+	return out
 }
 
 func (b *Board) chance() float64 {
@@ -222,13 +241,13 @@ func (b *Board) poke() {
 }
 
 // tell makes changes known: one log line, one count and one event for each, and the worker for the store.
-func (b *Board) tell(t *Target, done changes) {
+func (b *Board) tell(name string, done changes) {
 	if len(done) == 0 {
 		return
 	}
 	for _, e := range done {
-		e.Target = t.key
-		b.metrics.count(t, e)
+		e.Target = name
+		b.metrics.count(e)
 		b.log(e)
 		if b.o.OnChange != nil {
 			b.o.OnChange(e)

@@ -36,10 +36,10 @@ func (m *metrics) Describe(to chan<- *prometheus.Desc) { to <- m.state; to <- m.
 func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	now := time.Now()
 	for _, t := range m.board.all() {
-		if !t.known.Load() {
+		s := t.State(now)
+		if !t.known.Load() || !t.tried.Load() && s.Kind == Healthy { // of a whole catalogue few are used
 			continue
 		}
-		s := t.State(now)
 		for _, k := range Kinds() {
 			is := 0.0
 			if k == s.Kind {
@@ -52,13 +52,27 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 }
 
 // count counts a change. What an operator wrote is no label.
-func (m *metrics) count(t *Target, e Event) {
-	if !t.known.Load() {
-		return
-	}
+func (m *metrics) count(e Event) {
 	reason := e.Reason
 	if e.Change == WasDisabled || e.Change == WasEnabled {
 		reason = "operator"
 	}
-	m.changes.WithLabelValues(t.key, string(e.Change), reason).Inc()
+	if name := m.board.label(e.Target); name != "" {
+		m.changes.WithLabelValues(name, string(e.Change), reason).Inc()
+	}
+}
+
+// label is the name of a configured target, or of the provider of one, as it may be a label; "" of all others.
+func (b *Board) label(name string) string {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.isConfigured(name) {
+		return name
+	}
+	for t := range b.configured {
+		if Covers(name, t) {
+			return name
+		}
+	}
+	return ""
 }

@@ -77,7 +77,7 @@ func (b *Board) pardon(t *Target) bool {
 	done := t.recover(time.Now(), "operator")
 	t.store = stored{}
 	t.mu.Unlock()
-	b.tell(t, done)
+	b.tell(t.key, done)
 	return true
 }
 
@@ -128,19 +128,28 @@ func (b *Board) outlive() {
 	}
 }
 
-// speak puts words in force.
+// speak puts words in force, and makes known what is new: a line for each word, however many targets it is about.
 func (b *Board) speak(words []word) {
 	b.mu.Lock()
+	before := *b.words.Load()
 	b.words.Store(&words)
 	b.mu.Unlock()
 	for _, t := range b.all() {
-		is, by := b.wordOn(t.key)
-		was := t.off.Swap(is)
-		switch {
-		case was == nil && is != nil:
-			b.tell(t, changes{{Change: WasDisabled, Reason: is.reason, By: by}})
-		case was != nil && is == nil:
-			b.tell(t, changes{{Change: WasEnabled, Reason: was.reason}})
+		is, _ := b.wordOn(t.key)
+		t.off.Store(is)
+	}
+	for _, w := range words {
+		if !slices.ContainsFunc(before, func(o word) bool { return o.shut == w.shut }) {
+			e := Event{Change: WasDisabled, Reason: w.Reason, By: w.ByName}
+			if !w.shut.until.IsZero() {
+				e.For = time.Until(w.shut.until)
+			}
+			b.tell(w.Name, changes{e})
+		}
+	}
+	for _, o := range before {
+		if !slices.ContainsFunc(words, func(w word) bool { return w.Name == o.Name }) {
+			b.tell(o.Name, changes{{Change: WasEnabled, Reason: o.Reason}})
 		}
 	}
 }
@@ -185,7 +194,7 @@ func (b *Board) Heard(provider, address, reason string) {
 		if !Covers(provider, t.key) || address != "" && !strings.HasSuffix(t.key, "@"+address) {
 			continue
 		}
-		b.tell(t, t.hear(reason))
+		b.tell(t.key, t.hear(reason))
 	}
 }
 

@@ -13,6 +13,7 @@ type Target struct {
 	seen  atomic.Pointer[seen] // what everybody reads
 	off   atomic.Pointer[shut] // an operator's word, nil if there is none
 	ask   atomic.Int32         // whether somebody would probe
+	tried atomic.Bool          // it has been used
 	known atomic.Bool          // it is configured: replicas share it, and metrics have it as a label
 
 	mu    sync.Mutex    // guards the fields below, and changes of seen
@@ -130,11 +131,12 @@ func (t *Target) end(k Token, o Outcome, now time.Time) {
 	t.mu.Lock()
 	done := t.take(k, o, now)
 	t.mu.Unlock()
-	t.board.tell(t, done)
+	t.board.tell(t.key, done)
 }
 
 // take is End under the lock. It gives what has changed.
 func (t *Target) take(k Token, o Outcome, now time.Time) changes {
+	t.tried.Store(true)
 	done := t.settle(now)
 	v := t.seen.Load()
 	if k.epoch != v.epoch {

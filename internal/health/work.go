@@ -54,7 +54,7 @@ func (b *Board) round(ctx context.Context, ticked bool) error {
 		t.mu.Lock()
 		done := t.settle(time.Now())
 		t.mu.Unlock()
-		b.tell(t, done)
+		b.tell(t.key, done)
 	}
 	if b.o.Store == nil {
 		return nil
@@ -158,7 +158,7 @@ func (b *Board) look(ctx context.Context) error {
 	}
 	for _, t := range b.all() {
 		if t.shared() {
-			b.tell(t, b.compare(t, rows[t.key]))
+			b.tell(t.key, b.compare(t, rows[t.key]))
 		}
 	}
 	b.heed(s.Disabled)

@@ -296,7 +296,7 @@ func (s *Server) status() admin.Status {
 func (s *Server) routes() []admin.Route {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.runtime.routes()
+	return s.withHealth(s.runtime.routes())
 }
 
 func (s *Server) openMetrics() bool {
@@ -394,7 +394,8 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog,
 			Declarer: s.store,
 			Records:  s.store, Audit: s.store, Keeper: s.keeper,
-			Stops:      s.stops,
+			Stops:   s.stops,
+			Targets: s.targets, MayAnswer: func(name string) bool { return s.inForce().mayAnswer(name) },
 			Holds:      &retention.Holds{Store: s.store, Now: s.clock.Now},
 			Support:    s.support,
 			Configured: func(provider string) bool { return s.inForce().clients[provider] != nil },

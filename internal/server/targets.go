@@ -5,9 +5,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/llm"
 )
 
 // targets are what may answer by the configuration, sorted, each once. Where callers may ask for any model of a provider there
@@ -21,6 +23,31 @@ func (rt *runtime) targets() []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// mayAnswer tells whether there is a target, one address of it, or a provider of a name.
+func (rt *runtime) mayAnswer(name string) bool {
+	if rt.clients[name] != nil {
+		return true
+	}
+	if len(rt.cfg.Models) == 0 { // callers may ask for any model
+		t, ok := llm.ParseTarget(name)
+		return ok && rt.clients[t.Provider] != nil
+	}
+	return slices.ContainsFunc(rt.targets(), func(t string) bool { return health.Covers(t, name) })
+}
+
+// withHealth adds to routes how their targets are.
+func (s *Server) withHealth(routes []admin.Route) []admin.Route {
+	now, civil := time.Now(), s.clock.Now()
+	at := func(t time.Time) time.Time { return civil.Add(t.Sub(now)) }
+	for i := range routes {
+		for j := range routes[i].Targets {
+			t := &routes[i].Targets[j]
+			t.Health = admin.TargetHealthOf(s.targets.Look(t.Target, now), at)
+		}
+	}
+	return routes
 }
 
 func (l *lookout) lookAtTargets(now time.Time) {
