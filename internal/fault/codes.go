@@ -46,6 +46,12 @@ const (
 	SealedAway       Code = "bodies_unreadable"
 	ResponseNotFound Code = "previous_response_not_found"
 	OnHold           Code = "on_hold"
+
+	KeyReused         Code = "idempotency_key_reused"
+	KeyBusy           Code = "idempotency_in_progress"
+	KeyOutcomeUnknown Code = "idempotency_outcome_unknown"
+	KeyUnkept         Code = "idempotency_answer_unkept"
+	KeyUnavailable    Code = "idempotency_unavailable"
 )
 
 // An Entry is what the registry knows of a code.
@@ -98,7 +104,14 @@ var registry = map[Code]Entry{
 	OutcomeUnknown:   {Kind: Internal, Meaning: "Penstock stopped before the exchange had ended. Only records have this code; no caller is sent it.", Hint: "What was billed is in the provider's own report."},
 	ResponseNotFound: {Kind: NotFound, Meaning: "No such response of this project is kept: there was none, its 30 days are over, or it was not to be kept (store: false).", Hint: "Send what was said before in the input."},
 	OnHold:           {Kind: Conflict, Meaning: "The project is on hold, and nothing of it is deleted.", Hint: "An auditor can lift the hold."},
-	SealedAway:       {Kind: Internal, Meaning: "Bodies are kept and cannot be opened: they were changed, or a newer Penstock kept them.", Hint: "The message says which. A row that was changed opens again from a backup only."},
+
+	KeyReused:         {Kind: Unprocessable, Meaning: "The Idempotency-Key was used for another request.", Hint: "Use a new key for each call, and the same one for repeats of it only."},
+	KeyBusy:           {Kind: Conflict, Meaning: "The first call with this Idempotency-Key still runs.", Hint: "Retry after the time given, with the same key."},
+	KeyOutcomeUnknown: {Kind: Conflict, Meaning: "How the first call with this Idempotency-Key ended is not known; it is not run again.", Hint: "Use a new key if you accept that the call may run twice."},
+	KeyUnkept:         {Kind: Conflict, Meaning: "The first call with this Idempotency-Key has ended, and its answer was not kept.", Hint: "Use a new key if you accept that the call runs twice."},
+	KeyUnavailable:    {Kind: Unavailable, Meaning: "Whether an Idempotency-Key was used before cannot be known at the moment.", Hint: "Nothing was sent to a provider; retry, with the same key."},
+
+	SealedAway: {Kind: Internal, Meaning: "Bodies are kept and cannot be opened: they were changed, or a newer Penstock kept them.", Hint: "The message says which. A row that was changed opens again from a backup only."},
 }
 
 // Lookup gives the registry's entry of a code.

@@ -28,5 +28,6 @@ func (c *call) writeError(w http.ResponseWriter, f *fault.Error) {
 	if f.Spent {
 		c.set(w, "X-Should-Retry", "false")
 	}
+	c.once.failed(f)
 	c.write(w, c.voice.status(f), c.voice.appendError(nil, f, c.id))
 }

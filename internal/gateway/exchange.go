@@ -45,6 +45,11 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 			err = g.goOn(ctx, x, c)
 			defer func() { g.held.Add(-c.held) }()
 		}
+		if err == nil {
+			if ctx, err = c.keyed(ctx, g, r, x, b.b); c.once != nil {
+				defer c.once.end()
+			}
+		}
 		x.Refused = err
 		if !x.Deadline.IsZero() {
 			var cancel context.CancelFunc
@@ -52,7 +57,7 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 				"No answer within your deadline of %s (X-Request-Timeout-Ms).", x.Deadline.Sub(x.Received).Round(time.Millisecond)))
 			defer cancel()
 		}
-		g.answer(ctx, w, x, c)
+		g.answer(ctx, r.Context(), w, x, c)
 	}
 }
 
@@ -128,15 +133,20 @@ func callerOptions(x *pipeline.Exchange, h http.Header) error {
 	return nil
 }
 
-// answer runs the pipeline and writes what comes of it.
-func (g *Gateway) answer(ctx context.Context, w http.ResponseWriter, x *pipeline.Exchange, c *call) {
+// answer runs the pipeline and writes what comes of it. The client's context may end before that of the exchange.
+func (g *Gateway) answer(ctx, client context.Context, w http.ResponseWriter, x *pipeline.Exchange, c *call) {
 	p := g.startPulse(w, x, c)
 	defer p.end(g)
 	resp, err := c.runtime.Handler(ctx, x)
 	begun := p.still()
+	c.once.watch(client)
+	if c.replayed(w, resp, err) {
+		return
+	}
 	if err != nil {
 		f := fault.From(err)
 		c.setTries(w, x)
+		c.once.refuse(w, f)
 		if f.Kind == fault.Internal {
 			g.o.Log.Error("exchange failed", "exchange", x.ID, "error", f)
 		}
@@ -151,6 +161,7 @@ func (g *Gateway) answer(ctx context.Context, w http.ResponseWriter, x *pipeline
 		return
 	}
 	c.setTries(w, x)
+	c.target = resp.Target
 	c.set(w, "X-Penstock-Target", resp.Target.String())
 	if len(x.Request.Adapted) > 0 {
 		c.set(w, "X-Penstock-Adapted", strings.Join(x.Request.Adapted, ", "))

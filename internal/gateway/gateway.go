@@ -22,6 +22,7 @@ import (
 	"github.com/penstock/penstock/internal/clock"
 	"github.com/penstock/penstock/internal/conversation"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/idempotency"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/route"
@@ -68,6 +69,10 @@ type Options struct {
 	Version string
 	// Conversations keeps what callers of the Responses dialect go on from; nil keeps nothing.
 	Conversations *conversation.Keeper
+	// Once keeps calls with an Idempotency-Key from running twice; nil takes no notice of keys.
+	Once *idempotency.Keeper
+	// Cut is closed when exchanges that go on without their clients have to end.
+	Cut <-chan struct{}
 }
 
 // A Gateway is the data plane's http.Handler.
@@ -128,6 +133,9 @@ type call struct {
 	keep      func(response []byte) bool // keeps a response for its caller to go on from, and says whether it could; nil keeps none
 	held      int64                      // bytes beside the body, counted against Limits.InFlight
 	left      bool                       // the body, or a part of it, is not read: the answer comes before it
+
+	once   *once      // of a call with an Idempotency-Key, else nil
+	target llm.Target // that answers
 
 	values []string // of the answer's headers; see set
 	room   [6]string

@@ -73,7 +73,7 @@ func (p *pulse) beat() {
 		return
 	}
 	idle := time.Since(p.last)
-	if idle >= p.every && p.state != pulseStill {
+	if idle >= p.every && p.state != pulseStill && !p.call.once.waits() {
 		if !p.begun {
 			p.begin()
 		}

@@ -27,10 +27,16 @@ func (c *call) set(w http.ResponseWriter, name, value string) {
 	w.Header()[name] = c.values[n-1 : n : n]
 }
 
-// write sends a whole JSON answer. A client that does not take it in time is given up.
+// write sends a whole JSON answer.
 func (c *call) write(w http.ResponseWriter, status int, b []byte) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(c.runtime.Limits.Write)) // recorders in tests cannot
 	w.Header()["Content-Type"] = jsonType
+	c.once.keep(status, w.Header(), b)
+	c.send(w, status, b)
+}
+
+// send sends a whole answer. A client that does not take it in time is given up.
+func (c *call) send(w http.ResponseWriter, status int, b []byte) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(c.runtime.Limits.Write)) // recorders in tests cannot
 	c.set(w, "Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)
 	_, _ = w.Write(b) // a client that left has nobody to tell
@@ -92,7 +98,9 @@ func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *ll
 			}
 		}
 		if err != nil {
-			out.b = c.appendEnd(out.b, answer, fault.From(err))
+			f := fault.From(err)
+			c.once.failed(f)
+			out.b = c.appendEnd(out.b, answer, f)
 			break
 		}
 		if ev.Is(llm.End) {
@@ -100,11 +108,14 @@ func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *ll
 			break
 		}
 		if len(out.b) >= flushAt || !ev.More {
-			if out.write(!ev.More) != nil {
+			c.once.record(out.b)
+			if out.write(!ev.More) != nil && !c.once.left() {
 				return // breaking off ends the upstream call; the record says that the client left
 			}
 		}
 	}
+	c.once.record(out.b)
+	c.once.keepStream(w.Header())
 	_ = out.write(false) // the answer has its record already
 }
 
@@ -112,7 +123,10 @@ func (c *call) writeStream(w http.ResponseWriter, x *pipeline.Exchange, resp *ll
 func (c *call) writeStreamError(w http.ResponseWriter, f *fault.Error, p *pulse) {
 	out := c.streamWriter(w, p)
 	defer out.free()
+	c.once.failed(f)
 	out.b = c.appendEnd(out.b, nil, f)
+	c.once.record(out.b)
+	c.once.keepStream(w.Header())
 	_ = out.write(false)
 }
 

@@ -22,7 +22,7 @@ var layers = []layer{
 		"figure", "alert", "clock", "purge", "quota", "admission", "health",
 	}},
 	{"4 features", []string{
-		"auth", "stop", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit", "bodies", "retention", "recall", "conversation",
+		"auth", "stop", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit", "bodies", "retention", "recall", "conversation", "idempotency",
 		"backup",
 		"batch", "flow", "evaluate", "optimize", "recommend",
 	}},

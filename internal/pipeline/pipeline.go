@@ -64,12 +64,21 @@ type Exchange struct {
 	Class string // gateway
 	// Begun says that the client was sent status 200 before there was an answer, to keep its connection alive.
 	Begun atomic.Bool // gateway
+	// Once is there if the caller wants that what it asks for happens once, however often it asks.
+	Once Once // gateway
 
 	Choice *Choice // route: nil if there was nothing to choose
 	Tries  []Try   // route
 	// Answering is which of Tries gives the answer, once there is one.
 	Answering int        // route
 	Decisions []Decision // every stage, through Note
+}
+
+// A Once sees to it that a call that is made again is not run again.
+type Once interface {
+	// Begin gives the answer, or the error, that the exchange has because its call was made before; neither lets it go on. It may
+	// wait, until ctx ends. Errors are faults.
+	Begin(ctx context.Context) (*llm.Response, error)
 }
 
 // Note adds a stage's decision to the record: what it decided and why, in words for a person. Took is the stage's own

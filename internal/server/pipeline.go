@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/penstock/penstock/internal/bodies"
+	"github.com/penstock/penstock/internal/idempotency"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/recall"
@@ -15,9 +16,10 @@ import (
 // return content goes through it.
 func buildPipeline(records *usage.Recorder, stops pipeline.Stage, keeper *bodies.Keeper, memory *recall.Memory, router *route.Router) pipeline.Handler {
 	stages := []pipeline.Stage{
-		records.Stage(), // the record, the log line and the metrics of every exchange
-		refuse,          // what the gateway could not read or does not know goes no further
-		stops,           // nor what an operator has stopped
+		records.Stage(),   // the record, the log line and the metrics of every exchange
+		refuse,            // what the gateway could not read or does not know goes no further
+		stops,             // nor what an operator has stopped
+		idempotency.Stage, // a call that is made again is not run again
 	}
 	if keeper != nil { // records are kept
 		stages = append(stages, keeper.Stage()) // innermost: what is kept is what a provider was sent, and answered

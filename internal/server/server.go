@@ -34,6 +34,7 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/gateway"
 	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/idempotency"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/recall"
 	"github.com/penstock/penstock/internal/retention"
@@ -95,8 +96,10 @@ type Server struct {
 	present     string // the data directory that says where, "" before
 	waiting     bool   // the store did not answer at the start; Run waits for it
 	stopping    atomic.Bool
-	taken       chan struct{}   // a configuration has come into force, and the store was not told yet
-	backingUp   sync.Mutex      // held while a backup is taken
+	taken       chan struct{} // a configuration has come into force, and the store was not told yet
+	backingUp   sync.Mutex    // held while a backup is taken
+	once        *idempotency.Keeper
+	cutting     chan struct{}   // closed when exchanges that go on are ended
 	winding     context.Context // ends when exchanges are drained: what else is under way has to end
 	wind        context.CancelFunc
 
@@ -109,7 +112,7 @@ type Server struct {
 // New opens the store and everything else, and the two addresses. Close it, or Run it.
 func New(ctx context.Context, cfg *config.File, o Options) (*Server, error) {
 	s := &Server{
-		o: o, started: time.Now(), metrics: prometheus.NewRegistry(), taken: make(chan struct{}, 1), lines: &lastLines{},
+		o: o, started: time.Now(), metrics: prometheus.NewRegistry(), taken: make(chan struct{}, 1), cutting: make(chan struct{}), lines: &lastLines{},
 		recall: recall.New(recall.Options{}),
 	}
 	o.Log = s.lines.also(o.Log)
@@ -172,10 +175,14 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err := s.openRetention(); err != nil {
 		return err
 	}
+	if s.once, err = idempotency.NewKeeper(idempotency.Options{Store: s.store, Ring: s.ring, Log: s.o.Log, Metrics: s.metrics}); err != nil {
+		return err
+	}
 	s.makeDoors()
 	s.gateway = gateway.New(gateway.Options{
 		Keys: s.keys, Records: s.store, Sync: s.settled, Ready: s.ready, Log: s.o.Log, Metrics: s.metrics, Version: s.o.Version,
 		Crowded: s.doors.data.crowded, Clock: &s.clock, Conversations: s.bodies.talks,
+		Once: s.once, Cut: s.cutting,
 	})
 	if s.console, err = s.newConsole(); err != nil {
 		return err
@@ -336,6 +343,7 @@ func (s *Server) Run(ctx context.Context) error {
 	exporter.Go(func() error { return s.telemetry.Run(exporting) })
 
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	context.AfterFunc(base, func() { close(s.cutting) })
 	data, control := s.httpServers(base, cfg)
 	listeners, listening := errgroup.WithContext(background)
 	listeners.Go(func() error { return serve(data, s.data) })
@@ -360,7 +368,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // employ starts the workers that need the store.
 func (s *Server) employ(running context.Context, workers *errgroup.Group, cfg *config.File) {
-	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.targets.Run, s.ring.Run, s.watchRing, s.catalog.Run, s.keeper.Run, s.appear, s.purger.Run}
+	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.targets.Run, s.ring.Run, s.watchRing, s.catalog.Run, s.keeper.Run, s.appear, s.purger.Run, s.once.Run, s.once.Renew}
 	if s.writer != nil {
 		all = append(all, s.writer.Run, s.rollup.Run)
 		all = append(all, s.bodies.workers()...)

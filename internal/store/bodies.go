@@ -55,7 +55,7 @@ func (s *Store) OpenBodies(ctx context.Context, project, exchange, reason string
 func (s *Store) SealedBodies(ctx context.Context) (map[string]int64, error) {
 	counts := map[string]int64{}
 	rows, err := s.query(ctx, `SELECT data_key, COUNT(*) FROM (
-			SELECT data_key FROM exchange_bodies UNION ALL SELECT data_key FROM kept_responses
+			SELECT data_key FROM exchange_bodies UNION ALL SELECT data_key FROM kept_responses UNION ALL SELECT data_key FROM idempotency_keys WHERE data_key <> ''
 		) AS k GROUP BY data_key`)
 	_, err = collect(rows, err, func(r scanner) (key string, err error) {
 		var n int64
@@ -96,7 +96,7 @@ func (s *Store) KeptBodies(ctx context.Context) ([]bodies.Kept, error) {
 // PurgeBodies implements [bodies.Store].
 func (s *Store) PurgeBodies(ctx context.Context, holder, project string, now time.Time, limit int) (n int, mine bool, err error) {
 	err = s.changeIn(ctx, laneBodies, "delete bodies", func(t tx) (err error) {
-		if mine, err = t.lease(ctx, "bodies", holder, s.now(), purge.LeaseFor); err != nil || !mine {
+		if mine, err = t.lease(ctx, "bodies", holder, s.now()); err != nil || !mine {
 			return err
 		}
 		before, err := t.keptSince(ctx, project, now)
@@ -134,9 +134,9 @@ func (t tx) keptSince(ctx context.Context, project string, now time.Time) (time.
 
 // lease gives one of many a task that only one may do at a time: the one that has it, or the first one after it has run
 // out. It counts as long as the transaction does.
-func (t tx) lease(ctx context.Context, task, holder string, now time.Time, d time.Duration) (mine bool, err error) {
+func (t tx) lease(ctx context.Context, task, holder string, now time.Time) (mine bool, err error) {
 	n, err := t.exec(ctx, `INSERT INTO leases (task, holder, runs_out) VALUES (?, ?, ?) ON CONFLICT (task) DO UPDATE SET
 		holder = excluded.holder, runs_out = excluded.runs_out WHERE leases.holder = excluded.holder OR leases.runs_out < ?`,
-		task, holder, micros(now.Add(d)), micros(now))
+		task, holder, micros(now.Add(purge.LeaseFor)), micros(now))
 	return n == 1, err
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/penstock/penstock/internal/conversation"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/pipeline"
-	"github.com/penstock/penstock/internal/purge"
 )
 
 var _ conversation.Store = (*Store)(nil)
@@ -101,7 +100,7 @@ func (s *Store) ResponseProjects(ctx context.Context) ([]string, error) {
 // PurgeResponses implements [conversation.Store].
 func (s *Store) PurgeResponses(ctx context.Context, holder, project string, now time.Time, keep time.Duration, limit int) (n int, mine bool, err error) {
 	err = s.changeIn(ctx, laneBodies, "delete responses", func(t tx) (err error) {
-		if mine, err = t.lease(ctx, "responses", holder, s.now(), purge.LeaseFor); err != nil || !mine {
+		if mine, err = t.lease(ctx, "responses", holder, s.now()); err != nil || !mine {
 			return err
 		}
 		if held, err := t.held(ctx, project); err != nil || held {

@@ -73,13 +73,14 @@ type lane int64
 
 // The lanes.
 const (
-	laneActs     lane = iota + 1 // what people change, and whatever has no lane of its own
-	laneRecords                  // exchanges, in the order of their numbers
-	laneSums                     // sums of them
-	laneSchema                   // migrations
-	laneReplicas                 // who is there
-	laneBodies                   // bodies of exchanges
-	lanePurge                    // exchanges that are deleted, with all that hangs on them
+	laneNone     lane = iota // what waits for nobody but who changes the same row
+	laneActs                 // what people change, and whatever has no lane of its own
+	laneRecords              // exchanges, in the order of their numbers
+	laneSums                 // sums of them
+	laneSchema               // migrations
+	laneReplicas             // who is there
+	laneBodies               // bodies of exchanges
+	lanePurge                // exchanges that are deleted, with all that hangs on them
 )
 
 // laneClass is the first of the two numbers of a lock; the second is the schema that the tables are in.
@@ -91,6 +92,9 @@ func (t tx) join(ctx context.Context, lanes ...lane) error {
 		return nil
 	}
 	for _, l := range lanes {
+		if l == laneNone {
+			continue
+		}
 		if _, err := t.exec(ctx, t.d.lock, laneClass+int64(l)); err != nil {
 			return err
 		}

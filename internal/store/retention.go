@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penstock/penstock/internal/purge"
 	"github.com/penstock/penstock/internal/retention"
 )
 
@@ -158,7 +157,7 @@ func (s *Store) PurgeBlock(ctx context.Context, holder string, block int64, poli
 	err := s.changeIn(ctx, lanePurge, "delete exchanges", func(t tx) (err error) {
 		p.done.Deleted, p.done.More = 0, more
 		defer func(begun time.Time) { p.done.Took = time.Since(begun) }(time.Now())
-		if p.done.Mine, err = t.lease(ctx, "records", holder, s.now(), purge.LeaseFor); err != nil || !p.done.Mine {
+		if p.done.Mine, err = t.lease(ctx, "records", holder, s.now()); err != nil || !p.done.Mine {
 			return err
 		}
 		var version int64

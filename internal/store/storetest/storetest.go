@@ -20,6 +20,7 @@ import (
 	"github.com/penstock/penstock/internal/conversation"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/idempotency"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
@@ -38,6 +39,7 @@ type Store interface {
 	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override) error
 	bodies.Store
 	conversation.Store
+	idempotency.Store
 	retention.Store
 	retention.HoldStore
 	// SealedBodies counts bodies by the id of their data key: admin.Options.Sealed.
@@ -78,6 +80,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"purge":                       testPurge,
 		"responses":                   testResponses,
 		"purge of responses":          testPurgeResponses,
+		"idempotency keys":            testKeysOnce,
+		"idempotency keys at once":    testKeysAtOnce,
+		"purge of idempotency keys":   testPurgeKeysOnce,
 		"holds":                       testHolds,
 		"retention":                   testRetention,
 		"retention against a model":   testRetentionAgainstModel,
