@@ -25,6 +25,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
+	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/usage"
@@ -44,8 +45,12 @@ type Options struct {
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync   func(context.Context) error
 	Status func() Status
-	Models func() []Model           // all that can be asked for by name, in its order
-	Health func() map[string]Health // of providers, as the last five minutes show it
+	Models func() []Model // all that can be asked for by name, in its order
+	// Targets knows how targets are, and which operators have disabled.
+	Targets *health.Board
+	// MayAnswer tells whether there is a target, or a provider, of a name at the moment.
+	MayAnswer func(name string) bool
+	Health    func() map[string]Health // of providers, as the last five minutes show it
 	// Catalog knows the prices that operators set, and takes new ones.
 	Catalog *catalog.Catalog
 	Log     *slog.Logger

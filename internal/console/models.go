@@ -67,6 +67,7 @@ type modelRow struct {
 
 type targetLine struct {
 	Target
+	State    targetState
 	Provider providerRow
 	Answered int64 // exchanges of this model
 	Share    string
@@ -110,7 +111,7 @@ func (c *Console) fillModels(ctx context.Context, v *visit, d *modelsView) error
 	if d.Failures, err = c.o.Records.Records(ctx, usage.Filter{Status: "error", From: from, Limit: 8}); err != nil {
 		return err
 	}
-	health := c.o.Health()
+	health, now := c.o.Health(), time.Now()
 	latency := map[string]usage.Latency{}
 	for _, l := range times {
 		latency[l.Group["target"]] = l
@@ -129,6 +130,7 @@ func (c *Console) fillModels(ctx context.Context, v *visit, d *modelsView) error
 			line := targetLine{Target: t, Provider: providerOf(t.Provider, health), Answered: answered[[2]string{m.Name, t.Name}], Latency: latency[t.Name]}
 			line.Share = figure.Percent(line.Answered, row.Sum.Requests)
 			line.Used = line.Answered > 0
+			line.State, _ = c.targetStateOf(t.Name, now, v.now)
 			unpriced[t.Name] = unpriced[t.Name] || t.Price == nil && line.Used
 			found = found || strings.Contains(strings.ToLower(t.Name), strings.ToLower(d.Find))
 			row.Targets = append(row.Targets, line)

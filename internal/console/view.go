@@ -127,7 +127,7 @@ var navigation = []struct {
 	{"Exchanges", "exchanges", "e", auth.ReadExchanges, []string{"exchanges", "exchange", "bodies"}, "What just happened, and why did it go so? Each call with every decision and its cost."},
 	{"Usage", "usage", "u", auth.ReadUsage, []string{"usage"}, "Who spends what, and is it changing? Money, tokens and requests by anything, over time."},
 	{"Latency", "latency", "l", auth.ReadUsage, []string{"latency"}, "How long do callers wait, for whom, and since when?"},
-	{"Models", "models", "m", auth.ReadRoutes, []string{"models", "prices"}, "Which targets answer for a name, how are they, and what do they cost?"},
+	{"Models", "models", "m", auth.ReadRoutes, []string{"models", "target", "prices"}, "Which targets answer for a name, how are they, and what do they cost?"},
 	{"Projects", "projects", "o", auth.ReadTenants, []string{"projects", "project", "key", "key-made", "revoke"}, "Who uses this? Projects, what is kept of their calls, and their keys."},
 	{"Audit", "audit", "a", auth.ReadAudit, []string{"audit", "entry"}, "Who changed what, and is the record of it whole?"},
 	{"Help", "help", "", "", []string{"help"}, ""},
