@@ -202,7 +202,7 @@ type Usage struct {
 // A Route is what answers for one model name.
 type Route struct {
 	Model   string        `json:"model"` // as it is asked for
-	Route   string        `json:"route"` // how a target is chosen: failover
+	Route   string        `json:"route"` // how a target is chosen: failover, weighted, fastest or cheapest
 	Targets []RouteTarget `json:"targets"`
 }
 

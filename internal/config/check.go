@@ -152,10 +152,20 @@ type use struct {
 func uses(f *File) []use {
 	var all []use
 	for _, name := range slices.Sorted(maps.Keys(f.Models)) {
-		for i, text := range f.Models[name].Targets {
+		m, path := f.Models[name], child("models", showKey(name))
+		add := func(key string, i int, text string) {
 			if t, ok := llm.ParseTarget(text); ok {
-				all = append(all, use{fmt.Sprintf("%s.targets[%d]", child("models", showKey(name)), i), t})
+				all = append(all, use{fmt.Sprintf("%s.%s[%d]", path, key, i), t})
 			}
+		}
+		for i, t := range m.Targets {
+			add("targets", i, t.Target)
+		}
+		for i, text := range m.OnContextLength {
+			add("on_context_length", i, text)
+		}
+		for i, text := range m.OnContentPolicy {
+			add("on_content_policy", i, text)
 		}
 	}
 	return all

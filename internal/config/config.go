@@ -16,6 +16,7 @@
 //	range:"1,100"    the least and the most that a number may be
 //	zero:"true"      a duration or size that may be 0
 //	restart:"true"   a running Penstock cannot take over a change
+//	short:"true"     where a section stands in a list, a text in its place is this key alone
 //
 // Use [Load]; [Plan] compares two files, [Show] prints what is in force, [Watch] says when the file has changed.
 package config

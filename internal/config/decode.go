@@ -89,6 +89,12 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string, s setting) {
 		d.value(n, p.Elem(), path, s)
 		v.Set(p)
 	case v.Kind() == reflect.Struct:
+		if short, ok := shortOf(v.Type()); ok {
+			if _, text := scalarText(n); text {
+				d.scalar(n, v.FieldByIndex(short.index), path, short)
+				return
+			}
+		}
 		d.section(n, v, path)
 	case v.Kind() == reflect.Map:
 		d.named(n, v, path)
@@ -200,6 +206,7 @@ func (d *decoder) sequence(n ast.Node, v reflect.Value, path string, s setting) 
 		at := fmt.Sprintf("%s[%d]", path, i)
 		p := start(one)
 		d.places[at] = place{key: p, value: p}
+		setDefaults(v.Index(i))
 		d.value(one, v.Index(i), at, s)
 	}
 }

@@ -14,8 +14,7 @@ var future = []string{
 	"console", "datasets", "evaluate", "experiments", "feedback", "files", "flow", "guard", "guards", "idempotency", "jobs",
 	"limit", "location", "mcp", "memory", "optimize", "policies", "price", "prices", "profile", "project", "projects",
 	"prompt", "prompts", "rates", "reconcile", "recommend", "redis", "replicas", "residency", "retrieve", "retries",
-	"schedule", "secret_key", "session_token", "sso", "tenants", "tiers", "tools", "weight",
-	"weights",
+	"schedule", "secret_key", "session_token", "sso", "tenants", "tiers", "tools",
 }
 
 // otherWords are what the same setting is called elsewhere.

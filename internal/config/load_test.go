@@ -82,7 +82,7 @@ func TestEverySectionIsRead(t *testing.T) {
 		"old": {Dialect: llm.OpenAI, BaseURL: "http://10.0.0.8:8000/v1", StreamUsage: &no, Timeouts: patient},
 	}
 	models := route.Config{"support": {
-		Targets: []string{"openai/gpt-5-mini", "house/qwen3-32b", "old/llama-3.3-70b"}, Route: "failover",
+		Targets: route.Targets("openai/gpt-5-mini", "house/qwen3-32b", "old/llama-3.3-70b"), Route: "failover", Tries: 4, RetryWait: 5 * time.Second,
 	}}
 	got := []any{f.TLS, f.Egress, f.Providers, f.Models, f.Limits.InFlight}
 	want := []any{TLS{Cert: "file:tls.crt", Key: "file:tls.key"}, Egress{"env:HTTPS_PROXY", "file:corporate-ca.pem"}, providers, models, int64(256e6)}
@@ -96,8 +96,8 @@ func TestColonsInNames(t *testing.T) {
 	t.Parallel()
 	f := load(t, Options{File: "testdata/colons.good.yaml"})
 	want := route.Config{
-		"small": {Targets: []string{"ollama/llama3.2:3b", "ollama/x:free", "ollama/a:b:c"}, Route: "failover"},
-		"large": {Targets: []string{"ollama/llama3.3:70b"}, Route: "failover"},
+		"small": {Targets: route.Targets("ollama/llama3.2:3b", "ollama/x:free", "ollama/a:b:c"), Route: "failover", Tries: 4, RetryWait: 5 * time.Second},
+		"large": {Targets: route.Targets("ollama/llama3.3:70b"), Route: "failover", Tries: 4, RetryWait: 5 * time.Second},
 	}
 	if diff := cmp.Diff(want, f.Models); diff != "" {
 		t.Error(diff)
@@ -112,7 +112,7 @@ func TestMappingsAreNotNames(t *testing.T) {
 	t.Parallel()
 	for _, list := range []string{"[a: b]", "[{a: b}]", `["a":b]`, "[a:  b]"} {
 		got := problems(t, Options{File: write(t, "models: { m: { targets: "+list+" } }\n"), Env: env()})
-		if !strings.Contains(got, "must be a text, not keys and values") {
+		if !strings.Contains(got, "a: unknown key") {
 			t.Errorf("%s: %s", list, got)
 		}
 	}

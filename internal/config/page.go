@@ -71,6 +71,12 @@ func section(b *strings.Builder, title, doc, path string, v reflect.Value) {
 			name, takes = child(at, "NAME"), link(child(at, "NAME"))
 		case reflect.Struct:
 			takes = link(at)
+		case reflect.Slice:
+			if s.typ.Elem().Kind() == reflect.Struct {
+				elem = reflect.New(s.typ.Elem()).Elem()
+				setDefaults(elem)
+				name, takes = child(at, "N"), "list of "+link(child(at, "N"))
+			}
 		}
 		if elem.Kind() == reflect.Struct {
 			sections = append(sections, inner{"`" + name + "`", s.doc, name, elem})

@@ -64,9 +64,26 @@ func describe(s *jsonschema.Schema, v reflect.Value) {
 			elem := reflect.New(field.Type().Elem()).Elem()
 			setDefaults(elem)
 			describe(p.AdditionalProperties, elem)
+		case reflect.Slice:
+			describeList(p, one, field)
 		default:
 			describeScalar(p, one, field)
 		}
+	}
+}
+
+// describeList describes a list: of sections, which a text may stand for, or of scalars.
+func describeList(p *jsonschema.Schema, s setting, v reflect.Value) {
+	elem := v.Type().Elem()
+	if elem.Kind() != reflect.Struct {
+		describeScalar(p, s, v)
+		return
+	}
+	defaults := reflect.New(elem).Elem()
+	setDefaults(defaults)
+	describe(p.Items, defaults)
+	if _, ok := shortOf(elem); ok {
+		p.Items = &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, p.Items}}
 	}
 }
 

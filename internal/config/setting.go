@@ -21,6 +21,7 @@ type setting struct {
 	enum     []string
 	zero     bool
 	restart  bool
+	short    bool
 	least    int64 // of a number
 	most     int64
 	index    []int // of the field
@@ -54,10 +55,20 @@ func settingsOf(t reflect.Type) []setting {
 	return list
 }
 
+// shortOf is the setting that a text in the place of the section stands for.
+func shortOf(section reflect.Type) (s setting, ok bool) {
+	for _, s := range settingsOf(section) {
+		if s.short {
+			return s, true
+		}
+	}
+	return setting{}, false
+}
+
 func newSetting(name string, f reflect.StructField) setting {
 	s := setting{
 		name: name, doc: f.Tag.Get("doc"), fallback: f.Tag.Get("default"), kind: f.Tag.Get("kind"),
-		zero: f.Tag.Get("zero") == "true", restart: f.Tag.Get("restart") == "true", index: f.Index, typ: f.Type,
+		zero: f.Tag.Get("zero") == "true", restart: f.Tag.Get("restart") == "true", short: f.Tag.Get("short") == "true", index: f.Index, typ: f.Type,
 	}
 	if enum := f.Tag.Get("enum"); enum != "" {
 		s.enum = strings.Split(enum, ",")
@@ -140,10 +151,35 @@ func showValue(v reflect.Value, s setting) string {
 			items[i] = showValue(v.Index(i), s)
 		}
 		return "[" + strings.Join(items, ", ") + "]"
+	case v.Kind() == reflect.Struct:
+		return showInline(v)
 	case v.Kind() == reflect.String:
 		return scalarYAML(v.String())
 	}
 	return fmt.Sprint(v.Interface())
+}
+
+// showInline writes a section that stands in a list: what differs from its defaults, or the text that stands for it.
+func showInline(v reflect.Value) string {
+	defaults := reflect.New(v.Type()).Elem()
+	setDefaults(defaults)
+	var pairs []string
+	short := ""
+	for _, s := range settingsOf(v.Type()) {
+		field := v.FieldByIndex(s.index)
+		if reflect.DeepEqual(field.Interface(), defaults.FieldByIndex(s.index).Interface()) {
+			continue
+		}
+		text := showValue(field, s)
+		pairs = append(pairs, s.name+": "+text)
+		if s.short {
+			short = text
+		}
+	}
+	if len(pairs) == 1 && short != "" {
+		return short
+	}
+	return "{" + strings.Join(pairs, ", ") + "}"
 }
 
 // scalarYAML writes a text so that YAML reads the same text, and not if it looks like a secret.

@@ -38,6 +38,8 @@ const (
 	ProviderAuth     Code = "provider_credential_refused"
 	ProviderLimited  Code = "provider_rate_limited"
 	ProviderOverload Code = "provider_overloaded"
+	NoTarget         Code = "no_target"
+	NoCapacity       Code = "no_capacity"
 	StreamCut        Code = "stream_interrupted"
 	TimerExpired     Code = "timeout"
 	DeadlinePassed   Code = "deadline_exceeded"
@@ -97,6 +99,8 @@ var registry = map[Code]Entry{
 	ProviderAuth:     {Kind: Upstream, Meaning: "The provider refused Penstock's own credential.", Hint: "An operator has to renew the credential; your key is fine."},
 	ProviderLimited:  {Kind: RateLimited, Meaning: "Every provider that was tried is at its rate limit.", Hint: "Retry after the time given."},
 	ProviderOverload: {Kind: Unavailable, Meaning: "Every provider that was tried is overloaded.", Hint: "Retry in a while."},
+	NoTarget:         {Kind: Unavailable, Meaning: "No target of the model may be asked: operators, the project's rules or limits leave none, and what they leave does not answer.", Hint: "The record says why of each target: penstock explain ID"},
+	NoCapacity:       {Kind: RateLimited, Meaning: "Every target of the model has as many calls as it can take, and the queue before them is full or too slow.", Hint: "Retry after the time given."},
 	StreamCut:        {Kind: Upstream, Meaning: "The provider ended the stream before its end.", Hint: "The text so far is incomplete."},
 	TimerExpired:     {Kind: Timeout, Meaning: "One of the four timers ran out: connect, first_token, gap, total."},
 	DeadlinePassed:   {Kind: Timeout, Meaning: "The caller's own deadline passed."},

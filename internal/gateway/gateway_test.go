@@ -110,8 +110,8 @@ func unheard(tb testing.TB, h pipeline.Handler, change ...func(*Limits)) *world 
 		c(&limits)
 	}
 	table := route.NewTable(route.Config{
-		"m": {Targets: []string{"provider/m"}}, "provider/m": {Targets: []string{"provider/m"}}, "other-m": {Targets: []string{"provider/m"}},
-	}, map[string]route.Provider{"provider": nobody{}}, nil)
+		"m": {Targets: route.Targets("provider/m")}, "provider/m": {Targets: route.Targets("provider/m")}, "other-m": {Targets: route.Targets("provider/m")},
+	}, route.Surroundings{Providers: map[string]route.Provider{"provider": nobody{}}})
 	w.Swap(&Runtime{Table: table, Limits: limits, Handler: func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
 		for kept := false; !kept; { // the last one, also of several at once
 			select {

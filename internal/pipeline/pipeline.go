@@ -35,10 +35,15 @@ type Caller struct {
 	Org, Project, Key string // ids
 	ProjectName       string
 	KeyName           string
-	KeyPrefix         string // the key's first characters, safe to show
-	Strict            bool   // records are synced to the disk before dispatch
-	KeepBodies        bool   // what is asked and answered is kept, sealed
-	Stateless         bool   // no response is kept to go on from
+	KeyPrefix         string            // the key's first characters, safe to show
+	Strict            bool              // records are synced to the disk before dispatch
+	KeepBodies        bool              // what is asked and answered is kept, sealed
+	Stateless         bool              // no response is kept to go on from
+	Labels            map[string]string // the project's; nobody changes them
+	// Regions are where the project's data may go, as globs on the regions of targets; none is anywhere. PrivateOnly keeps it
+	// with whoever runs Penstock.
+	Regions     []string
+	PrivateOnly bool
 }
 
 // An Exchange is one request's passage. Each field has one writer, named beside it; business data never travels in ctx.

@@ -17,31 +17,32 @@ type counter interface{ Counts() bool }
 // that is too low lets it overrun.
 const estimated = 10
 
-// count answers how many tokens a chat has for the first target that may be asked: by the provider's own count, else by an
+// count answers how many tokens a chat has for the target that would be asked first: by the provider's own count, else by an
 // estimate. A provider that cannot be reached is no reason to know nothing.
-func (r *Router) count(ctx context.Context, x *pipeline.Exchange, targets []llm.Target) (*llm.Response, error) {
-	var refusal error
-	for _, target := range targets {
-		if r.o.Stops != nil {
-			if refusal = r.o.Stops.Try(x, target); refusal != nil {
-				continue
-			}
-		}
-		if c, ok := r.o.Table.providers[target.Provider].(counter); ok && c.Counts() {
-			resp, err := r.try(ctx, x, target)
-			f, failed := errors.AsType[*provider.Failure](err)
-			switch {
-			case !failed: // it has counted, or the exchange must end
-				return resp, err
-			case f.Reason == provider.ReasonCanceled:
-				return nil, stopped(ctx, err)
-			case f.Reason == provider.ReasonStatus && blames(f.Status):
-				return nil, explain(x, []*provider.Failure{f})
-			}
-		}
-		return r.estimate(x, target), nil
+func (r *Router) count(ctx context.Context, x *pipeline.Exchange, p *pool) (*llm.Response, error) {
+	c := r.choose(x, p)
+	defer c.free()
+	if len(c.order) == 0 {
+		return nil, c.nobody()
 	}
-	return nil, refusal
+	first := &c.all[c.order[0]]
+	if one, ok := first.provider.(counter); ok && one.Counts() {
+		l, err := c.next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := c.ask(ctx, l)
+		f, failed := errors.AsType[*provider.Failure](err)
+		switch {
+		case !failed: // it has counted, or the exchange must end
+			return resp, err
+		case f.Reason == provider.ReasonCanceled:
+			return nil, halted(ctx, err)
+		case f.Reason == provider.ReasonStatus && blames(f.Status):
+			return nil, c.explain()
+		}
+	}
+	return r.estimate(x, first.Target), nil
 }
 
 // blames reports whether a status says that the request is to blame, and not that there is nobody who counts.

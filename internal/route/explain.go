@@ -14,21 +14,24 @@ import (
 )
 
 // explain makes the error that the caller gets when no target answered.
-func explain(x *pipeline.Exchange, failures []*provider.Failure) error {
-	last := failures[len(failures)-1]
-	if told := unsupported(failures); told != nil {
+func (c *choosing) explain() error {
+	if len(c.failures) == 0 {
+		return c.nobody()
+	}
+	last := c.failures[len(c.failures)-1]
+	if told := unsupported(c.failures); told != nil {
 		return told
 	}
-	err := classify(x, failures)
+	err := c.classify()
 	err.Err = last
 	err.Spent = true
 	return err
 }
 
 // unsupported is what the caller is told if no target can be asked what it asks: how to ask otherwise.
-func unsupported(failures []*provider.Failure) *fault.Error {
+func unsupported(failures []failed) *fault.Error {
 	var told *fault.Error
-	if !all(failures, func(f *provider.Failure) bool {
+	if !all(failures, func(f failed) bool {
 		return f.Reason == provider.ReasonUnsupported && errors.As(f.Err, &told)
 	}) {
 		return nil
@@ -36,37 +39,57 @@ func unsupported(failures []*provider.Failure) *fault.Error {
 	return told
 }
 
-func classify(x *pipeline.Exchange, failures []*provider.Failure) *fault.Error {
+func (c *choosing) classify() *fault.Error {
+	failures := c.failures
 	last := failures[len(failures)-1]
+	code := fault.ProviderFailed
 	switch {
-	case last.Reason == provider.ReasonStatus && refusesCredential(last.Status), last.Reason == provider.ReasonCredential:
-		return fault.New(fault.ProviderAuth, "%s refused Penstock's own credential. %s", x.Tries[len(failures)-1].Target, tail(x, failures))
-	case last.Reason == provider.ReasonStatus && !last.Fallback():
-		return refused(x, last)
-	case all(failures, func(f *provider.Failure) bool { return f.Status == http.StatusTooManyRequests }):
-		err := fault.New(fault.ProviderLimited, "%s", summary(x, failures))
-		err.RetryAfter = soonest(failures)
-		return err
-	case all(failures, func(f *provider.Failure) bool { return f.Overloaded() }):
-		err := fault.New(fault.ProviderOverload, "%s", summary(x, failures))
-		err.RetryAfter = soonest(failures)
-		return err
-	case all(failures, func(f *provider.Failure) bool { return f.Timer != "" }):
-		return fault.New(fault.TimerExpired, "%s", summary(x, failures))
+	case all(failures, func(f failed) bool { return refusesAccount(f.Failure) }):
+		return fault.New(fault.ProviderAuth, "%s refused Penstock's own credential. %s", last.target, c.tail())
+	case last.Reason == provider.ReasonStatus && !last.Fallback() && !refusesAccount(last.Failure):
+		return c.refused(last)
+	case all(failures, func(f failed) bool { return f.Status == http.StatusTooManyRequests }):
+		code = fault.ProviderLimited
+	case all(failures, func(f failed) bool { return f.Overloaded() }):
+		code = fault.ProviderOverload
+	case all(failures, func(f failed) bool { return f.Timer != "" }):
+		code = fault.TimerExpired
+	case c.left(misplaced): // others are there, and the project's rules keep it from them
+		code = fault.NoTarget
 	}
-	err := fault.New(fault.ProviderFailed, "%s", summary(x, failures))
-	err.RetryAfter = soonest(failures)
+	err := fault.New(code, "%s", c.summary())
+	if code != fault.TimerExpired {
+		err.RetryAfter = soonest(failures)
+	}
 	return err
 }
 
-func refusesCredential(status int) bool {
-	return status == http.StatusUnauthorized || status == http.StatusForbidden
+// refusesAccount reports whether it is Penstock's own credential, or its account, that a provider will not have.
+func refusesAccount(f *provider.Failure) bool {
+	switch f.Class {
+	case provider.ClassCredential, provider.ClassPermission, provider.ClassQuota:
+		return true
+	case provider.ClassContextLength, provider.ClassContentPolicy:
+		return false
+	}
+	return f.Reason == provider.ReasonCredential ||
+		f.Reason == provider.ReasonStatus && (f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden)
+}
+
+// left reports whether a candidate was left out for a reason.
+func (c *choosing) left(why exclusion) bool {
+	for i := range c.all {
+		if c.all[i].out == why {
+			return true
+		}
+	}
+	return false
 }
 
 // refused passes a provider's refusal of the request itself on: status and error object are the provider's, since its
 // words are what helps the caller.
-func refused(x *pipeline.Exchange, f *provider.Failure) *fault.Error {
-	err := fault.New(fault.ProviderRefused, "%s: %s", x.Tries[len(x.Tries)-1].Target, f.Message)
+func (c *choosing) refused(f failed) *fault.Error {
+	err := fault.New(fault.ProviderRefused, "%s: %s", f.target, f.Message)
 	err.Status, err.Body, err.Param = f.Status, f.Body, f.Param
 	if f.Status == http.StatusNotFound {
 		err.Kind = fault.NotFound
@@ -74,7 +97,7 @@ func refused(x *pipeline.Exchange, f *provider.Failure) *fault.Error {
 	return err
 }
 
-func all(failures []*provider.Failure, is func(*provider.Failure) bool) bool {
+func all(failures []failed, is func(failed) bool) bool {
 	for _, f := range failures {
 		if !is(f) {
 			return false
@@ -84,7 +107,7 @@ func all(failures []*provider.Failure, is func(*provider.Failure) bool) bool {
 }
 
 // soonest is the shortest wait that a provider asked for, 0 if none did.
-func soonest(failures []*provider.Failure) time.Duration {
+func soonest(failures []failed) time.Duration {
 	var d time.Duration
 	for _, f := range failures {
 		if f.RetryAfter > 0 && (d == 0 || f.RetryAfter < d) {
@@ -95,15 +118,21 @@ func soonest(failures []*provider.Failure) time.Duration {
 }
 
 // summary is one line over all tries: "2 targets tried, none answered: openai/gpt-5-mini 429, ...".
-func summary(x *pipeline.Exchange, failures []*provider.Failure) string {
-	if len(failures) == 1 {
-		return fmt.Sprintf("%s %s. %s", x.Tries[0].Target, words(failures[0]), tail(x, failures))
+func (c *choosing) summary() string {
+	if len(c.failures) == 1 {
+		return fmt.Sprintf("%s %s. %s", c.failures[0].target, words(c.failures[0].Failure), c.tail())
 	}
-	parts := make([]string, len(failures))
-	for i, f := range failures {
-		parts[i] = x.Tries[i].Target + " " + words(f)
+	parts := make([]string, len(c.failures))
+	asked := map[string]bool{}
+	for i, f := range c.failures {
+		asked[f.target] = true
+		parts[i] = f.target + " " + words(f.Failure)
 	}
-	return fmt.Sprintf("%d targets tried, none answered: %s. %s", len(failures), strings.Join(parts, "; "), tail(x, failures))
+	how := fmt.Sprintf("%d targets tried, none answered", len(asked))
+	if len(asked) < len(parts) {
+		how = fmt.Sprintf("%d tries, none was answered", len(parts))
+	}
+	return how + ": " + strings.Join(parts, "; ") + ". " + c.tail()
 }
 
 // words is what became of a try, for the caller; a timer is named as the operator has it in the file.
@@ -115,12 +144,15 @@ func words(f *provider.Failure) string {
 }
 
 // tail says what the failure may have cost, and where to read more.
-func tail(x *pipeline.Exchange, failures []*provider.Failure) string {
+func (c *choosing) tail() string {
 	billed := "What was billed is not known."
-	if all(failures, func(f *provider.Failure) bool { return f.NothingBilled }) {
+	if all(c.failures, func(f failed) bool { return f.NothingBilled }) {
 		billed = "Nothing was billed."
 	}
-	return billed + " Record: " + x.ID + "."
+	if c.broke {
+		billed += " No more was tried: too many calls are being retried already."
+	}
+	return billed + " Record: " + c.x.ID + "."
 }
 
 // interrupted is the error of an answer that had begun.
@@ -131,7 +163,7 @@ func interrupted(ctx context.Context, x *pipeline.Exchange, try *pipeline.Try, f
 		return err
 	}
 	if f.Reason == provider.ReasonCanceled {
-		return stopped(ctx, f)
+		return halted(ctx, f)
 	}
 	err := fault.Wrap(fault.StreamCut, f, "%s %s, in the middle of its answer. Record: %s.", try.Target, f.Message, x.ID)
 	err.Spent = true

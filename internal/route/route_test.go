@@ -90,8 +90,8 @@ func (noPrices) Price(llm.Target) (llm.Price, bool) { return llm.Price{}, false 
 func setup(t *testing.T, p *fakeProvider) (*Router, *ledger, *pipeline.Exchange) {
 	t.Helper()
 	l := &ledger{}
-	table := NewTable(Config{"support": {Targets: []string{"a/m", "b/m", "c/m"}}},
-		map[string]Provider{"a": p, "b": p, "c": p}, nil)
+	table := NewTable(Config{"support": {Targets: Targets("a/m", "b/m", "c/m"), Tries: 3}},
+		Surroundings{Providers: map[string]Provider{"a": p, "b": p, "c": p}})
 	x := &pipeline.Exchange{ID: "ex_1", Received: time.Now(), Request: &llm.Request{Model: "support"}}
 	return New(Options{Table: table, Prices: noPrices{}, Journal: l, Reserver: l}), l, x
 }
@@ -132,7 +132,7 @@ func TestFallbackTakesTheNextTargetAndTriesEachOnce(t *testing.T) {
 		if l.intents != 2 || l.outcomes != 1 || l.reserved != 2 || !slices.Equal(l.settled, want) {
 			t.Errorf("%s: ledger %+v", name, *l)
 		}
-		if x.Tries[0].Held != nil || x.Tries[1].Held != l {
+		if x.Tries[0].Held != nil || x.Tries[1].Held == nil {
 			t.Errorf("%s: the try that answers is not left to be settled: %+v", name, x.Tries)
 		}
 	}
@@ -298,7 +298,7 @@ func drain(t *testing.T, resp *llm.Response) {
 func TestTable(t *testing.T) {
 	t.Parallel()
 	p := map[string]Provider{"openai": &fakeProvider{}, "house": &fakeProvider{}}
-	open := NewTable(nil, p, map[string][]string{"openai": {"gpt-5-mini", "shared"}, "house": {"qwen3-32b", "shared"}})
+	open := NewTable(nil, Surroundings{Providers: p, Offered: map[string][]string{"openai": {"gpt-5-mini", "shared"}, "house": {"qwen3-32b", "shared"}}})
 	for asked, want := range map[string]string{
 		"gpt-5-mini":     "openai/gpt-5-mini",
 		"house/anything": "house/anything",
@@ -317,7 +317,7 @@ func TestTable(t *testing.T) {
 	if want := []string{"gpt-5-mini", "house/shared", "openai/shared", "qwen3-32b"}; !slices.Equal(open.Names(), want) {
 		t.Errorf("names %v, want %v", open.Names(), want)
 	}
-	closed := NewTable(Config{"support": {Targets: []string{"openai/gpt-5-mini"}}}, p, nil)
+	closed := NewTable(Config{"support": {Targets: Targets("openai/gpt-5-mini")}}, Surroundings{Providers: p})
 	if closed.Has("openai/gpt-5-mini") || !closed.Has("support") {
 		t.Error("with models configured, only those can be asked for")
 	}
@@ -325,7 +325,9 @@ func TestTable(t *testing.T) {
 
 func TestNotFoundNamesNearModelsThatTheKeyMayUse(t *testing.T) {
 	t.Parallel()
-	table := NewTable(nil, map[string]Provider{"openai": &fakeProvider{}}, map[string][]string{"openai": {"gpt-5-mini", "gpt-5", "gpt-5-secret", "whisper"}})
+	table := NewTable(nil, Surroundings{
+		Providers: map[string]Provider{"openai": &fakeProvider{}}, Offered: map[string][]string{"openai": {"gpt-5-mini", "gpt-5", "gpt-5-secret", "whisper"}},
+	})
 	err := table.NotFound("gpt5-mini", func(m string) bool { return m != "gpt-5-secret" })
 	if want := `No model "gpt5-mini" for this key. Near: gpt-5-mini.`; err.Message != want {
 		t.Errorf("got  %s\nwant %s", err.Message, want)
@@ -337,10 +339,10 @@ func TestNotFoundNamesNearModelsThatTheKeyMayUse(t *testing.T) {
 
 func TestConfigValidate(t *testing.T) {
 	t.Parallel()
-	got := Config{"m": {Targets: []string{"a/x", "a/x", "nothing"}, Route: "weighted"}}.Validate()
+	got := Config{"m": {Targets: Targets("a/x", "a/x", "nothing"), Route: "best"}}.Validate()
 	want := []string{
-		`models.m.route: "weighted" is not in this version (write failover)`,
-		`models.m.targets[1]: "a/x" is there twice (each target is tried once; remove one)`,
+		`models.m.route: "best" is not in this version (write failover, weighted, fastest, cheapest)`,
+		`models.m.targets[1]: "a/x" is there twice (each stands once; remove one)`,
 		`models.m.targets[2]: "nothing" is not a target (write PROVIDER/MODEL)`,
 	}
 	if len(got) != len(want) {
@@ -370,7 +372,7 @@ func TestAFailedTryKeepsTheProvidersID(t *testing.T) {
 // TestOpenNamesAreFitForHeaders: they come from callers, and stand in headers, records and metrics.
 func TestOpenNamesAreFitForHeaders(t *testing.T) {
 	t.Parallel()
-	table := NewTable(nil, map[string]Provider{"a": &fakeProvider{}}, nil)
+	table := NewTable(nil, Surroundings{Providers: map[string]Provider{"a": &fakeProvider{}}})
 	for name, want := range map[string]bool{
 		"a/m": true, "a/m?x=1&y=a:b": true, "a/../m": true, "a/org/m:free": true,
 		"a/m\r\nX-Evil: 1": false, "a/m\x00": false, "a/\x1b[31m": false, "a/m\u202e": false, "a/m n": false,
@@ -382,8 +384,8 @@ func TestOpenNamesAreFitForHeaders(t *testing.T) {
 }
 
 func TestTableAllocations(t *testing.T) {
-	table := NewTable(Config{"support": {Targets: []string{"a/m"}}}, map[string]Provider{"a": &fakeProvider{}}, nil)
-	open := NewTable(nil, map[string]Provider{"a": &fakeProvider{}}, nil)
+	table := NewTable(Config{"support": {Targets: Targets("a/m")}}, Surroundings{Providers: map[string]Provider{"a": &fakeProvider{}}})
+	open := NewTable(nil, Surroundings{Providers: map[string]Provider{"a": &fakeProvider{}}})
 	if n := testing.AllocsPerRun(100, func() { table.Has("support"); open.Has("a/m") }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -1,49 +1,149 @@
 package route
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 	"unicode"
+
+	"github.com/penstock/penstock/internal/catalog"
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 )
 
-// A Table resolves names to targets. It is immutable; a reload builds another.
+// A Table resolves names to what answers for them. It is immutable; a reload builds another.
 type Table struct {
-	models    map[string]choice
+	models    map[string]*pool
 	providers map[string]Provider
 	open      bool // without configured models, any PROVIDER/MODEL may be asked for
 	names     []string
+	state     *State
+	around    Surroundings
+
+	asked  sync.Map     // of open tables: the pools of names that were asked for, by name
+	askedN atomic.Int64 // how many they are
 }
 
-// A choice is what answers for a name.
-type choice struct {
-	targets []llm.Target
-	words   string // for the record
+// Surroundings are what a table is built in.
+type Surroundings struct {
+	// Providers by name, and the models that each is known to have, from its configuration or the catalogue; these count only
+	// if the configuration names no models: then clients may ask for any PROVIDER/MODEL, and for the bare name of a model that
+	// exactly one provider offers.
+	Providers map[string]Provider
+	Offered   map[string][]string
+	// Places says where a provider is; nil knows nothing.
+	Places func(provider string) Place
+	// Model is what the catalogue knows of a target; nil knows nothing.
+	Model func(llm.Target) (catalog.Model, bool)
+	// Region is where this Penstock is, for rules.
+	Region string
+	// State is what is learnt of upstreams, and outlives the table; nil begins anew.
+	State *State
 }
 
-// NewTable builds the table. offered are the models that each provider is known to have, from its configuration or the
-// catalogue; they count only if the configuration names no models: then clients may ask for any PROVIDER/MODEL, and for
-// the bare name of a model that exactly one provider offers.
-func NewTable(cfg Config, providers map[string]Provider, offered map[string][]string) *Table {
-	t := &Table{models: map[string]choice{}, providers: providers, open: len(cfg) == 0}
+// A Place is where a provider's data goes.
+type Place struct {
+	Region  string // "" is not known
+	Private bool   // it stays with whoever runs Penstock
+}
+
+// NewTable builds the table. cfg must be valid.
+func NewTable(cfg Config, s Surroundings) *Table {
+	t := &Table{models: map[string]*pool{}, providers: s.Providers, open: len(cfg) == 0, state: s.State, around: s}
+	if t.state == nil {
+		t.state = &State{}
+	}
 	for name, m := range cfg {
-		c := choice{words: "failover over " + strings.Join(m.Targets, ", ")}
-		for _, s := range m.Targets {
-			target, _ := llm.ParseTarget(s)
-			c.targets = append(c.targets, target)
-		}
-		t.models[name] = c
+		t.models[name] = t.pool(name, m)
 	}
 	if t.open {
-		t.offer(offered)
+		t.offer(s.Offered)
 	}
 	for name := range t.models {
 		t.names = append(t.names, name)
 	}
 	slices.Sort(t.names)
 	return t
+}
+
+// pool compiles the configuration of a model.
+func (t *Table) pool(name string, m ModelConfig) *pool {
+	p := &pool{name: name, policy: policyOf(m.Route), tries: m.Tries, retryWait: int64(m.RetryWait), chosen: len(m.Targets) > 1 || len(m.Rules) > 0}
+	if p.tries == 0 {
+		p.tries = defaultTries
+	}
+	for _, one := range m.Targets {
+		p.upstreams = append(p.upstreams, t.upstream(one, len(p.upstreams)))
+	}
+	for _, target := range m.OnContextLength {
+		p.onContext = append(p.onContext, t.upstream(TargetConfig{Target: target}, len(p.upstreams)))
+	}
+	for _, target := range m.OnContentPolicy {
+		p.onPolicy = append(p.onPolicy, t.upstream(TargetConfig{Target: target}, len(p.upstreams)))
+	}
+	if share, _ := ParseShare(m.Hedge.Share); share > 0 {
+		p.hedge = &hedging{share: share}
+	}
+	for i, r := range m.Rules {
+		p.rules = append(p.rules, newRule(i, r, m.Targets, p.policy))
+	}
+	if p.wantsPrefixes() {
+		p.prefix = newPrefixes()
+	}
+	p.words = p.policy.name() + " over " + strings.Join(p.keys(), ", ")
+	if !p.chosen {
+		p.words = "the only target is " + p.upstreams[0].key
+	}
+	return p
+}
+
+const (
+	defaultTries     = 4
+	defaultRetryWait = 5 * time.Second
+)
+
+// wantsPrefixes reports whether a policy of the pool goes by what upstreams were sent before.
+func (p *pool) wantsPrefixes() bool {
+	goesBy := func(one policy) bool { return one.name() == Fastest || one.name() == Cheapest }
+	return goesBy(p.policy) || slices.ContainsFunc(p.rules, func(r rule) bool { return goesBy(r.policy) })
+}
+
+func (p *pool) keys() []string {
+	keys := make([]string, len(p.upstreams))
+	for i, u := range p.upstreams {
+		keys[i] = u.key
+	}
+	return keys
+}
+
+// members are the upstreams to choose from.
+func (p *pool) members() []*upstream { return p.upstreams }
+
+// upstream makes what a target is sent to.
+func (t *Table) upstream(c TargetConfig, place int) *upstream {
+	target, _ := llm.ParseTarget(c.Target)
+	u := &upstream{
+		Target: target, key: c.Target, name: c.Target, provider: t.providers[target.Provider], place: place, origin: place,
+		weight: float64(c.Weight), tags: c.Tags, region: c.Region, slots: c.Slots, shared: t.state.of(c.Target),
+	}
+	if t.around.Places != nil {
+		at := t.around.Places(target.Provider)
+		u.private = at.Private
+		u.region = cmp.Or(u.region, at.Region)
+	}
+	if c.Private != nil {
+		u.private = *c.Private
+	}
+	if t.around.Model != nil {
+		if m, ok := t.around.Model(target); ok {
+			u.lacks, u.context, u.maxOutput = lacks(&m), m.Context, m.MaxOutput
+		}
+	}
+	return u
 }
 
 // offer adds a bare name for every model that one provider offers, and the qualified names of those that several do.
@@ -60,13 +160,14 @@ func (t *Table) offer(offered map[string][]string) {
 			if len(providers) > 1 {
 				name = p + "/" + model
 			}
-			t.models[name] = single(llm.Target{Provider: p, Model: model})
+			t.models[name] = t.single(llm.Target{Provider: p, Model: model})
 		}
 	}
 }
 
-func single(t llm.Target) choice {
-	return choice{targets: []llm.Target{t}, words: "the only target is " + t.String()}
+// single is the pool of a target that is asked for by itself.
+func (t *Table) single(target llm.Target) *pool {
+	return t.pool(target.String(), ModelConfig{Targets: Targets(target.String()), RetryWait: defaultRetryWait})
 }
 
 // Names lists what can be asked for by name, sorted. Without configured models there is more than it lists.
@@ -81,18 +182,40 @@ func (t *Table) Has(model string) bool {
 
 // Targets gives what answers for a name, in order.
 func (t *Table) Targets(model string) []llm.Target {
-	c, _ := t.find(model)
-	return c.targets
+	p, ok := t.find(model)
+	if !ok {
+		return nil
+	}
+	return p.targets()
 }
 
-func (t *Table) find(model string) (choice, bool) {
-	if c, ok := t.models[model]; ok {
-		return c, true
+// Policy is the one of a name, "" if it does not resolve.
+func (t *Table) Policy(model string) string {
+	p, ok := t.find(model)
+	if !ok {
+		return ""
 	}
-	if target, ok := t.direct(model); ok {
-		return single(target), true
+	return p.policy.name()
+}
+
+func (t *Table) find(model string) (*pool, bool) {
+	if p, ok := t.models[model]; ok {
+		return p, true
 	}
-	return choice{}, false
+	target, ok := t.direct(model)
+	if !ok {
+		return nil, false
+	}
+	if p, ok := t.asked.Load(model); ok {
+		return p.(*pool), true
+	}
+	p := t.single(target)
+	if t.askedN.Load() < maxShared {
+		if _, there := t.asked.LoadOrStore(strings.Clone(model), p); !there {
+			t.askedN.Add(1)
+		}
+	}
+	return p, true
 }
 
 // direct reads a PROVIDER/MODEL, of which only the provider needs to be known. Such a name is the caller's own and ends up

@@ -8,7 +8,6 @@ import (
 	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/retention"
-	"github.com/penstock/penstock/internal/route"
 )
 
 // newConsole makes the pages of the control plane.
@@ -72,7 +71,7 @@ func (s *Server) consoleModels() []console.Model {
 	}
 	var all []console.Model
 	for _, name := range rt.table.Names() {
-		m := console.Model{Name: name, Route: route.Failover}
+		m := console.Model{Name: name, Route: rt.table.Policy(name)}
 		for _, t := range rt.table.Targets(name) {
 			target := console.Target{Name: t.String(), Provider: t.Provider}
 			if known, ok := rt.view.Model(t); ok {

@@ -70,12 +70,12 @@ func chain(t *testing.T, l *lender, off, failing bool, do provided) pipeline.Han
 	if failing {
 		targets = []string{"bad/m", "good/m"}
 	}
-	table := route.NewTable(route.Config{"m": {Targets: targets}}, map[string]route.Provider{
+	table := route.NewTable(route.Config{"m": {Targets: route.Targets(targets...)}}, route.Surroundings{Providers: map[string]route.Provider{
 		"good": do,
 		"bad": provided(func() (*llm.Response, error) {
 			return nil, &provider.Failure{Reason: provider.ReasonStatus, Status: 500, Message: "failed"}
 		}),
-	}, nil)
+	}})
 	return buildPipeline(records, func(next pipeline.Handler) pipeline.Handler { return next }, nil, recall.New(recall.Options{}), route.New(route.Options{Table: table, Prices: l, Journal: records, Reserver: l}))
 }
 

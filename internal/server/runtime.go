@@ -102,8 +102,14 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 		vendors[name] = cfg.Vendor(name, s.catalog.Table())
 	}
 	rt.view = s.catalog.View(vendors)
-	rt.table = route.NewTable(cfg.Models, providers, offered(cfg, rt.view))
-	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}, Stops: s.stops, Count: tokens.Prompt, Trace: traceOf(cfg)})
+	rt.table = route.NewTable(cfg.Models, route.Surroundings{
+		Providers: providers, Offered: offered(cfg, rt.view), Model: rt.view.Model, State: s.upstreams,
+		Places: func(name string) route.Place {
+			p := cfg.Providers[name]
+			return route.Place{Region: p.Region, Private: p.Private}
+		},
+	})
+	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}, Stops: s.stops, Admission: s.upstreams.Admission, Count: tokens.Prompt, Trace: traceOf(cfg)})
 	rt.gateway = &gateway.Runtime{
 		Table: rt.table, Handler: buildPipeline(s.recorder, s.stops.Stage(), s.bodies.keeper, s.recall, router), Limits: cfg.Limits.Gateway(), Sample: cfg.Telemetry.Sampler(),
 	}
@@ -194,7 +200,7 @@ func (rt *runtime) retire(next *runtime) {
 func (rt *runtime) routes() []admin.Route {
 	list := []admin.Route{}
 	for _, name := range rt.table.Names() {
-		r := admin.Route{Model: name, Route: route.Failover}
+		r := admin.Route{Model: name, Route: rt.table.Policy(name)}
 		for _, t := range rt.table.Targets(name) {
 			target := admin.RouteTarget{Target: t.String()}
 			if m, ok := rt.view.Model(t); ok {

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/admission"
 	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
@@ -38,6 +39,7 @@ import (
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/recall"
 	"github.com/penstock/penstock/internal/retention"
+	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/store"
@@ -72,17 +74,19 @@ type Server struct {
 	catalog  *catalog.Catalog
 	stops    *stop.Board
 	targets  *health.Board
-	recorder *usage.Recorder
-	writer   *usage.Writer
-	rollup   *usage.Rollup
-	bodies   bodyParts
-	recall   *recall.Memory
-	purger   *retention.Purger
-	gateway  *gateway.Gateway
-	tenants  *auth.Service
-	keeper   *audit.Keeper
-	console  *console.Console
-	metrics  *prometheus.Registry
+	// upstreams is what route has learnt of targets; it outlives configurations.
+	upstreams *route.State
+	recorder  *usage.Recorder
+	writer    *usage.Writer
+	rollup    *usage.Rollup
+	bodies    bodyParts
+	recall    *recall.Memory
+	purger    *retention.Purger
+	gateway   *gateway.Gateway
+	tenants   *auth.Service
+	keeper    *audit.Keeper
+	console   *console.Console
+	metrics   *prometheus.Registry
 
 	alerts      *alert.Board
 	telemetry   *telemetry.Exporter
@@ -157,6 +161,11 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if s.targets, err = health.New(health.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, Instance: instance(cfg), Now: s.clock.Now}); err != nil {
 		return err
 	}
+	queue, err := admission.New(admission.Options{Metrics: s.metrics})
+	if err != nil {
+		return err
+	}
+	s.upstreams = &route.State{Health: s.targets, Admission: queue}
 	record := func() error { return s.recordStart(ctx, cfg) }
 	switch err := s.meet(ctx, cfg, func() error { return nil }); {
 	case err != nil && ctx.Err() == nil && s.away(err):

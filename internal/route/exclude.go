@@ -1,0 +1,168 @@
+package route
+
+import (
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// exclude finds out who is eligible. What is certain comes first: the operator's word, where data may go, credentials. What
+// is only likely, that a model cannot do it or is not well, excludes as long as somebody is left.
+func (c *choosing) exclude() {
+	for i := range c.all {
+		one := &c.all[i]
+		if one.out == eligible {
+			c.excludeForGood(one)
+		}
+	}
+	c.excludeLimited()
+	c.excludeUnless(func(one *candidate) (exclusion, string) {
+		if one.lacks == 0 {
+			return eligible, ""
+		}
+		if lacking := c.facts.asks(one.lacks); lacking != 0 {
+			return unable, lackWords(lacking)
+		}
+		return eligible, ""
+	})
+	c.excludeUnless(func(one *candidate) (exclusion, string) {
+		if !c.facts.fits(one.context, c.r.o.Count, one.Model) {
+			return tooSmall, "its context of " + figure.Count(one.context) + " tokens is too small"
+		}
+		return eligible, ""
+	})
+	c.excludeUnwell()
+}
+
+func (one *candidate) exclude(out exclusion, why string) { one.out, one.why = out, why }
+
+func (c *choosing) excludeForGood(one *candidate) {
+	caller := c.x.Caller
+	if stops := c.r.o.Stops; stops != nil {
+		if err := stops.Try(c.x, one.Target); err != nil {
+			c.refusal = err
+			one.exclude(stopped, "stopped by an operator")
+			return
+		}
+	}
+	if one.health != nil {
+		if s := one.health.State(c.now); s.Kind == health.Disabled {
+			one.exclude(disabled, disabledWords(s))
+			return
+		}
+	}
+	switch {
+	case caller == nil:
+	case caller.PrivateOnly && !one.private:
+		one.exclude(misplaced, "not private, and the project's data stays with you")
+	case len(caller.Regions) > 0 && !within(caller.Regions, one.region):
+		one.exclude(misplaced, placeWords(one.region, caller.Regions))
+	}
+}
+
+func disabledWords(s health.State) string {
+	words := "disabled by an operator"
+	if s.Reason != "" {
+		words += ": " + s.Reason
+	}
+	return words
+}
+
+// within reports whether a region is one of those that are allowed: globs, such as eu*.
+func within(regions []string, region string) bool {
+	for _, r := range regions {
+		if region != "" && llm.MatchName(r, region) {
+			return true
+		}
+	}
+	return false
+}
+
+func placeWords(region string, regions []string) string {
+	if region == "" {
+		region = "not known"
+	}
+	return "region " + region + ", the project wants " + strings.Join(regions, ", ")
+}
+
+// excludeUnless applies a doubtful reason, unless it would leave nobody.
+func (c *choosing) excludeUnless(of func(*candidate) (exclusion, string)) {
+	left, found := 0, 0
+	for i := range c.all {
+		one := &c.all[i]
+		if one.out != eligible {
+			continue
+		}
+		if out, why := of(one); out != eligible {
+			one.out, one.why = out, why
+			found++
+			continue
+		}
+		left++
+	}
+	if left > 0 || found == 0 {
+		return
+	}
+	for i := range c.all { // whoever is asked will know better
+		if one := &c.all[i]; one.out == unable || one.out == tooSmall {
+			one.exclude(eligible, "")
+		}
+	}
+}
+
+// excludeUnwell leaves out what is ejected, but never more than half, and what recovers for as much as it does not get yet.
+// One call finds out whether what was ejected is well again.
+func (c *choosing) excludeUnwell() {
+	c.states, c.in = c.states[:0], c.in[:0]
+	troubled := false
+	for i := range c.all {
+		s := health.State{Kind: health.Disabled} // for this choice, it is not there
+		if one := &c.all[i]; one.out == eligible {
+			s = health.State{Kind: health.Healthy, Share: 1}
+			if one.health != nil {
+				s = one.health.State(c.now)
+				troubled = troubled || s.Kind != health.Healthy
+			}
+		}
+		c.states, c.in = append(c.states, s), append(c.in, false)
+	}
+	if !troubled {
+		return
+	}
+	health.Available(c.states, c.in)
+	for i := range c.all {
+		one, s := &c.all[i], c.states[i]
+		switch {
+		case one.out != eligible:
+		case s.Kind == health.HalfOpen && c.probing < 0 && c.mayProbe(one):
+			c.probing = i
+		case !c.in[i]:
+			one.exclude(unwell, unwellWords(s, c.now))
+		case s.Kind == health.Ramping:
+			one.share = s.Share
+		}
+	}
+}
+
+// mayProbe claims the one call that finds out. A call that nobody else could answer takes no such risk.
+func (c *choosing) mayProbe(one *candidate) bool {
+	token, ok := one.health.Probe(c.now)
+	if ok {
+		c.probe = token
+	}
+	return ok
+}
+
+func unwellWords(s health.State, now time.Time) string {
+	words := "ejected: " + strings.ReplaceAll(s.Reason, "_", " ")
+	if left := s.Until.Sub(now); left > 0 {
+		words += ", for another " + figure.Duration(left.Round(time.Second/10))
+	}
+	return words
+}
+
+// excludeLimited leaves out whose provider's limits leave no room, or whose credentials are all out of use.
+func (c *choosing) excludeLimited() {}

@@ -1,0 +1,224 @@
+package route
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/penstock/penstock/internal/admission"
+	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/provider"
+)
+
+// A hedging says how many of a pool's calls may be sent twice. Each call adds its share to what is there, up to burst, and a
+// hedge takes one.
+type hedging struct {
+	share float64
+
+	mu    sync.Mutex // guards the field below
+	there float64
+}
+
+const hedgeBurst = 3
+
+// call counts a call.
+func (h *hedging) call() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.there = min(h.there+h.share, hedgeBurst)
+}
+
+// take takes a hedge, if there is one.
+func (h *hedging) take() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.there < 1 {
+		return false
+	}
+	h.there--
+	return true
+}
+
+// hedgeAfter is when another target is asked beside the first try of a call; 0 is never. Calls with tools are not hedged:
+// whoever acts on the answer must not be given two.
+func (c *choosing) hedgeAfter(l *leg) time.Duration {
+	if c.pool.hedge == nil || c.tried != 1 || c.x.Op != llm.OpChat {
+		return 0
+	}
+	c.pool.hedge.call()
+	if c.facts.asks(needsTools) != 0 || c.pool.tries < 2 {
+		return 0
+	}
+	return l.u.load.hedgeAfter(max(l.tokens-l.cached, 0), c.x.Request.Stream)
+}
+
+// A sent is what came of a leg.
+type sent struct {
+	*leg
+	resp    *llm.Response
+	adapted []string
+	err     error
+}
+
+// race waits for the first try, and asks another target beside it if that is late. Whoever has a first token first answers;
+// the other is cancelled, and both are booked.
+func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*llm.Response, error) {
+	results := make(chan sent, 2)
+	begin := func(l *leg) context.CancelFunc {
+		own, cancel := context.WithCancel(ctx)
+		request := *c.x.Request // each decodes, and is adapted, for itself
+		go func() {
+			resp, err := l.send(own, &request)
+			results <- sent{l, resp, request.Adapted, err}
+		}()
+		return cancel
+	}
+	cancelFirst := begin(first)
+	timer := time.NewTimer(after)
+	defer timer.Stop()
+	select {
+	case one := <-results:
+		return c.alone(ctx, one, cancelFirst)
+	case <-timer.C:
+	}
+	second := c.second(ctx)
+	if second == nil {
+		return c.alone(ctx, <-results, cancelFirst)
+	}
+	cancelSecond := begin(second)
+	one := <-results
+	loser, cancelWinner, cancelLoser := second, cancelFirst, cancelSecond
+	if one.leg == second {
+		loser, cancelWinner, cancelLoser = first, cancelSecond, cancelFirst
+	}
+	if one.err != nil { // the other may still answer
+		f := failure(one.err)
+		cancelWinner()
+		if err := c.fail(one.leg, &c.x.Tries[one.index], f); f != err { //nolint:errorlint // fail gives f itself, or why the exchange must end
+			cancelLoser()
+			c.lose(<-results)
+			return nil, err
+		}
+		return c.alone(ctx, <-results, cancelLoser)
+	}
+	cancelLoser()
+	c.x.Note("hedge", c.x.Tries[one.index].Target+" was first; "+loser.u.name+" was cancelled", 0)
+	return c.won(ctx, one, results, cancelWinner)
+}
+
+// alone takes what came of a try that has no rival any more.
+func (c *choosing) alone(ctx context.Context, one sent, cancel context.CancelFunc) (*llm.Response, error) {
+	if one.err != nil {
+		cancel()
+		return c.conclude(ctx, one.leg, nil, one.err)
+	}
+	c.x.Request.Adapted = one.adapted
+	resp, err := c.conclude(ctx, one.leg, one.resp, nil)
+	events := resp.Events
+	resp.Events = func(yield func(llm.Event, error) bool) {
+		defer cancel()
+		events(yield)
+	}
+	return resp, err
+}
+
+// won is alone, and settles the loser before the answer's end: the record is made there.
+func (c *choosing) won(ctx context.Context, one sent, results <-chan sent, cancel context.CancelFunc) (*llm.Response, error) {
+	resp, err := c.alone(ctx, one, cancel)
+	if err != nil {
+		c.lose(<-results)
+		return nil, err
+	}
+	books := loser{r: c.r, x: c.x, results: results}
+	events := resp.Events
+	resp.Events = func(yield func(llm.Event, error) bool) {
+		defer books.settle()
+		events(func(ev llm.Event, err error) bool {
+			if err != nil || ev.Is(llm.End) {
+				books.settle()
+			}
+			return yield(ev, err)
+		})
+	}
+	return resp, nil
+}
+
+// second is a leg to another target, prepared; nil if nobody is there, or no hedge is left.
+func (c *choosing) second(ctx context.Context) *leg {
+	c.now = time.Now()
+	for _, i := range c.order {
+		one := &c.all[i]
+		if one.tries > 0 || one.isEjected(c.now) || one.gate != nil && !one.gate.Free() {
+			continue
+		}
+		if !c.pool.hedge.take() {
+			return nil
+		}
+		c.offered = append(c.offered[:0], i)
+		l, err := c.admit(ctx)
+		if err != nil {
+			return nil
+		}
+		l.hedge = true
+		if c.prepare(ctx, l) != nil {
+			return nil
+		}
+		return l
+	}
+	return nil
+}
+
+// A loser is the try of a race that is cancelled. What comes of it is awaited, so that its record is whole; that is soon, for
+// nothing is waited for that the network would have to do.
+type loser struct {
+	r       *Router
+	x       *pipeline.Exchange
+	results <-chan sent
+	done    bool
+}
+
+func (b *loser) settle() {
+	if b.done {
+		return
+	}
+	b.done = true
+	settleLoser(b.r, b.x, <-b.results)
+}
+
+func (c *choosing) lose(one sent) { settleLoser(c.r, c.x, one) }
+
+// settleLoser books a try that was cancelled because another answered. Its provider has read the prompt, and may have begun:
+// what that cost is estimated, as nobody will report it.
+func settleLoser(r *Router, x *pipeline.Exchange, one sent) {
+	try := &x.Tries[one.index]
+	f := &provider.Failure{Reason: provider.ReasonCanceled, Message: "was cancelled: another target was first", Status: try.Status}
+	if one.err != nil {
+		given := failure(one.err)
+		f.NothingBilled = given.NothingBilled
+		if given.Reason != provider.ReasonCanceled { // it failed before it was cancelled
+			f = given
+		}
+	} else {
+		f.UpstreamID = one.resp.UpstreamID
+	}
+	record(x, try, f)
+	if !f.NothingBilled {
+		try.Outcome = pipeline.SettledEstimated
+		try.Usage = llm.Usage{Input: one.tokens, Estimated: true}
+		if r.o.Count != nil {
+			if n, _ := r.o.Count(one.u.Model, x.Request); n > 0 {
+				try.Usage.Input = n
+			}
+		}
+		if one.err == nil {
+			try.Usage.Output = 1 // its first token was there
+		}
+		try.Unpriced = try.Price == nil
+	}
+	one.tell(health.Ignored)
+	one.settleAs(admission.Canceled)
+	_ = r.o.Journal.Outcome(x, try) // the answer is on its way: the record, which follows, says the same
+	try.Settle()
+}

@@ -1,0 +1,298 @@
+package route
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A load is what is known of how busy and how fast an upstream is. The counters are this replica's own and immediate; what
+// others send to the upstream shows in the times that it takes.
+type load struct {
+	inflight atomic.Int64 // tries that have not ended
+	backlog  atomic.Int64 // prompt tokens of tries without a first token
+	retries  atomic.Int64 // of inflight, those that count against the retry budget
+
+	// Estimates, as the bits of float64, so that a choice reads them without a lock.
+	base   atomic.Uint64 // seconds to a first token that no prompt explains
+	speed  atomic.Uint64 // prompt tokens a second
+	decode atomic.Uint64 // generated tokens a second in one stream
+	output atomic.Uint64 // generated tokens of an answer
+	strain atomic.Uint64 // how much longer than predicted first tokens took of late, 1 is as predicted
+	seen   atomic.Int64  // when strain was measured last, in nanoseconds from born
+
+	born time.Time
+
+	mu   sync.Mutex // guards the fields below
+	fit  fit
+	late [2][promptBuckets]quantiles
+}
+
+// Before anything is measured. The speed is algorithms.md §3.1's.
+const (
+	startBase   = 0.3
+	startSpeed  = 8000
+	startDecode = 50
+	startOutput = 200
+)
+
+func (l *load) init() {
+	for v, start := range map[*atomic.Uint64]float64{&l.base: startBase, &l.speed: startSpeed, &l.decode: startDecode, &l.output: startOutput, &l.strain: 1} {
+		v.Store(math.Float64bits(start))
+	}
+	l.fit.init()
+	l.born = time.Now()
+}
+
+func read(v *atomic.Uint64) float64 { return math.Float64frombits(v.Load()) }
+
+// blend moves an estimate towards a measurement by a share. Two at once may lose one of them, which is as good.
+func blend(v *atomic.Uint64, x, share float64) {
+	old := read(v)
+	v.Store(math.Float64bits(old + share*(x-old)))
+}
+
+// idle is the time to the first token of so many uncached prompt tokens if nobody else waits, in seconds.
+func (l *load) idle(tokens float64) float64 { return read(&l.base) + tokens/read(&l.speed) }
+
+// eta predicts the time to the first token of a prompt, in seconds (algorithms.md §3.1): the prompts before it and its own
+// uncached part at the measured speed, and the wait for a free slot. Where the slots are not known, the strain stands for
+// the wait.
+func (l *load) eta(now time.Time, uncached float64, slots int) float64 {
+	ahead := float64(l.backlog.Load())
+	seconds := l.idle(ahead + uncached)
+	if slots > 0 {
+		over := float64(l.inflight.Load()+1) - float64(slots)
+		if over > 0 {
+			seconds += over * read(&l.output) / (float64(slots) * read(&l.decode))
+		}
+		return seconds
+	}
+	return seconds * l.strained(now)
+}
+
+// strainFor is in what time a measured strain fades: an upstream that nobody chooses for it gets another chance.
+const strainFor = 10 * time.Second
+
+func (l *load) strained(now time.Time) float64 {
+	age := float64(int64(now.Sub(l.born))-l.seen.Load()) / float64(strainFor)
+	return max(1+(read(&l.strain)-1)*math.Exp(-max(age, 0)), 0.2)
+}
+
+// A trip is one try as the load sees it.
+type trip struct {
+	l      *load
+	start  time.Time
+	tokens int64   // uncached prompt tokens
+	ahead  float64 // prompt tokens that waited before it
+	guess  float64 // predicted seconds
+	bucket int
+	kind   int
+	retry  bool
+	ended  bool
+	begun  bool
+}
+
+// begin counts a try in. Its end must be told.
+func (l *load) begin(now time.Time, uncached int64, slots int, stream, retry bool) trip {
+	t := trip{
+		l: l, start: now, tokens: uncached, ahead: float64(l.backlog.Load()), guess: l.eta(now, float64(uncached), slots),
+		bucket: promptBucket(uncached), kind: kindOf(stream), retry: retry,
+	}
+	l.inflight.Add(1)
+	l.backlog.Add(uncached)
+	if retry {
+		l.retries.Add(1)
+	}
+	return t
+}
+
+// first says that the first token is there.
+func (t *trip) first(now time.Time) {
+	if t.begun || t.ended {
+		return
+	}
+	t.begun = true
+	t.l.backlog.Add(-t.tokens)
+	t.l.learn(t, now, now.Sub(t.start).Seconds())
+}
+
+// end counts the try out. output is how many tokens it generated after its first, over how long; 0 is not known.
+func (t *trip) end(output int64, over time.Duration) {
+	if t.ended {
+		return
+	}
+	t.ended = true
+	l := t.l
+	l.inflight.Add(-1)
+	if t.retry {
+		l.retries.Add(-1)
+	}
+	if !t.begun {
+		l.backlog.Add(-t.tokens)
+		return
+	}
+	if output > 0 {
+		blend(&l.output, float64(output), 0.05)
+		if over > 0 && output > 1 {
+			blend(&l.decode, min(float64(output-1)/over.Seconds(), 1e5), 0.1)
+		}
+	}
+}
+
+func (l *load) learn(t *trip, now time.Time, took float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late[t.kind][t.bucket].add(took)
+	if t.kind == plain {
+		return // its first token is its last
+	}
+	x := t.ahead + float64(t.tokens)
+	l.fit.add(x, took)
+	base, slope := l.fit.line()
+	l.base.Store(math.Float64bits(base))
+	l.speed.Store(math.Float64bits(1 / slope))
+	// The strain forgets by time, so that a burst of answers and a trickle of them are equally fresh.
+	since := now.Sub(l.born)
+	share := max(0.2, 1-math.Exp(-float64(int64(since)-l.seen.Load())/float64(strainFor)))
+	blend(&l.strain, min(took/max(base+x*slope, 1e-3), 20), share)
+	l.seen.Store(int64(since))
+}
+
+// firstTokenLimit is how long a first token is waited for: three times the 99th percentile of such prompts, between least
+// and most (algorithms.md §3.2); 0 while too few were seen.
+func (l *load) firstTokenLimit(uncached int64, stream bool) time.Duration {
+	const least, most, enough = 5 * time.Second, 120 * time.Second, 50
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := &l.late[kindOf(stream)][promptBucket(uncached)]
+	if q.n < enough {
+		return 0
+	}
+	return min(max(time.Duration(3*q.at(0.99)*float64(time.Second)), least), most)
+}
+
+// hedgeAfter is the 95th percentile of the time to the first token of such prompts; 0 while too few were seen.
+func (l *load) hedgeAfter(uncached int64, stream bool) time.Duration {
+	const enough = 20
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := &l.late[kindOf(stream)][promptBucket(uncached)]
+	if q.n < enough {
+		return 0
+	}
+	return time.Duration(q.at(0.95) * float64(time.Second))
+}
+
+// The kinds of answers whose times are told apart.
+const (
+	streamed = iota
+	plain
+)
+
+func kindOf(stream bool) int {
+	if stream {
+		return streamed
+	}
+	return plain
+}
+
+// promptBuckets are the sizes of prompts that are told apart: up to 256 tokens, and then by factors of four.
+const promptBuckets = 6
+
+func promptBucket(tokens int64) int {
+	b := 0
+	for limit := int64(256); tokens > limit && b < promptBuckets-1; limit *= 4 {
+		b++
+	}
+	return b
+}
+
+// A fit is the line through times to first tokens over prompt tokens, by least squares that forget: seconds = base +
+// tokens * slope. It begins with a belief, so that a few short prompts do not make a slope of noise.
+type fit struct{ w, x, y, xx, xy float64 }
+
+const (
+	forget = 0.98 // a measurement counts half after 34 others
+	belief = 8    // measurements that the beginning counts as
+)
+
+func (f *fit) init() {
+	for _, x := range [...]float64{0, 4000} {
+		f.weigh(x, startBase+x/startSpeed, belief/2)
+	}
+}
+
+func (f *fit) weigh(x, y, w float64) {
+	f.w += w
+	f.x += w * x
+	f.y += w * y
+	f.xx += w * x * x
+	f.xy += w * x * y
+}
+
+func (f *fit) add(x, y float64) {
+	f.w, f.x, f.y, f.xx, f.xy = f.w*forget, f.x*forget, f.y*forget, f.xx*forget, f.xy*forget
+	f.weigh(x, y, 1)
+}
+
+// line gives the base, at least a millisecond, and the slope: a speed between 100 and 1,000,000 tokens a second.
+func (f *fit) line() (base, slope float64) {
+	const least, most = 1e-6, 1e-2
+	mean, over := f.y/f.w, f.x/f.w
+	slope = 1.0 / startSpeed
+	if spread := f.xx - f.x*over; spread > f.w { // prompts differ by a token at least
+		slope = (f.xy - f.x*mean) / spread
+	}
+	slope = min(max(slope, least), most)
+	base = mean - slope*over
+	if base < 1e-3 { // all of it is the prompt's
+		base = 1e-3
+		if over > 0 {
+			slope = min(max((mean-base)/over, least), most)
+		}
+	}
+	return base, slope
+}
+
+// quantiles is a histogram of seconds that forgets: its buckets grow by a fifth, from a millisecond to ten minutes.
+type quantiles struct {
+	n     int
+	sum   float64
+	count [quantileBuckets]float32
+}
+
+const (
+	quantileBuckets = 74
+	quantileGrowth  = 1.2
+	quantileKeeps   = 1000 // samples, after which all are halved
+)
+
+func (q *quantiles) add(seconds float64) {
+	i := 0
+	if seconds > 1e-3 {
+		i = min(int(math.Ceil(math.Log(seconds/1e-3)/math.Log(quantileGrowth))), quantileBuckets-1)
+	}
+	q.n++
+	q.sum++
+	q.count[i]++
+	if q.sum >= quantileKeeps {
+		q.sum = 0
+		for j := range q.count {
+			q.count[j] /= 2
+			q.sum += float64(q.count[j])
+		}
+	}
+}
+
+// at is an upper bound of a quantile in seconds, at most a fifth too high.
+func (q *quantiles) at(share float64) float64 {
+	left := share * q.sum
+	for i, n := range q.count {
+		if left -= float64(n); left <= 0 {
+			return 1e-3 * math.Pow(quantileGrowth, float64(i))
+		}
+	}
+	return 1e-3 * math.Pow(quantileGrowth, quantileBuckets-1)
+}

@@ -1,0 +1,219 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/penstock/penstock/internal/admission"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/provider"
+)
+
+// next gives who is asked next, with a slot, or nil if nobody is left who could help in time. Everybody is asked once, in the
+// order of the choice, before anybody is asked again. The error ends the exchange.
+func (c *choosing) next(ctx context.Context) (*leg, error) {
+	c.now = time.Now()
+	if c.tooLate() {
+		return nil, nil
+	}
+	c.offered = c.offered[:0]
+	for _, i := range c.order {
+		if one := &c.all[i]; one.tries == 0 && c.affords(one) {
+			c.offered = append(c.offered, i)
+		}
+	}
+	if c.tried > 0 {
+		c.sparing()
+	}
+	if len(c.offered) == 0 {
+		again, err := c.again(ctx)
+		if again < 0 || err != nil {
+			return nil, err
+		}
+		c.offered = append(c.offered, again)
+	}
+	return c.admit(ctx)
+}
+
+// tooLate reports whether a further try could not be done by the caller's deadline: a first token alone takes longer.
+func (c *choosing) tooLate() bool {
+	if c.x.Deadline.IsZero() || c.tried == 0 {
+		return false
+	}
+	left := c.x.Deadline.Sub(c.now).Seconds()
+	for i := range c.all {
+		if one := &c.all[i]; one.out == eligible && left > one.load.idle(float64(c.facts.tokens))/2 {
+			return false
+		}
+	}
+	return true
+}
+
+// affords reports whether the try is within the retry budget. The first try and the first fallback to another are outside it.
+func (c *choosing) affords(one *candidate) bool {
+	if c.tried == 0 || c.tried == 1 && one.tries == 0 || one.allow(c.now, c.facts.tokens) {
+		return true
+	}
+	c.broke = true
+	return false
+}
+
+// sparing leaves out those that were ejected since the choice, as long as others are left.
+func (c *choosing) sparing() {
+	well := 0
+	for _, i := range c.offered {
+		if !c.all[i].isEjected(c.now) {
+			well++
+		}
+	}
+	if well == 0 || well == len(c.offered) {
+		return
+	}
+	kept := c.offered[:0]
+	for _, i := range c.offered {
+		if !c.all[i].isEjected(c.now) {
+			kept = append(kept, i)
+		}
+	}
+	c.offered = kept
+}
+
+func (one *candidate) isEjected(now time.Time) bool {
+	return one.health != nil && one.health.State(now).Kind >= health.HalfOpen
+}
+
+// again waits for whoever may be asked a second time, or for the first time since its limits leave no room yet: the one
+// that is ready first. It gives -1 if that takes too long.
+func (c *choosing) again(ctx context.Context) (int, error) {
+	best := -1
+	var ready time.Time
+	for i := range c.all {
+		one := &c.all[i]
+		switch {
+		case one.retried && one.out == eligible && c.affords(one):
+		case one.out == limited && c.tried == 0 && one.wait > 0:
+			one.ready = c.now.Add(one.wait)
+		default:
+			continue
+		}
+		if best < 0 || one.ready.Before(ready) {
+			best, ready = i, one.ready
+		}
+	}
+	if best < 0 {
+		return -1, nil
+	}
+	wait := ready.Sub(c.now)
+	if wait > time.Duration(c.pool.retryWait) || !c.x.Deadline.IsZero() && c.now.Add(wait).After(c.x.Deadline) {
+		return -1, nil
+	}
+	if err := sleep(ctx, wait); err != nil {
+		return -1, err
+	}
+	if wait > 0 {
+		c.x.Note("route", "waited for "+c.all[best].key, wait)
+	}
+	c.now = time.Now()
+	return best, nil
+}
+
+// admit takes a slot of one of those that are offered, and waits for it in the queue if there is none.
+func (c *choosing) admit(ctx context.Context) (*leg, error) {
+	l := &leg{c: c.r, x: c.x, tokens: c.facts.tokens}
+	at := 0
+	if s := c.r.o.Admission; s != nil {
+		c.gates = c.gates[:0]
+		for _, i := range c.offered {
+			c.gates = append(c.gates, c.all[i].gate)
+		}
+		caller := ""
+		if c.x.Caller != nil {
+			caller = c.x.Caller.Project
+		}
+		ticket := admission.Ticket{
+			Class: admission.ParseClass(c.x.Class), Tenant: caller, Cost: c.facts.tokens + 2*c.expectedOutput(), Deadline: c.x.Deadline,
+		}
+		var err error
+		if at, err = s.Acquire(ctx, c.gates, ticket, &l.slot); err != nil {
+			return nil, c.crowded(ctx, err)
+		}
+		if waited := l.slot.Waited(); waited > 0 {
+			c.x.Note("queue", "waited for a free slot", waited)
+			c.now = time.Now()
+		}
+	}
+	i := c.offered[at]
+	one := &c.all[i]
+	l.place, l.u = i, one.upstream
+	l.cached, l.via.Credential = one.cached, one.via
+	l.via.Endpoint = one.endpoint
+	if len(c.offered) > 1 && c.tried+1 < c.pool.tries { // else a slow answer is better than none
+		l.via.FirstToken = one.load.firstTokenLimit(c.facts.tokens-one.cached, c.x.Request.Stream)
+	}
+	l.retry = c.tried > 1 || one.tries > 0
+	one.tries++
+	c.tried++
+	c.take(l, one)
+	return l, nil
+}
+
+// take begins the bookkeeping of a try.
+func (c *choosing) take(l *leg, one *candidate) {
+	if one.health != nil {
+		if c.probing == l.place {
+			l.token, c.probing = c.probe, -1
+		} else {
+			l.token = one.health.Begin()
+		}
+	}
+	uncached := max(l.tokens-l.cached, 0)
+	l.trip = one.load.begin(c.now, uncached, one.slots, c.x.Request.Stream, l.retry)
+	one.note(c.now, uncached, l.retry)
+	if c.hashed {
+		c.pool.prefix.sent(&c.begin, since(c.pool.prefix.born, c.now), one.place)
+	}
+}
+
+// crowded is the error of a request that found no slot.
+func (c *choosing) crowded(ctx context.Context, err error) error {
+	var refusal *admission.Refusal
+	if !errors.As(err, &refusal) {
+		return halted(ctx, err)
+	}
+	if c.tried > 0 { // what failed before says more
+		return c.explain()
+	}
+	f := fault.Wrap(fault.NoCapacity, err, "All targets of %s have as much to do as they can; the next free place is expected in %s.",
+		clip(c.x.Request.Model), figure.Duration(refusal.Wait))
+	f.RetryAfter = refusal.Wait
+	c.x.Note("queue", "no free slot: "+refusal.Error(), refusal.Waited)
+	return f
+}
+
+// mayRepeat reports whether the same upstream may be asked once more after a failure: not if it took its time already, and
+// not if the request, or its account, is to blame.
+func mayRepeat(f *provider.Failure) bool {
+	switch f.Reason {
+	case provider.ReasonConnect, provider.ReasonCut, provider.ReasonEmpty, provider.ReasonGarbage, provider.ReasonInBand:
+		return true
+	case provider.ReasonStatus:
+		return f.Class == "" && f.Fallback()
+	}
+	return false
+}
+
+// saysNothing reports whether a failure says nothing of how well an upstream is: what is the caller's, the account's or a
+// limit's doing.
+func saysNothing(f *provider.Failure) bool {
+	switch f.Reason {
+	case provider.ReasonCanceled, provider.ReasonCredential, provider.ReasonUnsupported:
+		return true
+	case provider.ReasonStatus:
+		return f.Status < 500 && f.Status != http.StatusRequestTimeout || f.Class != ""
+	}
+	return false
+}

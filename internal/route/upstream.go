@@ -1,0 +1,108 @@
+package route
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/penstock/penstock/internal/admission"
+	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// An upstream is what a try is sent to: a target, or one server of it. What is known of it by itself, whatever model name
+// it answers for, is in its shared part, which outlives reloads.
+type upstream struct {
+	llm.Target
+	*shared
+	key      string // Target.String(), with "@HOST:PORT" behind it for one server of several
+	name     string // Target.String()
+	endpoint string // HOST:PORT, "" if the target is one address
+	provider Provider
+	place    int // in the order of the pool
+	origin   int // in the order of the configuration
+	weight   float64
+	region   string
+	private  bool
+	tags     []string
+	slots    int
+	// Of the catalogue's model, as far as it is known.
+	lacks     needs
+	context   int64
+	maxOutput int64
+}
+
+// A shared is what is learnt of an upstream. It is safe for concurrent use.
+type shared struct {
+	load   load
+	budget budget
+	health *health.Target
+	gate   *admission.Gate
+}
+
+// State is what is learnt of upstreams, for the life of the process.
+type State struct {
+	// Health and Admission are asked for each upstream; nil is none.
+	Health    *health.Board
+	Admission *admission.Scheduler
+
+	mu  sync.Mutex // guards the field below
+	all map[string]*shared
+}
+
+// maxShared bounds how many upstreams are told apart: without configured models, callers name them. Those beyond share one.
+const maxShared = 10_000
+
+// of gives the shared part of an upstream.
+func (s *State) of(key string) *shared {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.all[key]
+	if one != nil {
+		return one
+	}
+	if s.all == nil {
+		s.all = map[string]*shared{}
+	}
+	if len(s.all) >= maxShared {
+		if key = "*"; s.all[key] != nil {
+			return s.all[key]
+		}
+	}
+	one = &shared{}
+	one.load.init()
+	if s.Health != nil {
+		one.health = s.Health.Target(key)
+	}
+	if s.Admission != nil {
+		one.gate = s.Admission.Gate(key)
+	}
+	s.all[key] = one
+	return one
+}
+
+// A pool is what answers for one name.
+type pool struct {
+	name      string
+	upstreams []*upstream
+	policy    policy
+	rules     []rule
+	tries     int
+	retryWait int64 // nanoseconds
+	hedge     *hedging
+	// onContext and onPolicy are asked where a target refuses the request for that.
+	onContext, onPolicy []*upstream
+	words               string // for the record, where nothing was out of the ordinary
+	chosen              bool   // there is something to choose
+	prefix              *prefixes
+}
+
+// targets are the targets of the pool, each once.
+func (p *pool) targets() []llm.Target {
+	var all []llm.Target
+	for _, u := range p.upstreams {
+		if !slices.Contains(all, u.Target) {
+			all = append(all, u.Target)
+		}
+	}
+	return all
+}
