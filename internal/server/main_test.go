@@ -44,7 +44,7 @@ func settings(models map[string][]string, more ...string) string {
 	}
 	for name, targets := range models {
 		quoted, _ := json.Marshal(targets)
-		text += fmt.Sprintf("  %q: { targets: %s }\n", name, quoted)
+		text += fmt.Sprintf("  %q: { targets: %s, tries: %d }\n", name, quoted, len(targets))
 	}
 	return text
 }

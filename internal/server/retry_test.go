@@ -61,7 +61,7 @@ func TestFault42RefusalsAreNotRetried(t *testing.T) {
 	t.Parallel()
 	refusals := map[string]int{ // knobs to the status that the caller sees
 		"status=400": 400, "status=400&code=context_length_exceeded&message=too+long": 400, "status=404": 404, "status=413": 413,
-		"status=422": 422, "status=401": 502, "status=403": 502,
+		"status=422": 422, "status=403": 502,
 	}
 	models := map[string][]string{}
 	for knobs := range refusals {
@@ -93,6 +93,17 @@ func TestFault42RefusalsAreNotRetried(t *testing.T) {
 	}
 	if n := len(w.Sim.Requests()); n != asked {
 		t.Errorf("%d calls for %d requests", n, asked)
+	}
+	w.CheckBill()
+}
+
+// TestFault42AnotherTargetStandsInForARefusedCredential: it is Penstock's own, so the caller is not to suffer for it.
+func TestFault42AnotherTargetStandsInForARefusedCredential(t *testing.T) {
+	t.Parallel()
+	w := start(t, penstocktest.Options{Config: settings(map[string][]string{"m": {"sim-a/x?status=401", "sim-b/good"}})})
+	a := w.ask("m", "hello", false)
+	if r := w.record(a); a.Status != http.StatusOK || len(r.Tries) != 2 || r.Tries[0].Outcome != pipeline.Released || r.Tries[1].Target != "sim-b/good" {
+		t.Errorf("%d %s, record %+v", a.Status, a.Body, r)
 	}
 	w.CheckBill()
 }
