@@ -10,6 +10,7 @@ type line struct {
 	backlogged byCounter
 	level      float64 // the counter of the tenant that was served last, before it was
 	turns      uint64
+	came       int64   // who joined, ever
 	credit     float64 // towards a grant before higher classes
 	since      int64   // since when somebody waits without a pause, or nobody does
 }
@@ -21,6 +22,8 @@ type tenant struct {
 	counter float64    // what it was served, by its weight
 	turn    uint64     // when it was served last, so that equals take turns
 	places  byDeadline // of those who wait
+	since   int64      // since when some do, or so that granted is what it got since
+	granted float64    // slots since then
 	at      int        // in line.backlogged, -1 if nobody waits
 }
 
@@ -48,6 +51,7 @@ func (g *Gate) join(p *place, now int64) {
 			lift = l.backlogged[0].counter
 		}
 		t.counter = max(t.counter, lift)
+		t.since, t.granted = now, 0
 		heap.Push(&l.backlogged, t)
 	}
 	p.tenant = t
@@ -56,8 +60,9 @@ func (g *Gate) join(p *place, now int64) {
 	l.load += p.load()
 	g.waiting.Add(1)
 	if g.waiting.Load() == 1 {
-		g.pace.begin(now, g.released.Load())
+		g.pace.begin(g.mark(now))
 	}
+	l.came++
 }
 
 // part takes a place out of its line, if it is in it.

@@ -5,41 +5,54 @@ import (
 	"time"
 )
 
-// A pace says how fast slots were given back while somebody waited. It is a ring of marks, a second apart.
+// A pace says how fast slots were given back, and how many came, while somebody waited. It is a ring of marks, a second apart.
 type pace struct {
 	marks [16]mark
 	n     int // how many there were; the last is at (n-1)%len
 }
 
-type mark struct{ at, released int64 }
-
-// begin forgets what was measured while nobody waited: then slots come back as requests come, not as the upstream can.
-func (p *pace) begin(now, released int64) {
-	p.n = 0
-	p.note(now, released)
+type mark struct {
+	at, released int64
+	came         [Classes]int64
 }
 
-func (p *pace) note(now, released int64) {
-	if last := &p.marks[(p.n+len(p.marks)-1)%len(p.marks)]; p.n > 0 && now-last.at < int64(time.Second) {
+// begin forgets what was measured while nobody waited: then slots come back as requests come, not as the upstream can.
+func (p *pace) begin(m mark) {
+	p.n = 0
+	p.note(m)
+}
+
+func (p *pace) note(m mark) {
+	if last := &p.marks[(p.n+len(p.marks)-1)%len(p.marks)]; p.n > 0 && m.at-last.at < int64(time.Second) {
 		return
 	}
-	p.marks[p.n%len(p.marks)] = mark{now, released}
+	p.marks[p.n%len(p.marks)] = m
 	p.n++
 }
 
 // since gives the oldest mark.
-func (p *pace) since() mark {
+func (p *pace) since() *mark {
 	if p.n <= len(p.marks) {
-		return p.marks[0]
+		return &p.marks[0]
 	}
-	return p.marks[p.n%len(p.marks)]
+	return &p.marks[p.n%len(p.marks)]
 }
 
-// prior is for how long what is known of the time that slots are held counts, against what is measured.
+// mark is how things stand.
+func (g *Gate) mark(now int64) mark {
+	m := mark{at: now, released: g.released.Load()}
+	for c := range g.lines {
+		m.came[c] = g.lines[c].came
+	}
+	return m
+}
+
+// prior is for how long an expectation counts against what is measured.
 const prior = 2.0 // seconds
 
-// rate is how many slots a second are given back, as long as all are taken; 0 is not known.
-func (g *Gate) rate(now int64) float64 {
+// rate is how many slots a second a class gets that has all of them taken by others: those that are given back, less those
+// for higher classes that come meanwhile. 0 is not known.
+func (g *Gate) rate(c Class, now int64) float64 {
 	hold := time.Duration(g.hold.Load()).Seconds()
 	if hold == 0 {
 		return 0
@@ -48,11 +61,16 @@ func (g *Gate) rate(now int64) float64 {
 	if g.waiting.Load() == 0 {
 		return expected
 	}
-	released := g.released.Load()
-	from := g.pace.since()
-	g.pace.note(now, released)
-	seconds := time.Duration(now - from.at).Seconds()
-	return (float64(released-from.released) + prior*expected) / (seconds + prior)
+	m, from := g.mark(now), g.pace.since()
+	seconds := time.Duration(now-from.at).Seconds() + prior
+	rate, floor := (float64(m.released-from.released)+prior*expected)/seconds, 1.0
+	left := rate
+	for higher := c + 1; higher < Classes; higher++ {
+		left -= float64(m.came[higher]-from.came[higher]) / seconds
+		floor = g.s.o.Floor
+	}
+	g.pace.note(m)
+	return max(left, rate*floor)
 }
 
 // longest is the longest wait that is predicted.
@@ -62,25 +80,24 @@ const longest = 5 * time.Minute
 // gates it is the lower of two views: each gate by itself, with all who stand there; and all together, where whoever
 // stands at several counts for a part at each.
 func (s *Scheduler) predict(w *waiter, now int64) time.Duration {
-	wait, ahead, rate := math.Inf(1), 0.0, 0.0
+	wait, own, rate := math.Inf(1), 0.0, 0.0
 	for i := range w.places {
 		g := w.places[i].g
-		r := g.rate(now)
 		if g.Free() {
 			return 0
 		}
+		all, part, r := g.outlook(w, now)
 		if r == 0 {
 			continue
 		}
-		all, part := g.ahead(w)
 		wait = min(wait, (all+1)/r)
-		ahead += part
+		own += part
 		rate += r
 	}
 	if rate == 0 {
 		return 0
 	}
-	wait = min(wait, (ahead+1)/rate)
+	wait = min(wait, (own+1)/rate)
 	return max(time.Millisecond, min(time.Duration(wait*float64(time.Second)), longest))
 }
 
@@ -93,41 +110,44 @@ func (s *Scheduler) refusal(w *waiter, reason string, now int64) *Refusal {
 	return &Refusal{Class: w.ticket.Class, Reason: reason, Wait: wait, Waited: time.Duration(now - w.since)}
 }
 
-// ahead is how many slots have to be given back before it is a waiter's turn: counting all who stand before it, and each
-// by its part.
-func (g *Gate) ahead(w *waiter) (all, part float64) {
+// outlook says how many requests of a waiter's own tenant go before it, and how many of the tenant's are let in a second:
+// all of them, and each by its part if it stands at several gates.
+func (g *Gate) outlook(w *waiter, now int64) (own, part, rate float64) {
 	c := w.ticket.Class
-	inflated := 1.0
+	r := g.rate(c, now)
+	if r == 0 {
+		return 0, 0, 0
+	}
+	before := float64(max(0, g.inflight.Load()-g.slots.Load())) // given back to a limit that has fallen, and not on
+	for higher := c + 1; higher < Classes; higher++ {
+		before += float64(g.lines[higher].n)
+	}
 	for lower := range c {
 		if g.lines[lower].n > 0 {
-			inflated += g.s.o.Floor
+			r *= 1 - g.s.o.Floor
 		}
-	}
-	for higher := c + 1; higher < Classes; higher++ {
-		l := &g.lines[higher]
-		all += float64(l.n)
-		part += l.load
 	}
 	l := &g.lines[c]
-	if l.n > 0 {
-		own := l.own(w)
-		peers := own
-		for _, t := range l.backlogged {
-			if t.name != w.ticket.Tenant {
-				peers += min(float64(len(t.places)), (own+1)*t.weight/w.ticket.Weight)
-			}
+	t := l.tenants[w.ticket.Tenant]
+	own = t.before(w)
+	for _, other := range l.backlogged {
+		if other != t {
+			before += min(float64(len(other.places)), (own+1)*other.weight/w.ticket.Weight)
 		}
-		all += peers
-		part += peers * l.load / float64(l.n)
 	}
-	owed := float64(max(0, g.inflight.Load()-g.slots.Load())) // given back to a limit that has fallen, and not on
-	return all*inflated + owed, part*inflated + owed
+	rate = r * (own + 1) / (before + own + 1)
+	if own > 0 { // how it went until now knows of those who come and go before it, too
+		seconds := time.Duration(now - t.since).Seconds()
+		rate = (t.granted + prior*rate) / (seconds + prior)
+		part = own * l.load / float64(l.n)
+	}
+	return own, part, rate
 }
 
-// own is how many of the same tenant go before.
-func (l *line) own(w *waiter) float64 {
+// before is how many of a tenant, which may be nil, go before one more.
+func (t *tenant) before(w *waiter) float64 {
 	n := 0
-	if t := l.tenants[w.ticket.Tenant]; t != nil {
+	if t != nil {
 		for _, p := range t.places {
 			if p.w.until <= w.until {
 				n++
@@ -135,4 +155,14 @@ func (l *line) own(w *waiter) float64 {
 		}
 	}
 	return float64(n)
+}
+
+// grant counts a slot that a tenant got. What is long ago counts half.
+func (t *tenant) grant(now int64) {
+	t.granted++
+	const long = int64(16 * time.Second)
+	if now-t.since > long {
+		t.since = now - (now-t.since)/2
+		t.granted /= 2
+	}
 }

@@ -144,9 +144,14 @@ func (s *Scheduler) remove(w *waiter) {
 
 // dispatch grants what is free at a gate to who comes first.
 func (s *Scheduler) dispatch(g *Gate) {
+	if g.waiting.Load() == 0 {
+		return
+	}
+	now := s.now()
 	for g.waiting.Load() > 0 && g.take() {
 		p := g.pick()
 		s.charge(p, float64(p.w.ticket.Cost))
+		p.tenant.grant(now)
 		s.remove(p.w)
 		p.w.granted, p.w.peak = p, g.inflight.Load()
 		p.w.ready <- struct{}{}
