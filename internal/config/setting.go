@@ -90,9 +90,11 @@ type leaf struct {
 
 func (l leaf) path() string { return strings.Join(l.keys, ".") }
 
-// empty reports whether there is nothing to show: no text, no list, no choice.
+// empty reports whether there is nothing to show: no text, no list, no choice, and no duration where none is a value or the default.
 func (l leaf) empty() bool {
 	switch l.value.Kind() {
+	case reflect.Int64:
+		return l.value.Type() == durationType && l.value.Int() == 0 && !l.setting.zero && l.setting.fallback == ""
 	case reflect.String, reflect.Slice:
 		return l.value.Len() == 0
 	case reflect.Pointer:

@@ -37,6 +37,8 @@ type Options struct {
 	MaxBody, MaxEvent int64
 	// MaxIdle is how many connections to one host are kept while no call uses them; 0 takes the default, 512.
 	MaxIdle int
+	// Resolver finds servers in the DNS where the configuration says so; nil is the system's.
+	Resolver Resolver
 	// DialContext replaces the network, for tests and simulated providers; nil dials TCP.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -62,6 +64,10 @@ type Client struct {
 	rt          http.RoundTripper
 	http2       bool
 	close       func()
+	dialer      *dialer
+	addr        string     // of the base URL: host and port
+	discovery   *discovery // nil: there are no servers but that
+	pool        *pool      // nil with HTTP/2
 }
 
 // New makes a client. It opens no connection and reads no secret, so a provider that is not there yet, or a credential
@@ -73,6 +79,9 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 	}
 	if o.Resolve == nil && (len(cfg.References()) > 0 || isReference(o.Egress.Proxy)) {
 		return nil, fmt.Errorf("provider %s: nothing reads references", name)
+	}
+	if err := cfg.checkProxy(o.Egress); err != nil {
+		return nil, err
 	}
 	takes, _ := llm.TakesOf(cfg.Takes) // Validate knows them
 	c := &Client{
@@ -91,9 +100,13 @@ func New(name string, cfg Config, o Options) (*Client, error) {
 	for _, ref := range cfg.References() {
 		c.credentials = append(c.credentials, &reference{ref: ref, resolve: o.Resolve})
 	}
-	d := newDialer(o, c.timeouts.Connect)
-	d.host = base.Hostname()
-	c.connectBy(d, o.MaxIdle)
+	c.addr, c.discovery = hostPort(base), newDiscovery(cfg, o.Resolver)
+	c.dialer = newDialer(o, c.timeouts.Connect)
+	c.dialer.host = base.Hostname()
+	if c.discovery != nil {
+		c.dialer.egress = nil // checkProxy has seen that there is none for these
+	}
+	c.connectBy(c.dialer, o.MaxIdle)
 	return c, nil
 }
 
@@ -127,7 +140,22 @@ func (c *Client) connectBy(d *dialer, idle int) {
 	if idle > 0 {
 		t.idle.most = min(idle, maxIdle)
 	}
-	c.rt, c.close = t, t.CloseIdleConnections
+	c.rt, c.close, c.pool = t, t.CloseIdleConnections, &t.idle
+}
+
+// retain has connections to no other servers than some, and to the base URL's own host, be kept.
+func (c *Client) retain(addrs []string) {
+	keep := make(map[string]bool, len(addrs)+1)
+	keep[c.addr] = true
+	for _, addr := range addrs {
+		keep[addr] = true
+	}
+	c.dialer.distances.retain(keep)
+	if c.pool != nil {
+		c.pool.retain(keep)
+	} else {
+		c.close() // HTTP/2 does not say where idle connections lead; those in use stay
+	}
 }
 
 // Close closes the connections that no call uses; those of calls under way close when these end.

@@ -3,6 +3,7 @@ package provider
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,20 +15,22 @@ import (
 
 // Config is one provider as the configuration file declares it, under providers.NAME.
 type Config struct {
-	Dialect      llm.Dialect `yaml:"dialect" enum:"openai,anthropic,azure,bedrock,gemini" doc:"the API that the provider speaks"`
-	BaseURL      string      `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1, for anthropic without, for azure the resource's endpoint, for gemini without, or for Vertex AI with the project and the location: .../v1/projects/P/locations/L); by default the vendor's own"`
-	APIVersion   string      `yaml:"api_version" doc:"for azure: speak the older form, /openai/deployments/NAME, in this version, such as 2024-10-21; without, the newer, /openai/v1"`
-	Credential   string      `yaml:"credential" kind:"reference" doc:"the API key as env:NAME or file:PATH, read again when it changes; without, none is sent; for bedrock an API key or an access key, ID:SECRET or ID:SECRET:SESSION, or JSON as of aws configure export-credentials; for gemini an API key, or for Vertex AI an access token"`
-	Credentials  []string    `yaml:"credentials" kind:"reference" doc:"in place of credential, several of them: when one is at its rate limit, or is refused, the next is used"`
-	Models       []string    `yaml:"models" doc:"the models that it has; by default those that the catalogue knows of its vendor"`
-	Vendor       string      `yaml:"vendor" doc:"whose models and prices these are in the catalogue, if the provider's name does not say it"`
-	Private      bool        `yaml:"private" doc:"the data stays with you: your own servers"`
-	Region       string      `yaml:"region" doc:"where the data goes, in your own words; for bedrock the AWS region that is called, if base_url does not say it"`
-	StreamUsage  *bool       `yaml:"stream_usage" doc:"false for servers that refuse stream_options; default true"`
-	ServiceTiers bool        `yaml:"service_tiers" doc:"pass service_tier on, to be served and priced by it"`
-	Takes        []string    `yaml:"takes" doc:"for openai: what requests that are translated may hold beyond what all servers take: max_completion_tokens, reasoning_effort, reasoning_content (of earlier turns), top_k, cache_control, and responses if they speak that, too (/v1/responses); the catalogue knows it of the vendors that it knows"`
-	HTTP2        bool        `yaml:"http2" doc:"speak HTTP/2: fewer connections, more CPU time"`
-	Timeouts     Timeouts    `yaml:"timeouts" doc:"timers of this provider; what is not set is taken from timeouts"`
+	Dialect       llm.Dialect   `yaml:"dialect" enum:"openai,anthropic,azure,bedrock,gemini" doc:"the API that the provider speaks"`
+	BaseURL       string        `yaml:"base_url" kind:"url" doc:"where the API begins, as the vendor's SDK has it (for openai with its /v1, for anthropic without, for azure the resource's endpoint, for gemini without, or for Vertex AI with the project and the location: .../v1/projects/P/locations/L); by default the vendor's own"`
+	APIVersion    string        `yaml:"api_version" doc:"for azure: speak the older form, /openai/deployments/NAME, in this version, such as 2024-10-21; without, the newer, /openai/v1"`
+	Credential    string        `yaml:"credential" kind:"reference" doc:"the API key as env:NAME or file:PATH, read again when it changes; without, none is sent; for bedrock an API key or an access key, ID:SECRET or ID:SECRET:SESSION, or JSON as of aws configure export-credentials; for gemini an API key, or for Vertex AI an access token"`
+	Credentials   []string      `yaml:"credentials" kind:"reference" doc:"in place of credential, several of them: when one is at its rate limit, or is refused, the next is used"`
+	Models        []string      `yaml:"models" doc:"the models that it has; by default those that the catalogue knows of its vendor"`
+	Vendor        string        `yaml:"vendor" doc:"whose models and prices these are in the catalogue, if the provider's name does not say it"`
+	Private       bool          `yaml:"private" doc:"the data stays with you: your own servers"`
+	Region        string        `yaml:"region" doc:"where the data goes, in your own words; for bedrock the AWS region that is called, if base_url does not say it"`
+	StreamUsage   *bool         `yaml:"stream_usage" doc:"false for servers that refuse stream_options; default true"`
+	ServiceTiers  bool          `yaml:"service_tiers" doc:"pass service_tier on, to be served and priced by it"`
+	Takes         []string      `yaml:"takes" doc:"for openai: what requests that are translated may hold beyond what all servers take: max_completion_tokens, reasoning_effort, reasoning_content (of earlier turns), top_k, cache_control, and responses if they speak that, too (/v1/responses); the catalogue knows it of the vendors that it knows"`
+	Discover      string        `yaml:"discover" enum:"a,srv" doc:"for servers of your own: find all that the DNS has for the host of base_url, and send calls to each; a: by its addresses, srv: by its records _http._tcp.HOST, or HOST's own if that begins with _"`
+	DiscoverEvery time.Duration `yaml:"discover_every" doc:"with discover: how often; 5s if it is not set"`
+	HTTP2         bool          `yaml:"http2" doc:"speak HTTP/2: fewer connections, more CPU time"`
+	Timeouts      Timeouts      `yaml:"timeouts" doc:"timers of this provider; what is not set is taken from timeouts"`
 }
 
 // Dialects are the dialects that this version speaks towards providers.
@@ -57,6 +60,7 @@ func (c Config) Validate(path string) error {
 	c.validateAzure(add)
 	c.validateBedrock(add)
 	c.validateCredentials(add)
+	c.validateDiscovery(add)
 	for i, m := range c.Models {
 		key := fmt.Sprintf("models[%d]", i)
 		if strings.TrimSpace(m) != m || m == "" {
@@ -90,6 +94,24 @@ func (c Config) validateCredentials(add func(key, text, hint string)) {
 		} else if first < i {
 			add(key, "is listed twice", fmt.Sprintf("it is credentials[%d] too", first))
 		}
+	}
+}
+
+func (c Config) validateDiscovery(add func(key, text, hint string)) {
+	u, err := url.Parse(c.BaseURL)
+	switch {
+	case c.Discover == "" && c.DiscoverEvery != 0:
+		add("discover_every", "stands without discover", "write discover: a, or leave it out")
+	case c.Discover == "":
+	case c.Discover != DiscoverA && c.Discover != DiscoverSRV:
+		add("discover", fmt.Sprintf("%q is none of a, srv", c.Discover), "write a, or srv")
+	case c.BaseURL == "" || err != nil || net.ParseIP(u.Hostname()) != nil:
+		add("discover", "needs a name to look for, and base_url has none", "write the name of the service, such as http://llm.models.svc:8000/v1")
+	case c.Discover == DiscoverSRV && u.Port() != "":
+		add("base_url", "has a port, and discover: srv finds ports by itself", "leave the port out")
+	}
+	if c.Discover != "" && c.DiscoverEvery != 0 && c.DiscoverEvery < time.Second {
+		add("discover_every", c.DiscoverEvery.String()+" is too often", "write 1s or more")
 	}
 }
 

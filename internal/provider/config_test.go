@@ -42,6 +42,21 @@ func TestConfigValidate(t *testing.T) {
 			"providers.x.credentials[1]: is not a reference to a secret (write env:NAME or file:PATH; the file never holds secrets)",
 			"providers.x.credentials[2]: is listed twice (it is credentials[0] too)",
 		}},
+		{"servers by the DNS", with(func(c *Config) { c.BaseURL, c.Discover, c.DiscoverEvery = "http://llm.test:8000/v1", "a", time.Second }), nil},
+		{"servers by their records", with(func(c *Config) { c.BaseURL, c.Discover = "http://llm.test/v1", "srv" }), nil},
+		{"servers of an address", with(func(c *Config) { c.BaseURL, c.Discover = "http://10.0.0.7/v1", "a" }), []string{
+			"providers.x.discover: needs a name to look for, and base_url has none (write the name of the service, such as http://llm.models.svc:8000/v1)",
+		}},
+		{"servers of the vendor", with(func(c *Config) { c.BaseURL, c.Discover, c.DiscoverEvery = "", "dns", time.Millisecond }), []string{
+			`providers.x.discover: "dns" is none of a, srv (write a, or srv)`,
+			"providers.x.discover_every: 1ms is too often (write 1s or more)",
+		}},
+		{"a port twice", with(func(c *Config) { c.BaseURL, c.Discover = "http://llm.test:8000/v1", "srv" }), []string{
+			"providers.x.base_url: has a port, and discover: srv finds ports by itself (leave the port out)",
+		}},
+		{"how often, of what is not done", with(func(c *Config) { c.DiscoverEvery = time.Minute }), []string{
+			"providers.x.discover_every: stands without discover (write discover: a, or leave it out)",
+		}},
 		{"Azure", Config{Dialect: llm.Azure, BaseURL: "https://acme.openai.azure.com", APIVersion: "2024-10-21"}, nil},
 		{"Azure without a resource", Config{Dialect: llm.Azure}, []string{"providers.x.base_url: is missing (the endpoint of your resource, such as https://NAME.openai.azure.com)"}},
 		{"Azure's version", Config{Dialect: llm.Azure, BaseURL: "https://a.test", APIVersion: "no version"}, []string{`providers.x.api_version: "no version" is not a version (such as 2024-10-21)`}},

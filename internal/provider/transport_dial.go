@@ -37,6 +37,8 @@ type dialer struct {
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	egress  *egress     // nil: always directly
 	tls     *tls.Config // ServerName is filled in for each connection
+
+	distances distances
 }
 
 // newTLSConfig is the TLS side of every connection to an upstream. There is no switch that turns checking off.
@@ -104,7 +106,8 @@ func (d *dialer) open(ctx context.Context, w way, config *tls.Config) (*conn, er
 		first = hostPort(w.proxy)
 	}
 	began := time.Now()
-	socket, err := d.dial(ctx, "tcp", first)
+	var clock stopwatch
+	socket, err := d.dial(clock.watch(ctx), "tcp", first)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +116,11 @@ func (d *dialer) open(ctx context.Context, w way, config *tls.Config) (*conn, er
 	stop := context.AfterFunc(ctx, c.abort)
 	if err = d.pass(ctx, c); err == nil {
 		c.reach = time.Since(began)
+		near := c.reach
+		if w.proxy == nil {
+			near = clock.elapsed(near)
+		}
+		d.distances.note(w.addr, near)
 		err = d.secure(ctx, c, config)
 	}
 	if !stop() && err == nil {
@@ -256,9 +264,14 @@ func (e *egress) proxyFor(u *url.URL) (*url.URL, error) {
 			return nil, fmt.Errorf("egress.proxy: its value %w", err)
 		}
 		e.value = s.Reveal()
-		e.choose = (&httpproxy.Config{HTTPProxy: value, HTTPSProxy: value, NoProxy: e.noProxy}).ProxyFunc()
+		e.choose = proxyOf(value, e.noProxy)
 	}
 	return e.choose(u)
+}
+
+// proxyOf chooses the proxy for a URL, nil for those that are reached directly.
+func proxyOf(proxy, noProxy string) func(*url.URL) (*url.URL, error) {
+	return (&httpproxy.Config{HTTPProxy: proxy, HTTPSProxy: proxy, NoProxy: noProxy}).ProxyFunc()
 }
 
 // checkProxyURL refuses what httpproxy would silently take for no proxy. It never quotes the URL: it may hold a password.

@@ -21,6 +21,7 @@ type pool struct {
 	mu    sync.Mutex // guards the fields below
 	most  int        // for one way; 0 once the pool is closed
 	idle  map[way][]*conn
+	keep  map[string]bool // addresses of targets that connections are kept to; nil is all
 	armed bool
 }
 
@@ -60,7 +61,7 @@ func (p *pool) put(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := p.idle[c.way]
-	if len(list) >= p.most {
+	if len(list) >= p.most || p.keep != nil && !p.keep[c.way.addr] {
 		c.abort()
 		return
 	}
@@ -100,6 +101,22 @@ func (p *pool) sweep() {
 	p.armed = next >= 0
 	if p.armed {
 		time.AfterFunc(next, p.sweep)
+	}
+}
+
+// retain closes the connections to all but some addresses, and keeps none to others from now on.
+func (p *pool) retain(keep map[string]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keep = keep
+	for w, list := range p.idle {
+		if keep[w.addr] {
+			continue
+		}
+		for _, c := range list {
+			c.abort()
+		}
+		delete(p.idle, w)
 	}
 }
 
