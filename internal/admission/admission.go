@@ -68,8 +68,8 @@ func def[T comparable](v *T, to T) {
 type Scheduler struct {
 	o       Options
 	born    time.Time
-	gates   sync.Map // key -> *Gate
-	count   atomic.Int64
+	gates   sync.Map     // key -> *Gate
+	made    atomic.Int64 // how many gates, ever
 	metrics *metrics
 
 	mu      sync.Mutex // guards the queues of all gates, and the fields below
@@ -91,31 +91,33 @@ func (s *Scheduler) now() int64 { return int64(time.Since(s.born)) }
 
 // Bounds of gates: keys may come from names that callers make up, or addresses that come and go.
 const (
-	maxGates = 4096
-	gateIdle = int64(10 * time.Minute)
+	sweepEvery = 4096 // gates made
+	gateIdle   = int64(10 * time.Minute)
+	blankIdle  = int64(time.Second)
 )
 
-// Gate gives the gate of an upstream: the same for the same key, as long as it is used. One that has been idle for ten
-// minutes may be forgotten, with what it learned, if there are thousands.
+// Gate gives the gate of an upstream: the same for the same key, as long as it is used. Among thousands, one that nobody has
+// used for ten minutes is forgotten; for a second, if it has learned nothing.
 func (s *Scheduler) Gate(key string) *Gate {
 	if g, ok := s.gates.Load(key); ok {
 		return g.(*Gate)
 	}
 	g, loaded := s.gates.LoadOrStore(key, newGate(s, key))
-	if !loaded && s.count.Add(1)%maxGates == 0 {
+	if !loaded && s.made.Add(1)%sweepEvery == 0 {
 		s.forget()
 	}
 	return g.(*Gate)
 }
 
-// forget drops the gates that nobody has used for a while.
+// forget drops gates that are not used.
 func (s *Scheduler) forget() {
 	now := s.now()
 	s.gates.Range(func(key, v any) bool {
 		g := v.(*Gate)
-		if g.inflight.Load() == 0 && g.waiting.Load() == 0 && now-g.used.Load() > gateIdle {
+		idle := now - g.used.Load()
+		blank := int(g.slots.Load()) == s.o.MaxLimit
+		if g.inflight.Load() == 0 && g.waiting.Load() == 0 && (idle > gateIdle || blank && idle > blankIdle) {
 			s.gates.Delete(key)
-			s.count.Add(-1)
 		}
 		return true
 	})

@@ -45,6 +45,7 @@ const (
 	drain       = 0.98 // what is left of the limit where the ratio is too high, but may be so by chance
 	backoff     = 0.9  // for an upstream that says that it is overloaded
 	backoffWait = int64(time.Second)
+	notMany     = 16              // calls at once that are hardly why an upstream is overloaded
 	inARow      = 3 * backoffWait // between two that belong together
 )
 
@@ -234,7 +235,7 @@ func (g *Gate) overloaded(now int64) {
 	limit := g.Limit()
 	if k.strikes > 1 {
 		// Far above what is in flight, it would have to fall for a long time before anybody felt it. Once is no reason.
-		limit = min(limit, 2*float64(max(g.inflight.Load(), 1)))
+		limit = min(limit, 2*float64(max(g.inflight.Load(), notMany)))
 	}
 	g.setLimit(limit * backoff)
 }

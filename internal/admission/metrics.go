@@ -3,6 +3,7 @@ package admission
 import (
 	"errors"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -14,11 +15,14 @@ type metrics struct {
 	shed [Classes]prometheus.Counter
 
 	limit, inflight, waiting *prometheus.Desc
+
+	mu     sync.Mutex // guards labels
+	labels map[string]bool
 }
 
 func newMetrics(s *Scheduler, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
-		s: s,
+		s: s, labels: map[string]bool{},
 		wait: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "penstock_admission_wait_seconds", Help: "How long requests waited for a slot, of those that waited and got one.",
 			Buckets: []float64{.001, .005, .02, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}}),
@@ -37,12 +41,23 @@ func newMetrics(s *Scheduler, reg prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(reg.Register(m.wait), reg.Register(shed), reg.Register(m))
 }
 
+// maxLabels bounds the series; gates beyond are one, "other".
+const maxLabels = 500
+
 // label is what a gate is called in metrics.
 func (s *Scheduler) label(key string) string {
 	if s.o.Label != nil {
 		return s.o.Label(key)
 	}
 	name, _, _ := strings.Cut(key, "@")
+	s.metrics.mu.Lock()
+	defer s.metrics.mu.Unlock()
+	if !s.metrics.labels[name] {
+		if len(s.metrics.labels) >= maxLabels {
+			return "other"
+		}
+		s.metrics.labels[name] = true
+	}
 	return name
 }
 

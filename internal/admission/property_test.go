@@ -82,6 +82,7 @@ func TestSlotsNeverLeak(t *testing.T) {
 		s := newScheduler(t, o)
 		gates := []*Gate{s.Gate("p/a"), s.Gate("p/b"), s.Gate("p/c")}[:rapid.IntRange(1, 3).Draw(r, "gates")]
 		all := visits(r, gates)
+		limits := rapid.SliceOfN(rapid.IntRange(1, o.MaxLimit), 1, 20).Draw(r, "limits") // every 30 ms another
 		wrong := ""
 		synctest.Test(t, func(t *testing.T) {
 			s.born = time.Now().Add(-1) // of the bubble
@@ -89,7 +90,12 @@ func TestSlotsNeverLeak(t *testing.T) {
 			for _, v := range all {
 				wg.Go(func() { v.run(t, s) })
 			}
-			for range 600 {
+			for ms := range 600 {
+				if ms%30 == 0 {
+					g := gates[ms/30%len(gates)]
+					g.setLimit(float64(limits[ms/30%len(limits)]))
+					g.serve()
+				}
 				time.Sleep(time.Millisecond)
 				synctest.Wait()
 				if wrong == "" {
