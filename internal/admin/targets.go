@@ -89,7 +89,7 @@ func (a *API) disableTarget(ctx context.Context, c *call, in DisableInput) (Disa
 func (a *API) enableTarget(ctx context.Context, _ *call, in EnableInput) (Enabled, error) {
 	err := a.o.Targets.Enable(ctx, in.Target)
 	if err == nil {
-		return Enabled{in.Target}, nil
+		return Enabled(in), nil
 	}
 	if provider, _, ok := strings.Cut(in.Target, "/"); ok { // the most likely mistake
 		for _, d := range a.o.Targets.Disabled() {

@@ -92,7 +92,7 @@ func (b *tab) walk(more []string, at func(sight)) (led []address) {
 
 // moreSights are pages in states that links do not lead to.
 func (w *world) moreSights() []string {
-	all := []string{"exchanges?project=nowhere&status=418", "exchanges?range=all&trace=" + strings.Repeat("0123", 8)}
+	all := []string{"targets?name=sim%2Fchat-large", "targets?name=sim%2Fspare", "targets?name=sim%2Fspare&said=disabled", "exchanges?project=nowhere&status=418", "exchanges?range=all&trace=" + strings.Repeat("0123", 8)}
 	for _, what := range []string{"answered", "failing", "limited", "mended", "cut", "unpriced", "unknown model"} {
 		if id := w.exchanges[what]; id != "" {
 			all = append(all, "exchanges/"+id)

@@ -60,6 +60,7 @@ models:
   cut:      { targets: ["sim/cut?cut=2"] }
   rude:     { targets: ["sim/rude?status=400&code=no&message=%%3Cscript%%3Ewindow.pwned=1%%3C/script%%3E%%3Cimg+src=https://elsewhere.invalid/x%%3E"] }
   unpriced: { targets: [sim/free-of-price] }
+  spare:    { targets: [sim/spare] }
 `
 
 // newWorld starts a world for one test, without anything in it.
@@ -114,6 +115,7 @@ func (w *world) furnish() error {
 		run("project", "create", "checkout", "--label", "cost_center=42")
 		run("project", "create", "support", "--bodies", "keep", "--retention", "30d", "--strict")
 		run("price", "set", "sim/chat-large", "--input", "1", "--output", "4")
+		run("route", "disable", "sim/spare", "--reason", `<script>window.pwned=1</script>`)
 		run("price", "set", "sim/embed-small", "--input", "0.02", "--output", "0")
 		for _, project := range []string{"checkout", "support"} {
 			w.key(project, "caller", project+" calls")
