@@ -33,19 +33,21 @@ func (e exclusion) final() bool { return e >= byRule && e <= unpriced }
 // A candidate is an upstream as one choice sees it.
 type candidate struct {
 	*upstream
-	out     exclusion
-	why     string        // in words, if out
-	wait    time.Duration // for how long it is limited
-	score   float64       // what the policy goes by; less is better, but for weights
-	share   float64       // of what it would get, 0 to 1: less while it recovers
-	chance  float64       // of having been first
-	draw    float64       // of weighted
-	away    time.Duration // how far it is
-	cached  int64         // tokens of the prompt that it was sent of late
-	via     int           // which credential
-	tries   int           // so far, of this exchange
-	ready   time.Time     // when it may be tried again; zero is at once
-	retried bool          // it may be tried again at all
+	out    exclusion
+	why    string        // in words, if out
+	wait   time.Duration // for how long it is limited
+	score  float64       // what the policy goes by; less is better, but for weights
+	share  float64       // of what it would get, 0 to 1: less while it recovers
+	chance float64       // of having been first
+	draw   float64       // of weighted
+	away   time.Duration // how far it is
+	cached int64         // tokens of the prompt that it was sent of late
+	via    int           // which credential
+
+	pickWords string    // why that one, if it is not the usual
+	tries     int       // so far, of this exchange
+	ready     time.Time // when it may be tried again; zero is at once
+	retried   bool      // it may be tried again at all
 }
 
 // A choosing is the choice of one exchange, and the bookkeeping of its tries. It is for one goroutine, and is used again.

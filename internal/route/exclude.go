@@ -7,6 +7,7 @@ import (
 	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/quota"
 )
 
 // exclude finds out who is eligible. What is certain comes first: the operator's word, where data may go, credentials. What
@@ -164,5 +165,46 @@ func unwellWords(s health.State, now time.Time) string {
 	return words
 }
 
-// excludeLimited leaves out whose provider's limits leave no room, or whose credentials are all out of use.
-func (c *choosing) excludeLimited() {}
+// excludeLimited leaves out whose provider's limits leave no room for now, or whose credentials are all out of use.
+func (c *choosing) excludeLimited() {
+	for i := range c.all {
+		if one := &c.all[i]; one.out == eligible {
+			c.pick(one)
+		}
+	}
+}
+
+// pick finds the credential to show, and excludes whoever has none that can be used now.
+func (c *choosing) pick(one *candidate) {
+	if one.account == nil {
+		return
+	}
+	var why string
+	one.via, one.wait, why = one.account.Pick(c.now, one.Model, c.need(one))
+	one.pickWords = ""
+	switch {
+	case one.wait <= 0:
+		one.pickWords = why
+	case why == quota.NotValid || why == quota.NoMoney:
+		one.exclude(exhausted, why)
+	default:
+		one.exclude(limited, why+", for another "+figure.Duration(one.wait.Round(time.Second/10)))
+	}
+}
+
+// need is what a try may take of a provider's limits.
+func (c *choosing) need(one *candidate) quota.Need {
+	return quota.Need{Requests: 1, Input: max(c.facts.tokens-one.cached, 0), Output: c.likelyOutput(one.upstream)}
+}
+
+// likelyOutput is how much an answer may have, as the upstream's have had, within the caller's cap.
+func (c *choosing) likelyOutput(u *upstream) int64 {
+	if c.x.Op != llm.OpChat {
+		return 0
+	}
+	n := int64(read(&u.load.output))
+	if most := c.x.Request.MaxOutput; most > 0 {
+		n = min(n, most)
+	}
+	return n
+}

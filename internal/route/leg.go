@@ -14,6 +14,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/quota"
 	"github.com/penstock/penstock/internal/wire/w3c"
 )
 
@@ -31,10 +32,11 @@ type leg struct {
 	tokens int64
 	cached int64
 
-	token health.Token
-	slot  admission.Slot
-	held  pipeline.Reservation // of the money
-	trace w3c.Context
+	token  health.Token
+	ticket quota.Ticket
+	slot   admission.Slot
+	held   pipeline.Reservation // of the money
+	trace  w3c.Context
 
 	mu     sync.Mutex // guards the fields below: whoever sees the end of an exchange may be another goroutine
 	trip   trip
@@ -52,10 +54,13 @@ func (c *choosing) prepare(ctx context.Context, l *leg) error {
 		Target:  l.u.name,
 		StartNS: int64(time.Since(x.Received)),
 		Outcome: pipeline.Unknown,
-		// Endpoint and the others are empty where there is only one.
+		// Endpoint and credential are empty where there is only one.
 		Endpoint: l.u.endpoint, Hedge: l.hedge,
 	})
 	try := &x.Tries[l.index]
+	if l.u.account != nil && l.u.account.Credentials() > 1 {
+		try.Credential = l.via.Credential + 1
+	}
 	if price, ok := c.r.o.Prices.Price(l.u.Target); ok {
 		try.Price = &price
 	}
@@ -115,6 +120,7 @@ func (c *choosing) conclude(ctx context.Context, l *leg, resp *llm.Response, err
 		return nil, c.fail(l, try, failure(err))
 	}
 	l.tell(health.Success)
+	l.ticket.Answered(time.Now(), resp.Limits)
 	if adapted := c.x.Request.Adapted; len(adapted) > 0 {
 		c.x.Note("adapted", l.u.name+" does not take "+strings.Join(adapted, ", ")+": left out or bent", 0)
 	}
@@ -140,9 +146,20 @@ func (c *choosing) fail(l *leg, try *pipeline.Try, f *provider.Failure) error {
 		return err
 	}
 	c.failures = append(c.failures, failed{f, l.u.name})
-	one := &c.all[l.place]
-	if one.retried = mayRepeat(f); one.retried {
-		one.ready = time.Now().Add(max(f.RetryAfter, backoff(one.tries-1)))
+	one, now := &c.all[l.place], time.Now()
+	class := f.Class
+	if class == provider.ClassPermission {
+		class = "" // some say 403 of what a caller asked: that must not take the model away from the others
+	}
+	l.ticket.Failed(now, quota.Failure{Status: f.Status, Class: string(class), RetryAfter: f.RetryAfter, Limits: f.Limits})
+	switch one.retried = mayRepeat(f); {
+	case !one.retried && (f.Class == provider.ClassCredential || f.Class == provider.ClassQuota):
+		one.retried = one.account != nil && one.account.Credentials() > 1 // with another
+		one.ready = now
+	case one.retried && one.account != nil && f.Status == http.StatusTooManyRequests:
+		one.ready = now.Add(f.RetryAfter) // the account knows when
+	case one.retried:
+		one.ready = now.Add(max(f.RetryAfter, backoff(one.tries-1)))
 	}
 	if f.Reason == provider.ReasonUnsupported {
 		c.tried-- // it was not asked
@@ -186,11 +203,15 @@ func (l *leg) Settle(try *pipeline.Try) {
 
 // end gives the slot and the place back. try is nil if there was none.
 func (l *leg) end(try *pipeline.Try, o admission.Outcome) {
-	cost, output := int64(-1), int64(0)
+	cost, output, fresh := int64(-1), int64(-1), int64(-1)
 	if try != nil && try.Outcome != pipeline.Unknown {
-		output = try.Usage.Output
+		output, fresh = try.Usage.Output, max(try.Usage.Input-try.Usage.CachedInput, 0)
 		cost = try.Usage.Input + 2*output
 	}
+	if try == nil || try.Outcome == pipeline.Released {
+		l.ticket.Failed(time.Now(), quota.Failure{}) // it was not sent
+	}
+	l.ticket.Done(time.Now(), fresh, output)
 	l.mu.Lock()
 	var over time.Duration
 	if !l.began.IsZero() && o == admission.OK {
@@ -198,6 +219,7 @@ func (l *leg) end(try *pipeline.Try, o admission.Outcome) {
 	} else {
 		output = 0
 	}
+	output = max(output, 0)
 	l.trip.end(output, over)
 	l.mu.Unlock()
 	l.slot.Done(o, cost)

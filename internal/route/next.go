@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/penstock/penstock/internal/admission"
@@ -22,7 +23,11 @@ func (c *choosing) next(ctx context.Context) (*leg, error) {
 	}
 	c.offered = c.offered[:0]
 	for _, i := range c.order {
-		if one := &c.all[i]; one.tries == 0 && c.affords(one) {
+		one := &c.all[i]
+		if c.tried > 0 && one.tries == 0 {
+			c.pick(one) // much may have happened since the choice
+		}
+		if one.tries == 0 && one.out == eligible && c.affords(one) {
 			c.offered = append(c.offered, i)
 		}
 	}
@@ -93,11 +98,15 @@ func (c *choosing) again(ctx context.Context) (int, error) {
 	var ready time.Time
 	for i := range c.all {
 		one := &c.all[i]
-		switch {
-		case one.retried && one.out == eligible && c.affords(one):
-		case one.out == limited && c.tried == 0 && one.wait > 0:
-			one.ready = c.now.Add(one.wait)
-		default:
+		if one.out == limited && (one.retried || one.tries == 0) || one.out == eligible && one.retried {
+			one.out, one.why = eligible, ""
+			c.pick(one)
+		} else {
+			continue
+		}
+		if one.out == limited {
+			one.ready = later(one.ready, c.now.Add(one.wait))
+		} else if one.out != eligible || !c.affords(one) {
 			continue
 		}
 		if best < 0 || one.ready.Before(ready) {
@@ -118,7 +127,19 @@ func (c *choosing) again(ctx context.Context) (int, error) {
 		c.x.Note("route", "waited for "+c.all[best].key, wait)
 	}
 	c.now = time.Now()
+	one := &c.all[best]
+	one.out, one.why = eligible, ""
+	if c.pick(one); one.out != eligible { // others took what there was
+		return -1, nil
+	}
 	return best, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // admit takes a slot of one of those that are offered, and waits for it in the queue if there is none.
@@ -171,6 +192,12 @@ func (c *choosing) take(l *leg, one *candidate) {
 		}
 	}
 	uncached := max(l.tokens-l.cached, 0)
+	if one.account != nil {
+		l.ticket = one.account.Take(c.now, one.via, one.Model, c.need(one))
+		if one.pickWords != "" {
+			c.x.Note("credential", one.name+": number "+strconv.Itoa(one.via+1)+", "+one.pickWords, 0)
+		}
+	}
 	l.trip = one.load.begin(c.now, uncached, one.slots, c.x.Request.Stream, l.retry)
 	one.note(c.now, uncached, l.retry)
 	if c.hashed {

@@ -163,20 +163,13 @@ func (cheapest) rank(c *choosing) {
 	}
 }
 
-// expectedOutput is the mean length of the pool's answers, within the caller's cap.
+// expectedOutput is the mean length of the answers of those that can be chosen, within the caller's cap.
 func (c *choosing) expectedOutput() int64 {
-	sum := 0.0
+	sum := int64(0)
 	for _, i := range c.order {
-		sum += read(&c.all[i].load.output)
+		sum += c.likelyOutput(c.all[i].upstream)
 	}
-	n := int64(sum / float64(len(c.order)))
-	if most := c.x.Request.MaxOutput; most > 0 {
-		n = min(n, most)
-	}
-	if c.x.Op != llm.OpChat {
-		return 0
-	}
-	return n
+	return sum / int64(max(len(c.order), 1))
 }
 
 // settle orders by score; among equals the nearest wins, then the order of the configuration. Then it lets those that recover

@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/quota"
 )
 
 // A Table resolves names to what answers for them. It is immutable; a reload builds another.
@@ -39,6 +40,8 @@ type Surroundings struct {
 	Places func(provider string) Place
 	// Model is what the catalogue knows of a target; nil knows nothing.
 	Model func(llm.Target) (catalog.Model, bool)
+	// Account is that at a provider, whose limits and credentials bound what may be sent; nil knows none.
+	Account func(provider string) *quota.Account
 	// Region is where this Penstock is, for rules.
 	Region string
 	// State is what is learnt of upstreams, and outlives the table; nil begins anew.
@@ -134,6 +137,9 @@ func (t *Table) upstream(c TargetConfig, place int) *upstream {
 		at := t.around.Places(target.Provider)
 		u.private = at.Private
 		u.region = cmp.Or(u.region, at.Region)
+	}
+	if t.around.Account != nil {
+		u.account = t.around.Account(target.Provider)
 	}
 	if c.Private != nil {
 		u.private = *c.Private

@@ -7,6 +7,7 @@ import (
 	"github.com/penstock/penstock/internal/admission"
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/quota"
 )
 
 // An upstream is what a try is sent to: a target, or one server of it. What is known of it by itself, whatever model name
@@ -14,9 +15,10 @@ import (
 type upstream struct {
 	llm.Target
 	*shared
-	key      string // Target.String(), with "@HOST:PORT" behind it for one server of several
-	name     string // Target.String()
-	endpoint string // HOST:PORT, "" if the target is one address
+	key      string         // Target.String(), with "@HOST:PORT" behind it for one server of several
+	name     string         // Target.String()
+	endpoint string         // HOST:PORT, "" if the target is one address
+	account  *quota.Account // at the provider; nil knows no limits
 	provider Provider
 	place    int // in the order of the pool
 	origin   int // in the order of the configuration

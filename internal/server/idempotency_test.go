@@ -115,7 +115,8 @@ func TestIdempotencyOfErrors(t *testing.T) {
 		kept   bool
 	}{
 		"refused": {"status=400", false, true}, "broken": {"status=500", true, true}, "cut": {"cut=2&flush=1&events=6", true, true},
-		"limited": {"plan=429,200&retry_after=1&tag=l", false, false}, "limited stream": {"plan=429,200&tag=s", true, false},
+		// Penstock tries four times by itself.
+		"limited": {"plan=429,429,429,429,200&retry_after=0.1&tag=l", false, false}, "limited stream": {"plan=429,429,429,429,200&retry_after=0.1&tag=s", true, false},
 		"garbage": {"garbage=1", false, true},
 	} {
 		model := w.model(c.knobs)

@@ -23,6 +23,7 @@ import (
 	"github.com/penstock/penstock/internal/provider/bedrock"
 	"github.com/penstock/penstock/internal/provider/gemini"
 	"github.com/penstock/penstock/internal/provider/openai"
+	"github.com/penstock/penstock/internal/quota"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/telemetry"
 	"github.com/penstock/penstock/internal/tokens"
@@ -108,6 +109,7 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 			p := cfg.Providers[name]
 			return route.Place{Region: p.Region, Private: p.Private}
 		},
+		Account: func(name string) *quota.Account { return s.account(cfg.Providers[name], name, rt.clients[name]) },
 	})
 	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}, Stops: s.stops, Admission: s.upstreams.Admission, Count: tokens.Prompt, Trace: traceOf(cfg)})
 	rt.gateway = &gateway.Runtime{
@@ -115,6 +117,18 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	}
 	rt.telemetry, err = telemetry.NewSettings(cfg.Telemetry, waysOf(out, cfg.Resolver()), peersOf(cfg, vendors, s.catalog.Table().VendorNames()))
 	return rt, err
+}
+
+// account is what is mirrored of the rate limits at a provider.
+func (s *Server) account(cfg provider.Config, name string, c *client) *quota.Account {
+	refs := cfg.Credentials
+	if cfg.Credential != "" {
+		refs = []string{cfg.Credential}
+	}
+	return s.quotas.Account(quota.Provider{
+		Name: name, References: refs, Mark: c.CredentialMark,
+		AtOnce: cfg.Dialect == llm.OpenAI || cfg.Dialect == llm.Azure, // max_tokens counts when the call comes
+	})
 }
 
 // offered are the models that providers are known to have: those that the file lists, else those of the catalogue.

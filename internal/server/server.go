@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -37,6 +38,7 @@ import (
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/idempotency"
 	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/internal/quota"
 	"github.com/penstock/penstock/internal/recall"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/route"
@@ -76,17 +78,20 @@ type Server struct {
 	targets  *health.Board
 	// upstreams is what route has learnt of targets; it outlives configurations.
 	upstreams *route.State
-	recorder  *usage.Recorder
-	writer    *usage.Writer
-	rollup    *usage.Rollup
-	bodies    bodyParts
-	recall    *recall.Memory
-	purger    *retention.Purger
-	gateway   *gateway.Gateway
-	tenants   *auth.Service
-	keeper    *audit.Keeper
-	console   *console.Console
-	metrics   *prometheus.Registry
+	quotas    *quota.Book
+	// configured are the targets of the configuration in force, sorted.
+	configured atomic.Pointer[[]string]
+	recorder   *usage.Recorder
+	writer     *usage.Writer
+	rollup     *usage.Rollup
+	bodies     bodyParts
+	recall     *recall.Memory
+	purger     *retention.Purger
+	gateway    *gateway.Gateway
+	tenants    *auth.Service
+	keeper     *audit.Keeper
+	console    *console.Console
+	metrics    *prometheus.Registry
 
 	alerts      *alert.Board
 	telemetry   *telemetry.Exporter
@@ -165,6 +170,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err != nil {
 		return err
 	}
+	s.quotas = quota.New(quota.Options{Metrics: s.metrics, Random: rand.Float64, Named: s.named})
 	s.upstreams = &route.State{Health: s.targets, Admission: queue}
 	record := func() error { return s.recordStart(ctx, cfg) }
 	switch err := s.meet(ctx, cfg, func() error { return nil }); {
@@ -241,7 +247,10 @@ func (s *Server) take(cfg *config.File, record func() error) error {
 	s.runtime, s.loaded = next, time.Now()
 	s.gateway.Swap(next.gateway)
 	s.alerts.Use(next.webhook)
-	s.targets.Use(next.targets())
+	targets := next.targets()
+	s.configured.Store(&targets)
+	s.targets.Use(targets)
+	s.quotas.Keep(func(provider string) bool { return next.clients[provider] != nil })
 	select {
 	case s.taken <- struct{}{}:
 	default:

@@ -50,6 +50,17 @@ func (s *Server) withHealth(routes []admin.Route) []admin.Route {
 	return routes
 }
 
+// named reports whether metrics may name a model of a provider: others may be callers' inventions. It takes no lock, since
+// whoever asks may hold one.
+func (s *Server) named(provider, model string) bool {
+	all := s.configured.Load()
+	if all == nil {
+		return false
+	}
+	_, found := slices.BinarySearch(*all, provider+"/"+model)
+	return found
+}
+
 func (l *lookout) lookAtTargets(now time.Time) {
 	ejected := map[string]bool{}
 	for _, s := range l.targets.Standings() {
