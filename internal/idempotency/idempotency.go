@@ -130,6 +130,9 @@ func NewKeeper(o Options) (*Keeper, error) {
 		}, []string{"outcome"}),
 		purged: prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_idempotency_keys_purged_total", Help: "Idempotency keys that were deleted when their day was over."}),
 	}
+	for _, outcome := range []string{"first", "replayed", "returned", "mismatch", "busy", "unknown", "unkept", "unavailable", "unsettled"} {
+		k.calls.WithLabelValues(outcome) // so that a scrape has it before there is one
+	}
 	return k, errors.Join(o.Metrics.Register(k.calls), o.Metrics.Register(k.purged))
 }
 
