@@ -133,7 +133,7 @@ func (b *Board) isConfigured(key string) bool {
 }
 
 // Target gives the target of a key, PROVIDER/MODEL or PROVIDER/MODEL@ADDRESS, always the same. What is more than a board
-// remembers is well whatever happens, and is not to be kept.
+// remembers is well whatever happens, unless it is disabled.
 func (b *Board) Target(key string) *Target {
 	b.mu.RLock()
 	t := b.targets[key]
@@ -150,10 +150,8 @@ func (b *Board) Target(key string) *Target {
 	t = &Target{key: strings.Clone(key), board: b}
 	t.seen.Store(&seen{epoch: 1})
 	t.known.Store(known)
-	is, _ := b.wordOn(key)
-	t.off.Store(is)
 	if len(b.targets) >= maxTargets && !b.forget() && !known {
-		t.board = nil
+		t.deaf = true
 		return t
 	}
 	b.targets[t.key] = t
@@ -203,8 +201,6 @@ func (b *Board) Look(key string, now time.Time) Standing {
 	if t == nil {
 		t = &Target{key: key, board: b}
 		t.seen.Store(&seen{epoch: 1})
-		is, _ := b.wordOn(key)
-		t.off.Store(is)
 	}
 	return t.Standing(now)
 }
@@ -218,7 +214,7 @@ func (t *Target) Standing(now time.Time) Standing {
 	}
 	out := Standing{Target: t.key, State: t.State(now), Configured: t.known.Load(), OK: int(t.past.ok), Failed: int(t.past.failed)}
 	if out.Kind == Disabled {
-		_, out.By = t.board.wordOn(t.key)
+		_, out.By = wordOn(*t.board.words.Load(), t.key)
 	}
 	return out
 }

@@ -130,14 +130,7 @@ func (b *Board) outlive() {
 
 // speak puts words in force, and makes known what is new: a line for each word, however many targets it is about.
 func (b *Board) speak(words []word) {
-	b.mu.Lock()
-	before := *b.words.Load()
-	b.words.Store(&words)
-	b.mu.Unlock()
-	for _, t := range b.all() {
-		is, _ := b.wordOn(t.key)
-		t.off.Store(is)
-	}
+	before := *b.words.Swap(&words)
 	for _, w := range words {
 		if !slices.ContainsFunc(before, func(o word) bool { return o.shut == w.shut }) {
 			e := Event{Change: WasDisabled, Reason: w.Reason, By: w.ByName}
@@ -155,8 +148,8 @@ func (b *Board) speak(words []word) {
 }
 
 // wordOn is what operators have said of a target, the word that lasts longest, nil if nothing; and who.
-func (b *Board) wordOn(key string) (is *shut, by string) {
-	for _, w := range *b.words.Load() {
+func wordOn(words []word, key string) (is *shut, by string) {
+	for _, w := range words {
 		if Covers(w.Name, key) && (is == nil || !is.until.IsZero() && (w.shut.until.IsZero() || w.shut.until.After(is.until))) {
 			is, by = w.shut, w.ByName
 		}

@@ -149,6 +149,8 @@ func TestMadeUpNames(t *testing.T) {
 	if n := len(b.targets); n > maxTargets || b.Target(house) != x {
 		t.Errorf("%d targets", n)
 	}
+	b.speak([]word{{Disabling{Name: "openai"}, &shut{}}})
+	is(t, "beyond the bound, disabled", z, Disabled)
 	late := b.Target("anthropic/claude") // configured, so there is room
 	tries(late, 5, Failed("status"))
 	is(t, "configured", b.Target("anthropic/claude"), Ejected)

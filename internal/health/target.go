@@ -9,9 +9,10 @@ import (
 // A Target is one unit of choice: a model at a provider, or at one address of it. It is safe for concurrent use.
 type Target struct {
 	key   string
-	board *Board               // nil: nothing is seen of it
+	board *Board
+	deaf  bool                 // nothing is seen of it: there are too many
 	seen  atomic.Pointer[seen] // what everybody reads
-	off   atomic.Pointer[shut] // an operator's word, nil if there is none
+	said  atomic.Pointer[said] // by operators
 	ask   atomic.Int32         // whether somebody would probe
 	tried atomic.Bool          // it has been used
 	known atomic.Bool          // it is configured: replicas share it, and metrics have it as a label
@@ -52,6 +53,24 @@ const (
 	mustWait // another replica probes; the worker asks again by itself
 )
 
+// said is what operators have said of a target, of all that they have.
+type said struct {
+	words *[]word // all
+	shut  *shut   // of this target; nil if there is nothing
+}
+
+// shut is what an operator's word does to the target, nil if there is none. Handles that the board has forgotten hear of words, too.
+func (t *Target) shut() *shut {
+	words := t.board.words.Load()
+	s := t.said.Load()
+	if s == nil || s.words != words {
+		s = &said{words: words}
+		s.shut, _ = wordOn(*words, t.key)
+		t.said.Store(s)
+	}
+	return s.shut
+}
+
 // stored is what the store is thought to have of an ejection.
 type stored struct {
 	until time.Time // of what it has, by its clock; zero if it has none
@@ -63,7 +82,7 @@ func (t *Target) Key() string { return t.key }
 
 // State is how the target is now. It takes no lock and allocates nothing.
 func (t *Target) State(now time.Time) State {
-	if off := t.off.Load(); off != nil && (off.until.IsZero() || now.Before(off.until)) {
+	if off := t.shut(); off != nil && (off.until.IsZero() || now.Before(off.until)) {
 		return State{Kind: Disabled, Since: off.since, Until: off.until, Reason: off.reason}
 	}
 	v := t.seen.Load()
@@ -121,7 +140,7 @@ func (t *Target) begin(now time.Time) Token {
 // End is told once what became of a try, as soon as that is known. A try that began before the last change of the target says
 // nothing of how it is now, and is forgotten.
 func (t *Target) End(k Token, o Outcome) {
-	if k.epoch == 0 || t.board == nil || o == Ignored && !k.probe {
+	if k.epoch == 0 || t.deaf || o == Ignored && !k.probe {
 		return
 	}
 	t.end(k, o, time.Now())

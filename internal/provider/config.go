@@ -29,6 +29,7 @@ type Config struct {
 	Takes         []string      `yaml:"takes" doc:"for openai: what requests that are translated may hold beyond what all servers take: max_completion_tokens, reasoning_effort, reasoning_content (of earlier turns), top_k, cache_control, and responses if they speak that, too (/v1/responses); the catalogue knows it of the vendors that it knows"`
 	Discover      string        `yaml:"discover" enum:"a,srv" doc:"for servers of your own: find all that the DNS has for the host of base_url, and send calls to each; a: by its addresses, srv: by its records _http._tcp.HOST, or HOST's own if that begins with _"`
 	DiscoverEvery time.Duration `yaml:"discover_every" doc:"with discover: how often; 5s if it is not set"`
+	Probe         time.Duration `yaml:"probe" doc:"how often to ask for the list of models, which costs nothing, so that a server that is down is known before a call finds out, and one that is back at once; 10s with private: true, else not at all"`
 	HTTP2         bool          `yaml:"http2" doc:"speak HTTP/2: fewer connections, more CPU time"`
 	Timeouts      Timeouts      `yaml:"timeouts" doc:"timers of this provider; what is not set is taken from timeouts"`
 }
@@ -61,6 +62,9 @@ func (c Config) Validate(path string) error {
 	c.validateBedrock(add)
 	c.validateCredentials(add)
 	c.validateDiscovery(add)
+	if c.Probe != 0 && c.Probe < time.Second {
+		add("probe", c.Probe.String()+" is too often", "write 1s or more")
+	}
 	for i, m := range c.Models {
 		key := fmt.Sprintf("models[%d]", i)
 		if strings.TrimSpace(m) != m || m == "" {

@@ -341,7 +341,7 @@ func (s *Server) Run(ctx context.Context) error {
 	// The workers outlive the listeners: what the last exchanges leave behind is theirs to write.
 	background, stopWorkers := context.WithCancelCause(context.WithoutCancel(ctx))
 	workers, running := errgroup.WithContext(background)
-	for _, work := range []func(context.Context) error{giveBack, s.alerts.Run, s.lookOut, s.discover} {
+	for _, work := range []func(context.Context) error{giveBack, s.alerts.Run, s.lookOut, s.discover, s.probe} {
 		workers.Go(func() error { return work(running) })
 	}
 	workers.Go(func() error {

@@ -1,0 +1,66 @@
+package provider_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/provider"
+	"github.com/penstock/penstock/internal/provider/openai"
+	"github.com/penstock/penstock/internal/secret"
+)
+
+func TestProbes(t *testing.T) {
+	t.Parallel()
+	var last atomic.Pointer[http.Request]
+	var status atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		last.Store(r)
+		w.WriteHeader(int(status.Load()))
+		_, _ = w.Write([]byte(`{"data":[]}`))
+	}))
+	defer server.Close()
+	at := strings.TrimPrefix(server.URL, "http://")
+	c, err := provider.New("house", provider.Config{Dialect: llm.OpenAI, BaseURL: "http://models.invalid:80/v1", Credential: "env:KEY"}, provider.Options{
+		Codec: openai.New(), Defaults: provider.Timeouts{Connect: time.Second},
+		Resolve: func(string) (secret.String, error) { return secret.New("s3cr3t"), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for code, want := range map[int]string{200: "", 401: "", 404: "", 429: "", 500: "status_500", 503: "status_503", 599: "status_5xx"} {
+		status.Store(int64(code))
+		if got, asked := c.Probe(t.Context(), at); got != want || !asked {
+			t.Errorf("%d: %q %v, want %q", code, got, asked, want)
+		}
+	}
+	seen := last.Load()
+	if seen == nil || seen.Method != http.MethodGet || seen.URL.Path != "/v1/models" || seen.Host != "models.invalid:80" && seen.Host != "models.invalid" ||
+		seen.Header.Get("Authorization") != "Bearer s3cr3t" {
+		t.Errorf("%+v", seen)
+	}
+	server.Close()
+	if got, _ := c.Probe(t.Context(), at); got != "connect_error" {
+		t.Errorf("nobody there: %q", got)
+	}
+}
+
+func TestWhoIsProbed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		cfg  provider.Config
+		want time.Duration
+	}{
+		{provider.Config{}, 0}, {provider.Config{Private: true}, 10 * time.Second},
+		{provider.Config{Private: true, Probe: time.Hour}, time.Hour}, {provider.Config{Probe: 5 * time.Second}, 5 * time.Second},
+	} {
+		if got := c.cfg.ProbeEvery(); got != c.want {
+			t.Errorf("%+v: %s", c.cfg, got)
+		}
+	}
+}
