@@ -12,6 +12,7 @@ type Kind string
 const (
 	Test              Kind = "test"
 	CredentialRefused Kind = "credential_refused"
+	QuotaExhausted    Kind = "quota_exhausted"
 	ProviderDown      Kind = "provider_down"
 	TargetEjected     Kind = "target_ejected"
 	TargetDisabled    Kind = "target_disabled"
@@ -97,11 +98,19 @@ const looked = time.Minute
 
 var table = []Meaning{
 	{
-		Kind: CredentialRefused, Severity: Critical, Object: "provider",
+		Kind: CredentialRefused, Severity: Critical, Object: "provider, and which credential if it has several",
 		Means: "A provider answers 401 or 403, or Penstock's credential for it cannot be read. Callers of its models get provider_credential_refused.",
 		Do: "Look at the record of a failed call (`penstock explain`) for the provider's own words. Renew the credential where the reference in " +
 			"`providers.NAME.credential` leads: it is read again within a second, without a reload. It is resolved by the first call that the provider answers.",
 		Calm: time.Minute,
+	},
+	{
+		Kind: QuotaExhausted, Severity: Critical, Object: "provider, and which credential if it has several",
+		Means: "A provider says that the account of a credential has nothing left to spend: no money, or a limit that its owner has set. The credential is out of use, " +
+			"but for one call now and then that tries it. Models with another target or credential go on.",
+		Do: "Pay, or raise the limit, at the provider; or put the credential of another account where the reference leads: it is read again within a second and used at once. " +
+			"It is resolved by the first call that the provider answers, within ten minutes.",
+		Calm: time.Second,
 	},
 	{
 		Kind: ProviderDown, Severity: Critical, Object: "provider",

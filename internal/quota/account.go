@@ -158,7 +158,7 @@ func (a *Account) Take(now time.Time, index int, model string, need Need) Ticket
 		t.probe, t.c.out.probed = true, now
 	}
 	if len(a.credentials) > 1 {
-		a.of.use(model, t.c)
+		a.of.went(model, t.c)
 	}
 	if m := t.c.models[model]; m != nil {
 		m.used = now
@@ -171,8 +171,8 @@ func (a *Account) Take(now time.Time, index int, model string, need Need) Ticket
 	return t
 }
 
-// use remembers which credential a model was called with. The caller holds mu.
-func (p *provider) use(model string, c *credential) {
+// went remembers which credential a model was called with. The caller holds mu.
+func (p *provider) went(model string, c *credential) {
 	last := p.last[model]
 	if last == c {
 		return

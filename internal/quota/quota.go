@@ -33,16 +33,15 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Random gives numbers from 0 to 1, without 1, for the jitter of waits.
 	Random func() float64
-	// Named reports whether metrics may name a model of a provider. Others are left out, for callers may invent them.
-	Named func(provider, model string) bool
 }
 
 // A Book holds the mirrors of all providers. It is safe for concurrent use.
 type Book struct {
 	o Options
 
-	mu        sync.Mutex // guards providers; it is taken before that of a provider
+	mu        sync.Mutex // guards the fields below; it is taken before that of a provider
 	providers map[string]*provider
+	named     func(provider, model string) bool
 }
 
 // New makes a book that knows of no provider.
@@ -65,8 +64,8 @@ type Provider struct {
 	AtOnce bool
 }
 
-// Account gives the account at a provider, as a configuration has it. Accounts of one provider share what is known of the
-// credentials that they have in common, so a reload forgets nothing.
+// Account gives the account at a provider, as a configuration has it that may come into force. Accounts of one provider share what is
+// known of the credentials that they have in common, so a reload forgets nothing.
 func (b *Book) Account(p Provider) *Account {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -82,28 +81,37 @@ func (b *Book) Account(p Provider) *Account {
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	a := &Account{of: of, mark: p.Mark, atOnce: p.AtOnce}
-	kept := make(map[string]*credential, len(references))
-	for i, ref := range references {
+	for _, ref := range references {
 		c := of.byReference[ref]
 		if c == nil {
 			c = &credential{reference: ref, models: map[string]*meter{}}
+			of.byReference[ref] = c
 		}
-		c.number = i + 1
-		kept[ref] = c
 		a.credentials = append(a.credentials, c)
 	}
-	of.byReference = kept
 	return a
 }
 
-// Keep forgets the providers for which keep is false.
-func (b *Book) Keep(keep func(provider string) bool) {
+// Use says which accounts are in force, by provider. What is known of other providers and credentials is forgotten, but for tries that
+// are under way. named reports whether metrics may name a model of a provider: callers may invent others. It must take no lock.
+func (b *Book) Use(accounts map[string]*Account, named func(provider, model string) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for name := range b.providers {
-		if !keep(name) {
-			delete(b.providers, name)
-		}
+	b.named = named
+	clear(b.providers)
+	for name, a := range accounts {
+		b.providers[name] = a.of
+		a.of.use(a)
+	}
+}
+
+func (p *provider) use(a *Account) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.byReference)
+	for i, c := range a.credentials {
+		c.number = i + 1
+		p.byReference[c.reference] = c
 	}
 }
 
@@ -121,7 +129,7 @@ type provider struct {
 // A credential is what is known of one.
 type credential struct {
 	reference string
-	number    int // in the newest configuration, from 1
+	number    int // in the configuration in force, from 1; 0 if it is in none
 	models    map[string]*meter
 	limited   int64 // 429s
 	out       out

@@ -276,7 +276,12 @@ func TestReloadsForgetNothing(t *testing.T) {
 	before := b.Account(Provider{Name: "p", References: []string{"env:A", "env:B"}})
 	refuse(before, at(0), 1, Failure{Status: 401, Class: Refused})
 	answer(before, at(0), 0, 0, 100)
+	b.Use(map[string]*Account{"p": before}, nil)
 	after := b.Account(Provider{Name: "p", References: []string{"env:C", "env:B", "env:A"}})
+	if outs := b.Outs(); len(outs) != 1 || outs[0].Number != 2 || outs[0].Of != 2 {
+		t.Errorf("out: %+v", outs)
+	}
+	b.Use(map[string]*Account{"p": after}, nil)
 	if _, wait, reason := after.only(1).Pick(at(0), "m", one); wait != time.Minute || reason != NotValid {
 		t.Errorf("%v %s", wait, reason)
 	}
@@ -291,7 +296,7 @@ func TestReloadsForgetNothing(t *testing.T) {
 	if !b.Enable("p", 2) || b.Enable("p", 2) || b.Enable("q", 0) || !b.Enable("p", 0) || len(b.Outs()) != 0 {
 		t.Error("enabled otherwise")
 	}
-	b.Keep(func(string) bool { return false })
+	b.Use(nil, nil)
 	if len(b.providers) != 0 {
 		t.Error("a provider is kept")
 	}
@@ -332,8 +337,9 @@ func TestTheZeroTicketDoesNothing(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
-	b := New(Options{Metrics: reg, Random: rand.Float64, Named: func(_, model string) bool { return model == "m" }})
+	b := New(Options{Metrics: reg, Random: rand.Float64})
 	a := b.Account(Provider{Name: "p", References: []string{"env:A", "env:B"}})
+	b.Use(map[string]*Account{"p": a}, func(_, model string) bool { return model == "m" })
 	now := time.Now()
 	answer(a, now, 0, 1000, 1000)
 	answer(a, now, 1, 1000, 1000)

@@ -24,9 +24,13 @@ type Out struct {
 func (b *Book) Outs() []Out {
 	var list []Out
 	b.each(func(p *provider) {
+		of := 0
 		for _, c := range p.byReference {
-			if c.out.class != "" {
-				list = append(list, Out{p.name, c.number, len(p.byReference), c.reference, c.out.class, c.out.since, c.out.until})
+			of = max(of, c.number)
+		}
+		for _, c := range p.byReference {
+			if c.out.class != "" && c.number > 0 {
+				list = append(list, Out{p.name, c.number, of, c.reference, c.out.class, c.out.since, c.out.until})
 			}
 		}
 	})
@@ -98,9 +102,15 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	add := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
 		all = append(all, prometheus.MustNewConstMetric(d, kind, value, labels...))
 	}
+	c.b.mu.Lock()
+	named := c.b.named
+	c.b.mu.Unlock()
 	c.b.each(func(p *provider) {
 		add(spillsDesc, prometheus.CounterValue, float64(p.spills), p.name)
 		for _, one := range p.byReference {
+			if one.number == 0 {
+				continue // of a configuration that is being made
+			}
 			number := strconv.Itoa(one.number)
 			add(limitedDesc, prometheus.CounterValue, float64(one.limited), p.name, number)
 			for _, class := range []string{Refused, Exhausted} {
@@ -111,7 +121,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 				add(outDesc, prometheus.GaugeValue, value, p.name, number, class)
 			}
 			for model, m := range one.models {
-				if c.b.o.Named == nil || !c.b.o.Named(p.name, model) {
+				if named == nil || !named(p.name, model) {
 					continue
 				}
 				for i := range m.buckets {

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -131,6 +132,7 @@ const (
 
 func (l *lookout) lookAtProviders(rt *runtime) {
 	refusing := l.tally.refusing()
+	one := l.lookAtAccounts()
 	for name := range refusing {
 		if rt.clients[name] == nil {
 			delete(refusing, name) // it went with a reload
@@ -138,6 +140,7 @@ func (l *lookout) lookAtProviders(rt *runtime) {
 		}
 		l.alerts.Report(alert.CredentialRefused, name, "The provider refuses Penstock's credential, or it cannot be read.")
 	}
+	maps.Copy(refusing, one)
 	l.alerts.ClearOthers(alert.CredentialRefused, refusing)
 	for name, c := range l.tally.providers.Counts() {
 		if rt.clients[name] != nil && c.All >= downTries && float64(c.Bad) >= downShare*float64(c.All) {

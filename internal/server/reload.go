@@ -126,3 +126,10 @@ func (s *Server) reloadOn(ctx context.Context, hangup <-chan os.Signal, asked <-
 		}
 	}
 }
+
+// grace is that of the configuration in force.
+func (s *Server) grace() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runtime.cfg.ShutdownGrace
+}

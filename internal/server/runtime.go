@@ -50,10 +50,12 @@ func Codec(d llm.Dialect) provider.Codec {
 type runtime struct {
 	cfg     *config.File
 	clients map[string]*client
-	table   *route.Table
-	view    catalog.View
-	gateway *gateway.Runtime
-	webhook *alert.Webhook // nil: nobody is told of alerts
+	// accounts are those at the providers, by their names.
+	accounts map[string]*quota.Account
+	table    *route.Table
+	view     catalog.View
+	gateway  *gateway.Runtime
+	webhook  *alert.Webhook // nil: nobody is told of alerts
 	// telemetry is where spans and metrics go, nil if nowhere.
 	telemetry *telemetry.Settings
 }
@@ -83,7 +85,7 @@ type wayOut struct {
 
 // build makes the runtime of a configuration, taking over from old what did not change. It changes nothing that serves.
 func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
-	rt := &runtime{cfg: cfg, clients: map[string]*client{}}
+	rt := &runtime{cfg: cfg, clients: map[string]*client{}, accounts: map[string]*quota.Account{}}
 	out, err := egressOf(cfg.Egress, cfg.Resolver())
 	if err != nil {
 		return nil, err
@@ -99,6 +101,7 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 			return nil, fmt.Errorf("providers.%s: %w", name, err)
 		}
 		rt.clients[name] = c
+		rt.accounts[name] = s.accountOf(name, cfg.Providers[name], c)
 		providers[name] = c
 		vendors[name] = cfg.Vendor(name, s.catalog.Table())
 	}
@@ -109,7 +112,7 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 			p := cfg.Providers[name]
 			return route.Place{Region: p.Region, Private: p.Private}
 		},
-		Account: func(name string) *quota.Account { return s.account(cfg.Providers[name], name, rt.clients[name]) },
+		Account: func(name string) *quota.Account { return rt.accounts[name] },
 	})
 	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: route.Free{}, Stops: s.stops, Admission: s.upstreams.Admission, Count: tokens.Prompt, Trace: traceOf(cfg)})
 	rt.gateway = &gateway.Runtime{
@@ -117,18 +120,6 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	}
 	rt.telemetry, err = telemetry.NewSettings(cfg.Telemetry, waysOf(out, cfg.Resolver()), peersOf(cfg, vendors, s.catalog.Table().VendorNames()))
 	return rt, err
-}
-
-// account is what is mirrored of the rate limits at a provider.
-func (s *Server) account(cfg provider.Config, name string, c *client) *quota.Account {
-	refs := cfg.Credentials
-	if cfg.Credential != "" {
-		refs = []string{cfg.Credential}
-	}
-	return s.quotas.Account(quota.Provider{
-		Name: name, References: refs, Mark: c.CredentialMark,
-		AtOnce: cfg.Dialect == llm.OpenAI || cfg.Dialect == llm.Azure, // max_tokens counts when the call comes
-	})
 }
 
 // offered are the models that providers are known to have: those that the file lists, else those of the catalogue.

@@ -170,7 +170,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err != nil {
 		return err
 	}
-	s.quotas = quota.New(quota.Options{Metrics: s.metrics, Random: rand.Float64, Named: s.named})
+	s.quotas = quota.New(quota.Options{Metrics: s.metrics, Random: rand.Float64})
 	s.upstreams = &route.State{Health: s.targets, Admission: queue}
 	record := func() error { return s.recordStart(ctx, cfg) }
 	switch err := s.meet(ctx, cfg, func() error { return nil }); {
@@ -250,7 +250,7 @@ func (s *Server) take(cfg *config.File, record func() error) error {
 	targets := next.targets()
 	s.configured.Store(&targets)
 	s.targets.Use(targets)
-	s.quotas.Keep(func(provider string) bool { return next.clients[provider] != nil })
+	s.quotas.Use(next.accounts, s.named)
 	select {
 	case s.taken <- struct{}{}:
 	default:
@@ -324,12 +324,6 @@ func (s *Server) routes() []admin.Route {
 	return s.withHealth(s.runtime.routes())
 }
 
-func (s *Server) openMetrics() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.runtime.cfg.Admin.OpenMetrics
-}
-
 // errStopped ends the group of workers in good order.
 var errStopped = errors.New("stopped")
 
@@ -397,13 +391,6 @@ func (s *Server) employ(running context.Context, workers *errgroup.Group, cfg *c
 	for _, work := range all {
 		workers.Go(func() error { return work(running) })
 	}
-}
-
-// grace is that of the configuration in force.
-func (s *Server) grace() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.runtime.cfg.ShutdownGrace
 }
 
 func (s *Server) httpServers(base context.Context, cfg *config.File) (data, control *http.Server) {

@@ -50,6 +50,8 @@ func (t *tally) try(try *pipeline.Try) {
 	switch {
 	case reason == provider.ReasonCanceled:
 		return
+	case try.Credential > 0 && (reason == provider.ReasonCredential || try.Status == http.StatusUnauthorized || try.Status == http.StatusForbidden):
+		return // one of several, of which quota tells
 	case reason == provider.ReasonCredential, try.Status == http.StatusUnauthorized, try.Status == http.StatusForbidden:
 		t.refuse(name, true)
 		return

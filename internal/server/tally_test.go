@@ -26,6 +26,7 @@ func TestTally(t *testing.T) {
 		{pipeline.Try{Target: "a/m", Reason: "canceled"}, alert.Count{}, false},
 		{pipeline.Try{Target: "a/m", Reason: "status", Status: 401}, alert.Count{}, true},
 		{pipeline.Try{Target: "a/m", Reason: "credential"}, alert.Count{}, true},
+		{pipeline.Try{Target: "a/m", Reason: "status", Status: 401, Credential: 2}, alert.Count{}, false},
 	} {
 		tally := newTally()
 		tally.see(&usage.Record{Model: "m", Tries: []pipeline.Try{c.try}})

@@ -91,3 +91,9 @@ func (l *lookout) lookAtTelemetry() {
 		l.alerts.Set(alert.TelemetryFailing, signal, text != "", "The collector does not take "+signal+".")
 	}
 }
+
+func (s *Server) openMetrics() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runtime.cfg.Admin.OpenMetrics
+}
