@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,13 @@ func (m *memory) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.down = err
+}
+
+// look gives how often it was written to, and what is ejected.
+func (m *memory) look() (writes int, ejected map[string]Ejection) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.writes, maps.Clone(m.ejected)
 }
 
 // change is one transaction.
@@ -208,8 +216,8 @@ func TestFault45OverReplicas(t *testing.T) {
 				t.Error(b.story())
 			}
 		}
-		if len(m.ejected) != 0 || m.writes > 60 {
-			t.Errorf("the store has %v after %d writes", m.ejected, m.writes)
+		if writes, ejected := m.look(); len(ejected) != 0 || writes > 60 {
+			t.Errorf("the store has %v after %d writes", ejected, writes)
 		}
 	})
 }
@@ -236,10 +244,10 @@ func TestAProbeThatNobodyUses(t *testing.T) {
 		if _, ok := all[1].Target(house).Probe(time.Now()); !ok {
 			t.Error("b never gets it")
 		}
-		before := m.writes
+		before, _ := m.look()
 		time.Sleep(10 * time.Minute) // nobody calls
-		if n := m.writes - before; n > 200 {
-			t.Errorf("%d writes for nothing", n)
+		if after, _ := m.look(); after-before > 200 {
+			t.Errorf("%d writes for nothing", after-before)
 		}
 	})
 }
@@ -278,8 +286,8 @@ func TestFault51AStoreThatIsAway(t *testing.T) {
 		soon()
 		is(t, "elsewhere", all[0].Target("openai/gpt-5-mini"), Ejected)
 		is(t, "both are well", a, Ramping)
-		if len(m.ejected) != 1 {
-			t.Errorf("the store has %v", m.ejected)
+		if _, ejected := m.look(); len(ejected) != 1 {
+			t.Errorf("the store has %v", ejected)
 		}
 		if n := strings.Count(all[0].log.String(), "each goes on by itself"); n != 1 {
 			t.Errorf("told %d times", n)
@@ -421,8 +429,8 @@ func TestStrangersNamesStayHere(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := fmt.Sprint(families)
-		if len(m.ejected) != 1 || strings.Contains(got, "made-up") || !strings.Contains(got, house) {
-			t.Errorf("%v, %s", m.ejected, got)
+		if _, ejected := m.look(); len(ejected) != 1 || strings.Contains(got, "made-up") || !strings.Contains(got, house) {
+			t.Errorf("%v, %s", ejected, got)
 		}
 	})
 }

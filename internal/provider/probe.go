@@ -26,7 +26,8 @@ func (c Config) ProbeEvery() time.Duration {
 }
 
 // Probe asks for the list of the provider's models, which costs nothing, and says in a word what that tells against its health, as
-// [Failure.Unwell] does; "" if it was answered, be it by a refusal. endpoint is as in [Via]. asked is false if there is nothing
+// [Failure.Unwell] does; "" if it was answered, be it by a refusal: only 502, 503 and
+// 504 say that nobody is there. endpoint is as in [Via]. asked is false if there is nothing
 // that costs nothing to ask, or no credential to ask with.
 func (c *Client) Probe(ctx context.Context, endpoint string) (unwell string, asked bool) {
 	x := &call{client: c}
@@ -54,8 +55,9 @@ func (c *Client) Probe(ctx context.Context, endpoint string) (unwell string, ask
 	x.body, x.status = resp.Body, resp.StatusCode
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxProbed))
 	switch {
-	case resp.StatusCode >= http.StatusInternalServerError:
+	case resp.StatusCode == http.StatusBadGateway, resp.StatusCode == http.StatusServiceUnavailable, resp.StatusCode == http.StatusGatewayTimeout:
 		return (&Failure{Reason: ReasonStatus, Status: resp.StatusCode}).Unwell(), true
+	case resp.StatusCode/100 != 2: // somebody is there; other 5xx, too, may be about the list alone
 	case err != nil:
 		return x.failure(err).Unwell(), true
 	}

@@ -33,7 +33,7 @@ func TestProbes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for code, want := range map[int]string{200: "", 401: "", 404: "", 429: "", 500: "status_500", 503: "status_503", 599: "status_5xx"} {
+	for code, want := range map[int]string{200: "", 401: "", 404: "", 429: "", 500: "", 501: "", 502: "status_502", 503: "status_503"} {
 		status.Store(int64(code))
 		if got, asked := c.Probe(t.Context(), at); got != want || !asked {
 			t.Errorf("%d: %q %v, want %q", code, got, asked, want)
