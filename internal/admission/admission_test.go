@@ -226,7 +226,7 @@ func TestFreeSlotsAllocateNothing(t *testing.T) {
 	var slot Slot
 	if n := testing.AllocsPerRun(100, func() {
 		_, _ = s.Acquire(context.Background(), gates, Ticket{Class: Default, Tenant: "t", Cost: 1}, &slot)
-		slot.Sent(time.Second)
+		slot.Sent(1000)
 		slot.FirstToken()
 		slot.Done(OK, 1)
 	}); n != 0 {

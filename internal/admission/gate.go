@@ -22,6 +22,7 @@ type Gate struct {
 	used     atomic.Int64  // when a slot was last taken
 	sent     atomic.Int64  // requests whose first token was waited for, ever
 	answered atomic.Int64  // of those, the ones that have it, or ended without
+	unheard  atomic.Int64  // likewise, the ones that ended without
 	look     atomic.Int64  // when the limit is to be looked at again
 
 	learning sync.Mutex // guards learned
@@ -34,7 +35,7 @@ type Gate struct {
 func newGate(s *Scheduler, key string) *Gate {
 	g := &Gate{s: s, key: key, label: s.label(key)}
 	g.used.Store(s.now())
-	g.learned.base = 1
+	g.learned.base, g.learned.idle = 1, newIdle()
 	g.setLimit(float64(s.o.MaxLimit))
 	return g
 }
@@ -56,6 +57,17 @@ func (g *Gate) Free() bool { return g.waiting.Load() == 0 && g.inflight.Load() <
 
 // Hold is the mean time that a slot is held; 0 is not known.
 func (g *Gate) Hold() time.Duration { return time.Duration(g.hold.Load()) }
+
+// Expect says how many calls the upstream is said to work on at once, and the limit begins there. It changes nothing once
+// something has been learned.
+func (g *Gate) Expect(slots int) {
+	g.learning.Lock()
+	defer g.learning.Unlock()
+	if k := &g.learned; k.shrunk == 0 && k.refused == 0 && slots > 0 && int(g.slots.Load()) == g.s.o.MaxLimit {
+		g.setLimit(float64(slots))
+		k.ceiling, k.topped = g.Limit(), g.s.now()
+	}
+}
 
 func (g *Gate) setLimit(limit float64) {
 	limit = min(max(limit, float64(g.s.o.MinLimit)), float64(g.s.o.MaxLimit))

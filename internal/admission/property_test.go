@@ -153,7 +153,7 @@ func (v *visit) run(t *testing.T, s *Scheduler) {
 		return
 	}
 	if v.sends {
-		slot.Sent(time.Millisecond)
+		slot.Sent(100)
 	}
 	time.Sleep(v.stays / 2)
 	if v.answered {

@@ -40,14 +40,15 @@ type Slot struct {
 	weight  float64
 	cost    int64
 	sent    int64 // when the request was, if its first token is waited for
-	idle    time.Duration
+	opening bool  // it is among the first that were
+	tokens  int64 // of its prompt, without cached ones
 	wait    time.Duration
 }
 
 // open fills a slot that was taken from g.
 func (sl *Slot) open(g *Gate, now int64) {
 	sl.at, sl.peak = now, g.inflight.Load()
-	sl.charged, sl.sent, sl.idle, sl.wait = false, 0, 0, 0
+	sl.charged, sl.sent, sl.tokens, sl.wait = false, 0, 0, 0
 	g.used.Store(now)
 	sl.gate.Store(g)
 }
@@ -58,15 +59,16 @@ func (sl *Slot) Gate() *Gate { return sl.gate.Load() }
 // Waited is how long the slot was waited for.
 func (sl *Slot) Waited() time.Duration { return sl.wait }
 
-// Sent says that the request goes to the upstream now, and that its first token would come after idle if the upstream
-// had nothing else to do. An idle of 0 is not known, or no answer in pieces: nothing is learned then. Call it at most once.
-func (sl *Slot) Sent(idle time.Duration) {
+// Sent says that the request goes to the upstream now, with so many prompt tokens that it has not in a cache, and that its
+// answer comes in pieces: the time to the first of them says how busy the upstream is. It is not called for other answers.
+// Call it at most once.
+func (sl *Slot) Sent(tokens int64) {
 	g := sl.gate.Load()
-	if g == nil || idle <= 0 || sl.sent != 0 {
+	if g == nil || sl.sent != 0 {
 		return
 	}
-	sl.sent, sl.idle = g.s.now(), idle
-	g.sending(sl.sent, idle)
+	sl.sent, sl.tokens = g.s.now(), max(tokens, 0)
+	sl.opening = g.sending(sl.sent, float64(sl.tokens))
 }
 
 // FirstToken says that the first token has come. Only the first call after Sent counts.
@@ -79,7 +81,7 @@ func (sl *Slot) FirstToken() {
 	sent := sl.sent
 	sl.sent = 0
 	g.answered.Add(1)
-	g.sample(now, sl.at, float64(now-sent)/float64(sl.idle), sl.peak)
+	g.sample(sample{now: now, taken: sl.at, took: float64(now-sent) / 1e9, tokens: float64(sl.tokens), inUse: sl.peak, opening: sl.opening})
 }
 
 // Done gives the slot back, the first time it is called, and says how it went. Cost is what the request took, as in
@@ -92,6 +94,7 @@ func (sl *Slot) Done(o Outcome, cost int64) {
 	now := g.s.now()
 	if sl.sent != 0 {
 		g.answered.Add(1) // without an answer, but it waits no longer
+		g.unheard.Add(1)
 	}
 	if o == Overloaded {
 		g.overloaded(now)

@@ -94,7 +94,7 @@ func (l *leg) send(ctx context.Context, r *llm.Request) (*llm.Response, error) {
 		ctx = w3c.With(ctx, l.trace)
 	}
 	if r.Stream {
-		l.slot.Sent(time.Duration(l.u.load.idle(float64(max(l.tokens-l.cached, 0))) * float64(time.Second)))
+		l.slot.Sent(max(l.tokens-l.cached, 0))
 	}
 	resp, err := l.u.provider.Do(ctx, l.via, l.u.Target, r)
 	if err == nil {
