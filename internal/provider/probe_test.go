@@ -1,4 +1,4 @@
-package provider_test
+package provider
 
 import (
 	"net/http"
@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
-	"github.com/penstock/penstock/internal/provider"
-	"github.com/penstock/penstock/internal/provider/openai"
 	"github.com/penstock/penstock/internal/secret"
 )
 
@@ -25,8 +23,8 @@ func TestProbes(t *testing.T) {
 	}))
 	defer server.Close()
 	at := strings.TrimPrefix(server.URL, "http://")
-	c, err := provider.New("house", provider.Config{Dialect: llm.OpenAI, BaseURL: "http://models.invalid:80/v1", Credential: "env:KEY"}, provider.Options{
-		Codec: openai.New(), Defaults: provider.Timeouts{Connect: time.Second},
+	c, err := New("house", Config{Dialect: llm.OpenAI, BaseURL: "http://models.invalid:80/v1", Credential: "env:KEY"}, Options{
+		Codec: wordCodec{}, Defaults: Timeouts{Connect: time.Second},
 		Resolve: func(string) (secret.String, error) { return secret.New("s3cr3t"), nil },
 	})
 	if err != nil {
@@ -40,7 +38,7 @@ func TestProbes(t *testing.T) {
 		}
 	}
 	seen := last.Load()
-	if seen == nil || seen.Method != http.MethodGet || seen.URL.Path != "/v1/models" || seen.Host != "models.invalid:80" && seen.Host != "models.invalid" ||
+	if seen == nil || seen.Method != http.MethodGet || seen.URL.Path != "/v1/words" || seen.Host != "models.invalid:80" && seen.Host != "models.invalid" ||
 		seen.Header.Get("Authorization") != "Bearer s3cr3t" {
 		t.Errorf("%+v", seen)
 	}
@@ -53,11 +51,11 @@ func TestProbes(t *testing.T) {
 func TestWhoIsProbed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		cfg  provider.Config
+		cfg  Config
 		want time.Duration
 	}{
-		{provider.Config{}, 0}, {provider.Config{Private: true}, 10 * time.Second},
-		{provider.Config{Private: true, Probe: time.Hour}, time.Hour}, {provider.Config{Probe: 5 * time.Second}, 5 * time.Second},
+		{Config{}, 0}, {Config{Private: true}, 10 * time.Second},
+		{Config{Private: true, Probe: time.Hour}, time.Hour}, {Config{Probe: 5 * time.Second}, 5 * time.Second},
 	} {
 		if got := c.cfg.ProbeEvery(); got != c.want {
 			t.Errorf("%+v: %s", c.cfg, got)
