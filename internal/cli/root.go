@@ -136,6 +136,7 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 		a.simCommand(),
 		a.chatCommand(),
 		a.benchCommand(),
+		a.drillCommand(),
 	)
 	in("tenants",
 		a.projectCommand(),

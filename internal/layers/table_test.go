@@ -31,6 +31,7 @@ var layers = []layer{
 	{"6 assembly: upkeep", []string{"upkeep"}},
 	{"6 assembly: server", []string{"server"}},
 	{"6 assembly: doctor", []string{"doctor"}},
+	{"6 assembly: drill", []string{"drill"}},
 	{"6 assembly: cli", []string{"cli"}},
 }
 

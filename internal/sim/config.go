@@ -235,8 +235,7 @@ func (v *validator) model(path, name string, m Model) {
 	v.check(path+".do", (&behaviour{}).set(m.Do))
 	for i, f := range m.Faults {
 		at := fmt.Sprintf("%s.faults[%d]", path, i)
-		v.share(at+".share", f.Share)
-		v.check(at+".do", (&behaviour{}).set(f.Do))
+		v.fault(at, f)
 	}
 	if m.Fast && (m.Slots != 0 || m.Prefill != 0 || m.Do != "" || len(m.Faults) > 0 || m.FirstToken != "" || m.Gap != "") {
 		v.report(path+".fast", "a fast model has no delays, capacity, knobs or faults", "take those out, or fast")

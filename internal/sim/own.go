@@ -14,7 +14,7 @@ func (s *Sim) serveOwn(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /", "GET /_knobs":
 		writeJSON(w, http.StatusOK, map[string]any{
-			"routes": []string{"GET /_bill?since=SEQ|TIME&calls=0&wait=5s", "GET /_requests?n=N", "GET /_peak", "GET /_knobs", "GET /_health", "POST /_reset", "POST /_outage"},
+			"routes": []string{"GET /_bill?since=SEQ|TIME&calls=0&wait=5s", "GET /_requests?n=N", "GET /_peak", "GET /_knobs", "GET /_health", "POST /_reset", "POST /_outage", "POST /_trouble"},
 			"header": KnobHeader, "knobs": Knobs(),
 		})
 	case "GET /_health":
@@ -39,6 +39,8 @@ func (s *Sim) serveOwn(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case "POST /_outage":
 		s.serveOutage(w, r)
+	case "POST /_trouble":
+		s.serveTrouble(w, r)
 	default:
 		writeJSON(w, http.StatusNotFound, map[string]string{"error": fmt.Sprintf("There is no %s %s here. GET /_knobs lists the routes.", r.Method, r.URL.Path)})
 	}

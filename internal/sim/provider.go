@@ -27,9 +27,10 @@ type provider struct {
 	limit   limiter
 	anyFast bool
 
-	mu     sync.Mutex // guards the fields below
-	byHand outage
-	plans  map[string]int // calls so far, by model name with knobs; for plans
+	mu       sync.Mutex // guards the fields below
+	byHand   outage
+	troubles map[string]trouble // by model; "" is all
+	plans    map[string]int     // calls so far, by model name with knobs; for plans
 }
 
 // An outage is an Outage compiled: kind holds from one moment until another.
@@ -66,7 +67,7 @@ func compile(c Config, now time.Time) map[string]*provider {
 	providers := make(map[string]*provider, len(c.Providers))
 	for name, p := range c.Providers {
 		out := &provider{
-			name: name, key: p.Key, dialect: dialects[p.dialect()], models: map[string]*model{}, plans: map[string]int{},
+			name: name, key: p.Key, dialect: dialects[p.dialect()], models: map[string]*model{}, plans: map[string]int{}, troubles: map[string]trouble{},
 			limit: limiter{requests: p.RateLimit.Requests, per: time.Minute},
 		}
 		if p.RateLimit.Per != "" {
@@ -112,9 +113,7 @@ func compileModel(name string, m Model) *model {
 	if err := out.do.set(m.Do); err != nil {
 		panic(err)
 	}
-	for _, f := range m.Faults {
-		out.faults = append(out.faults, seldom{share: f.Share, text: f.Do})
-	}
+	out.faults = compileFaults(m.Faults)
 	if m.Fast {
 		out.fast = newFastAnswer(name)
 	}
@@ -174,11 +173,12 @@ func (p *provider) planned(name string) int {
 	return n
 }
 
-// reset forgets counters and the outage that was begun by hand.
+// reset forgets counters, and the outage and the troubles that were begun by hand.
 func (p *provider) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.byHand = outage{}
+	clear(p.troubles)
 	clear(p.plans)
 	p.limit.reset()
 	for _, m := range p.models {

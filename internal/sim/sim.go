@@ -22,7 +22,7 @@
 // A model may have a capacity: slots and prefill ([Model]). Then its time to the first token grows with load, as that of a
 // server of one's own does.
 //
-// The simulator's own routes are /_bill, /_requests, /_peak, /_knobs, /_reset and /_outage.
+// The simulator's own routes are /_bill, /_requests, /_peak, /_knobs, /_reset, /_outage and /_trouble.
 package sim
 
 import (
@@ -136,8 +136,8 @@ func (s *Sim) Outage(provider, kind string, d time.Duration) error {
 	return nil
 }
 
-// Reset forgets bill, requests, peaks, counters and outages that were begun by hand, as if the Sim were new; only the
-// schedule of outages goes on. Calls that are open stay so, and will be in the new bill.
+// Reset forgets bill, requests, peaks, counters, and outages and troubles that were begun by hand, as if the Sim were new; only
+// the schedule of outages goes on. Calls that are open stay so, and will be in the new bill.
 func (s *Sim) Reset() {
 	s.ledger.reset()
 	s.requests.reset()

@@ -226,3 +226,49 @@ func TestDrawsDependOnSeedAndNumberAlone(t *testing.T) {
 		t.Error("two seeds, one behaviour")
 	}
 }
+
+func TestTroubleHoldsForItsModelAndItsTime(t *testing.T) {
+	t.Parallel()
+	bubble(t, simtest.Config(), func(t *testing.T, b *bench) {
+		trouble := func(body string) int { return b.post(t.Context(), "/_trouble", body).status }
+		other := func() int {
+			return b.post(t.Context(), "/v1/chat/completions", `{"model":"other","messages":[{"role":"user","content":"x"}]}`).status
+		}
+		if s := trouble(`{"provider":"default","model":"gpt-x","faults":[{"share":1,"do":"status=503"}],"for":"10s"}`); s != http.StatusNoContent {
+			t.Fatalf("answered %d", s)
+		}
+		if got := b.chat("", false).status; got != 503 {
+			t.Errorf("in trouble: %d", got)
+		}
+		if got := other(); got != 200 {
+			t.Errorf("another model: %d", got)
+		}
+		time.Sleep(10 * time.Second)
+		if got := b.chat("", false).status; got != 200 {
+			t.Errorf("after it: %d", got)
+		}
+
+		// Of all models, and ended by hand.
+		trouble(`{"provider":"default","faults":[{"share":1,"do":"status=429&retry_after=2"}],"for":"1h"}`)
+		if got := b.chat("", true); got.status != 429 || got.header.Get("Retry-After") != "2" || other() != 429 {
+			t.Errorf("all models: %d %v", got.status, got.header)
+		}
+		trouble(`{"provider":"default","for":"0s"}`)
+		if got := b.chat("", true).status; got != 200 {
+			t.Errorf("ended: %d", got)
+		}
+
+		for _, wrong := range []string{
+			`{"provider":"nobody","faults":[{"share":1,"do":"status=503"}],"for":"1s"}`,
+			`{"provider":"default","faults":[{"share":2,"do":"status=503"}],"for":"1s"}`,
+			`{"provider":"default","faults":[{"share":1,"do":"sing=1"}],"for":"1s"}`,
+			`{"provider":"default","faults":[],"for":"1s"}`,
+			`{"provider":"default","faults":[{"share":1,"do":"status=503"}],"for":"-1s"}`,
+			`{"provider":"default","verse":1,"for":"1s"}`,
+		} {
+			if got := trouble(wrong); got != http.StatusBadRequest {
+				t.Errorf("%s: %d", wrong, got)
+			}
+		}
+	})
+}
