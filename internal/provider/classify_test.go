@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/provider"
@@ -201,5 +202,36 @@ func TestUnfiltered(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestInBandLimits: some say 200 and then that the rate limit is used up; what their head says of it counts.
+func TestInBandLimits(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		h := w.Header()
+		h.Set("Content-Type", "text/event-stream")
+		h.Set("Retry-After", "4")
+		h.Set("X-Ratelimit-Limit-Tokens", "30000")
+		h.Set("X-Ratelimit-Remaining-Tokens", "-27689")
+		h.Set("X-Ratelimit-Reset-Tokens", "64")
+		_, _ = io.WriteString(w, "data: {\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"Your requests have exceeded the token rate limit.\"}}\n\n")
+	}))
+	t.Cleanup(s.Close)
+	cl, err := provider.New("house", provider.Config{BaseURL: s.URL}, provider.Options{Codec: openai.New()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	r, err := wire.ParseChat([]byte(`{"model":"m","messages":[{"role":"user","content":"Hi"}],"stream":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = cl.Do(t.Context(), provider.Via{}, llm.Target{Provider: "house", Model: "m"}, r)
+	f, _ := errors.AsType[*provider.Failure](err)
+	want := llm.Limit{Told: true, Most: 30000, Reset: 64 * time.Second}
+	if f == nil || f.Status != http.StatusTooManyRequests || f.RetryAfter != 4*time.Second || f.Limits.Tokens != want {
+		t.Errorf("%+v", f)
 	}
 }

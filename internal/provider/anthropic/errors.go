@@ -24,8 +24,11 @@ func said(e wire.UpstreamError) provider.Said {
 func failure(err error) *provider.Failure {
 	if e, ok := errors.AsType[*wire.InBandError](err); ok {
 		f := provider.InBand(said(e.UpstreamError))
-		if e.Type == "overloaded_error" {
-			f.Status = provider.StatusOverloaded // which it would have been a moment earlier
+		switch e.Type { // what it would have been a moment earlier
+		case "overloaded_error":
+			f.Status = provider.StatusOverloaded
+		case "rate_limit_error":
+			f.Status = http.StatusTooManyRequests
 		}
 		return f
 	}

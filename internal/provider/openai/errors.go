@@ -23,7 +23,11 @@ func said(e wire.UpstreamError) provider.Said {
 // failure makes a failure of what wire found wrong with an answer that came with status 2xx.
 func failure(err error) *provider.Failure {
 	if e, ok := errors.AsType[*wire.InBandError](err); ok {
-		return provider.InBand(said(e.UpstreamError))
+		f := provider.InBand(said(e.UpstreamError))
+		if f.Class == "" && (e.Code == "rate_limit_exceeded" || e.Code == "429" || e.Type == "rate_limit_error") {
+			f.Status = http.StatusTooManyRequests // which it would have been a moment earlier
+		}
+		return f
 	}
 	f := &provider.Failure{Reason: provider.ReasonGarbage, Message: "sent something that is not an OpenAI answer", Err: err}
 	if errors.Is(err, wire.ErrEmpty) {
