@@ -47,6 +47,7 @@ type File struct {
 	Pool      int                        `yaml:"store_connections" range:"4,500" default:"8" restart:"true" doc:"most connections of this process to a PostgreSQL store; while a backup is read, one more"`
 	Keyring   string                     `yaml:"keyring" kind:"keyring" restart:"true" doc:"where the key ring is kept: file:PATH; by default keyring.json in the data directory"`
 	Wrap      string                     `yaml:"keyring_wrap" kind:"wrapper" restart:"true" doc:"what the key ring's file is encrypted by: file:PATH, a file with a key of 32 bytes, or exec:COMMAND, which asks a key service; without it the file has its secrets in clear"`
+	Region    string                     `yaml:"region" doc:"where this Penstock is, in your own words, for rules of models"`
 	Timeouts  provider.Timeouts          `yaml:"timeouts" default:"{connect: 3s, first_token: 120s, gap: 30s, total: 10m}" doc:"the four timers of a try; a provider may have its own"`
 	Egress    Egress                     `yaml:"egress" doc:"how providers are reached"`
 	Providers map[string]provider.Config `yaml:"providers" doc:"the upstream APIs, by a name of your choice"`

@@ -107,7 +107,7 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	}
 	rt.view = s.catalog.View(vendors)
 	rt.table = route.NewTable(cfg.Models, route.Surroundings{
-		Providers: providers, Offered: offered(cfg, rt.view), Model: rt.view.Model, State: s.upstreams,
+		Providers: providers, Offered: offered(cfg, rt.view), Model: rt.view.Model, State: s.upstreams, Region: cfg.Region,
 		Places: func(name string) route.Place {
 			p := cfg.Providers[name]
 			return route.Place{Region: p.Region, Private: p.Private}
