@@ -38,7 +38,7 @@ type Options struct {
 	MaxWait [Classes]time.Duration
 	// Metrics is where the metrics are registered; nil is nowhere.
 	Metrics prometheus.Registerer
-	// Label makes a metric's label of a gate's key. Its values must be few. nil: the key up to an "@".
+	// Label makes a metric's label of a gate's key, whenever metrics are read. Its values must be few. nil: the key up to an "@".
 	Label func(key string) string
 }
 

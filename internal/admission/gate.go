@@ -9,9 +9,8 @@ import (
 
 // A Gate is the door of one upstream. Its methods are lock-free.
 type Gate struct {
-	s     *Scheduler
-	key   string
-	label string
+	s   *Scheduler
+	key string
 
 	inflight atomic.Int32
 	slots    atomic.Int32  // the limit, rounded down
@@ -33,7 +32,7 @@ type Gate struct {
 }
 
 func newGate(s *Scheduler, key string) *Gate {
-	g := &Gate{s: s, key: key, label: s.label(key)}
+	g := &Gate{s: s, key: key}
 	g.used.Store(s.now())
 	g.learned.base, g.learned.idle = 1, newIdle()
 	g.setLimit(float64(s.o.MaxLimit))

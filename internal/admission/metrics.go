@@ -26,8 +26,8 @@ func newMetrics(s *Scheduler, reg prometheus.Registerer) (*metrics, error) {
 		wait: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "penstock_admission_wait_seconds", Help: "How long requests waited for a slot, of those that waited and got one.",
 			Buckets: []float64{.001, .005, .02, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}}),
-		limit:    prometheus.NewDesc("penstock_admission_limit", "Calls that an upstream may have at once, as learned.", []string{"upstream"}, nil),
-		inflight: prometheus.NewDesc("penstock_admission_in_flight", "Calls that an upstream has.", []string{"upstream"}, nil),
+		limit:    prometheus.NewDesc("penstock_admission_limit", "Calls that an upstream may have at once, as learned.", []string{"target"}, nil),
+		inflight: prometheus.NewDesc("penstock_admission_in_flight", "Calls that an upstream has.", []string{"target"}, nil),
 		waiting:  prometheus.NewDesc("penstock_admission_waiting", "Requests that wait for a slot.", []string{"class"}, nil),
 	}
 	shed := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -73,8 +73,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	limit, inflight := map[string]float64{}, map[string]float64{}
 	m.s.gates.Range(func(_, v any) bool {
 		g := v.(*Gate)
-		limit[g.label] += g.Limit()
-		inflight[g.label] += float64(g.Inflight())
+		label := m.s.label(g.key)
+		limit[label] += g.Limit()
+		inflight[label] += float64(g.Inflight())
 		return true
 	})
 	gauge := func(d *prometheus.Desc, v float64, label string) {

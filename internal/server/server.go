@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -25,7 +24,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/penstock/penstock/internal/admin"
-	"github.com/penstock/penstock/internal/admission"
 	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
@@ -163,15 +161,9 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if s.stops, err = stop.New(stop.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, MaxStale: cfg.Auth.MaxStale, Now: s.clock.Now}); err != nil {
 		return err
 	}
-	if s.targets, err = health.New(health.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, Instance: instance(cfg), Now: s.clock.Now}); err != nil {
+	if err := s.openTargets(cfg); err != nil {
 		return err
 	}
-	queue, err := admission.New(admission.Options{Metrics: s.metrics})
-	if err != nil {
-		return err
-	}
-	s.quotas = quota.New(quota.Options{Metrics: s.metrics, Random: rand.Float64})
-	s.upstreams = &route.State{Health: s.targets, Admission: queue}
 	record := func() error { return s.recordStart(ctx, cfg) }
 	switch err := s.meet(ctx, cfg, func() error { return nil }); {
 	case err != nil && ctx.Err() == nil && s.away(err):
@@ -316,12 +308,6 @@ func (s *Server) status() admin.Status {
 		out.ConfigError = s.reloaded.Error()
 	}
 	return out
-}
-
-func (s *Server) routes() []admin.Route {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.withHealth(s.runtime.routes())
 }
 
 // errStopped ends the group of workers in good order.

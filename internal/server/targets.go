@@ -2,15 +2,35 @@ package server
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/admission"
 	"github.com/penstock/penstock/internal/alert"
+	"github.com/penstock/penstock/internal/config"
 	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/quota"
+	"github.com/penstock/penstock/internal/route"
 )
+
+// openTargets makes what is known of targets beside what a configuration says: their health, their limits, their speeds.
+func (s *Server) openTargets(cfg *config.File) (err error) {
+	if s.targets, err = health.New(health.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, Instance: instance(cfg), Now: s.clock.Now}); err != nil {
+		return err
+	}
+	queue, err := admission.New(admission.Options{Metrics: s.metrics, Label: s.labelOf})
+	if err != nil {
+		return err
+	}
+	s.quotas = quota.New(quota.Options{Metrics: s.metrics, Random: rand.Float64})
+	s.upstreams = &route.State{Health: s.targets, Admission: queue}
+	return nil
+}
 
 // targets are what may answer by the configuration, sorted, each once. Where callers may ask for any model of a provider there
 // are more.
@@ -61,6 +81,15 @@ func (s *Server) named(provider, model string) bool {
 	return found
 }
 
+// labelOf is what metrics call an upstream: its target, if that is configured.
+func (s *Server) labelOf(key string) string {
+	name, _, _ := strings.Cut(key, "@")
+	if t, ok := llm.ParseTarget(name); ok && s.named(t.Provider, t.Model) {
+		return name
+	}
+	return "other"
+}
+
 func (l *lookout) lookAtTargets(now time.Time) {
 	ejected := map[string]bool{}
 	for _, s := range l.targets.Standings() {
@@ -85,4 +114,10 @@ func (l *lookout) lookAtTargets(now time.Time) {
 		l.alerts.Report(alert.TargetDisabled, d.Name, text)
 	}
 	l.alerts.ClearOthers(alert.TargetDisabled, disabled)
+}
+
+func (s *Server) routes() []admin.Route {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.withHealth(s.runtime.routes())
 }

@@ -1,4 +1,4 @@
-package provider_test
+package codectest_test
 
 import (
 	"errors"
