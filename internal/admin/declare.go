@@ -37,7 +37,10 @@ type DeclaredProject struct {
 	Retention string                 `json:"retention,omitzero" yaml:"retention,omitempty"` // needed with bodies: keep; such as 30d
 	Strict    bool                   `json:"strict,omitzero" yaml:"strict,omitempty"`       // sync the record of every try to the disk before it is sent
 	Stateless bool                   `json:"stateless,omitzero" yaml:"stateless,omitempty"` // keep no response that callers of /v1/responses could go on from
+	Regions   []string               `json:"regions,omitzero" yaml:"regions,omitempty"`     // where its calls may go, as globs on the regions of targets
 	Keys      map[string]DeclaredKey `json:"keys,omitzero" yaml:"keys,omitempty"`           // by name
+	// PrivateOnly lets its calls go to targets that are marked private only.
+	PrivateOnly bool `json:"private_only,omitzero" yaml:"private_only,omitempty"`
 }
 
 // A DeclaredKey is a key as it is to be. A key without sha256 and hash is one that exists already, made by the command line.
@@ -161,7 +164,10 @@ func (a *API) exportDeclaration(ctx context.Context, _ *call) (Declaration, erro
 		if out.Organisations[p.Org].Projects == nil {
 			out.Organisations[p.Org] = DeclaredOrganisation{Projects: map[string]DeclaredProject{}}
 		}
-		d := DeclaredProject{Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Stateless: p.Stateless, Keys: map[string]DeclaredKey{}}
+		d := DeclaredProject{
+			Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Stateless: p.Stateless, Regions: p.Regions, PrivateOnly: p.PrivateOnly,
+			Keys: map[string]DeclaredKey{},
+		}
 		if p.Retention > 0 {
 			d.Retention = figure.Span(p.Retention)
 		}

@@ -56,12 +56,12 @@ func TestDeclarationIsPlannedAndApplied(t *testing.T) {
 	w := newWorld(t, penstocktest.Options{})
 	in := admin.DeclareInput{Declaration: admin.Declaration{
 		Organisations: organisation(map[string]admin.DeclaredProject{"checkout": {
-			Labels: map[string]string{"cost_center": "42"}, Bodies: "keep", Retention: "720h", Strict: true,
+			Labels: map[string]string{"cost_center": "42"}, Bodies: "keep", Retention: "720h", Strict: true, Regions: []string{"eu", "eu-*"}, PrivateOnly: true,
 			Keys: map[string]admin.DeclaredKey{"web": {SHA256: sum("a key of another gateway"), Models: []string{"sim-a/*"}, Expires: "2100-01-31"}},
 		}}),
 		Prices: map[string]admin.DeclaredPrice{"sim-a/m": {Input: "0.15", Output: "0.60"}},
 	}}
-	const made = `make project acme/checkout bodies:>keep retention:>30d strict:>true labels.cost_center:>42
+	const made = `make project acme/checkout bodies:>keep retention:>30d strict:>true regions:>eu,eu-* private_only:>true labels.cost_center:>42
 make key acme/checkout/web prefix:>sha256:SUM role:>caller models:>sim-a/* expires:>2100-01-31T00:00:00Z
 make price sim-a/m input:>0.15 output:>0.6 cached_input:>0.15 cache_write:>0.15 source:>apply
 `
@@ -86,11 +86,11 @@ make price sim-a/m input:>0.15 output:>0.6 cached_input:>0.15 cache_write:>0.15 
 	}
 
 	p := in.Declaration.Organisations["acme"].Projects["checkout"]
-	p.Bodies, p.Retention, p.Labels, p.Strict = "", "", nil, false
+	p.Bodies, p.Retention, p.Labels, p.Strict, p.Regions, p.PrivateOnly = "", "", nil, false, nil, false
 	p.Keys = map[string]admin.DeclaredKey{"web": {Role: "viewer"}, "two": {SHA256: sum("second-key-of-another")}}
 	in.Declaration.Organisations["acme"].Projects["checkout"] = p
 	in.Declaration.Prices["sim-a/m"] = admin.DeclaredPrice{Input: "0.2", Output: "0.6", CachedInput: "0.15", CacheWrite: "0.15"}
-	const changed = `change project acme/checkout bodies:keep>none retention:30d> strict:true>false labels.cost_center:42>
+	const changed = `change project acme/checkout bodies:keep>none retention:30d> strict:true>false regions:eu,eu-*> private_only:true> labels.cost_center:42>
 make key acme/checkout/two prefix:>sha256:TWO role:>caller models:>all expires:>never
 change key acme/checkout/web role:caller>viewer models:sim-a/*>all expires:2100-01-31T00:00:00Z>never
 change price sim-a/m input:0.15>0.2

@@ -325,7 +325,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	c := loadContract(t)
 	w := newWorld(t, penstocktest.Options{})
 	w.Price("sim-a/m")
-	w.Admin(http.MethodPost, "/projects", admin.ProjectInput{Name: "full", Org: "o", Labels: map[string]string{"a": "b"}, Bodies: "keep", Retention: "7d", Strict: true}, nil)
+	w.Admin(http.MethodPost, "/projects", admin.ProjectInput{Name: "full", Org: "o", Labels: map[string]string{"a": "b"}, Bodies: "keep", Retention: "7d", Strict: true, Regions: []string{"eu"}, Private: true}, nil)
 	w.makeKey(admin.KeyInput{Project: "full", Models: []string{"a*"}, Expires: "1h"})
 	for _, m := range []string{"sim-a/m", "sim-b/m?usage=none", "sim-a/x?status=503", "missing"} {
 		for _, stream := range []bool{false, true} {

@@ -83,7 +83,10 @@ func byOrg(a, b auth.Project) int {
 
 // project plans one project with its keys, and gives the id of the one that is there.
 func (p *planner) project(path, org, name string, d DeclaredProject) (id string) {
-	want := auth.Project{Org: org, Name: name, Labels: d.Labels, Bodies: cmp.Or(d.Bodies, auth.BodiesNone), Strict: d.Strict, Stateless: d.Stateless}
+	want := auth.Project{
+		Org: org, Name: name, Labels: d.Labels, Bodies: cmp.Or(d.Bodies, auth.BodiesNone), Strict: d.Strict, Stateless: d.Stateless,
+		Regions: d.Regions, PrivateOnly: d.PrivateOnly,
+	}
 	if d.Retention != "" {
 		var err error
 		if want.Retention, err = parseSpan("retention", d.Retention); err != nil {
@@ -269,21 +272,29 @@ func fieldsOf(all ...PlanField) []PlanField {
 }
 
 func projectFields(have, want auth.Project) []PlanField {
-	text := func(p auth.Project) (bodies, retention, strict, stateless string) {
+	text := func(p auth.Project) (bodies, retention, strict string) {
 		if p.Retention > 0 {
 			retention = figure.Span(p.Retention)
 		}
 		if p.ID != "" || p.Bodies != "" {
 			strict = strconv.FormatBool(p.Strict)
 		}
-		if p.Stateless {
-			stateless = "true"
-		}
-		return p.Bodies, retention, strict, stateless
+		return p.Bodies, retention, strict
 	}
-	bodies, retention, strict, stateless := text(have)
-	newBodies, newRetention, newStrict, newStateless := text(want)
-	fields := []PlanField{{"bodies", bodies, newBodies}, {"retention", retention, newRetention}, {"strict", strict, newStrict}, {"stateless", stateless, newStateless}}
+	set := func(b bool) string { // what few projects are is said only of them
+		if b {
+			return "true"
+		}
+		return ""
+	}
+	bodies, retention, strict := text(have)
+	newBodies, newRetention, newStrict := text(want)
+	fields := []PlanField{
+		{"bodies", bodies, newBodies}, {"retention", retention, newRetention}, {"strict", strict, newStrict},
+		{"stateless", set(have.Stateless), set(want.Stateless)},
+		{"regions", strings.Join(have.Regions, ","), strings.Join(want.Regions, ",")},
+		{"private_only", set(have.PrivateOnly), set(want.PrivateOnly)},
+	}
 	names := map[string]bool{}
 	for name := range have.Labels {
 		names[name] = true

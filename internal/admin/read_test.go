@@ -28,7 +28,7 @@ func told(err error) string {
 
 func TestBodiesAreReadStrictly(t *testing.T) {
 	t.Parallel()
-	const known = " Known are name, org, labels, bodies, retention, strict, stateless."
+	const known = " Known are name, org, labels, bodies, retention, strict, stateless, regions, private_only."
 	for _, c := range []struct{ body, want string }{
 		{`{"name":"a"}`, ""},
 		{" \n{\"name\" : \"a\"}\r\n\t", ""},

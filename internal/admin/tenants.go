@@ -7,7 +7,10 @@ import (
 )
 
 func (a *API) createProject(ctx context.Context, _ *call, in ProjectInput) (Project, error) {
-	spec := auth.ProjectSpec{Org: in.Org, Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict, Stateless: in.Stateless}
+	spec := auth.ProjectSpec{
+		Org: in.Org, Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict, Stateless: in.Stateless,
+		Regions: in.Regions, PrivateOnly: in.Private,
+	}
 	if in.Retention != "" {
 		var err error
 		if spec.Retention, err = parseSpan("retention", in.Retention); err != nil {
@@ -22,7 +25,9 @@ func (a *API) createProject(ctx context.Context, _ *call, in ProjectInput) (Proj
 }
 
 func (a *API) changeProject(ctx context.Context, c *call, in ProjectChange) (Project, error) {
-	change := auth.ProjectChange{Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict, Stateless: in.Stateless}
+	change := auth.ProjectChange{
+		Name: in.Name, Labels: in.Labels, Bodies: in.Bodies, Strict: in.Strict, Stateless: in.Stateless, Regions: in.Regions, PrivateOnly: in.Private,
+	}
 	if in.Retention != nil {
 		d, err := parseSpan("retention", *in.Retention)
 		if err != nil {

@@ -44,10 +44,13 @@ func seconds(t *rapid.T, s string) float64 {
 	return d.Seconds()
 }
 
+var someRegions = rapid.SliceOfN(rapid.StringMatching(`[a-zé0-9*:/._-]{1,64}`), 0, 16)
+
 func drawProject(t *rapid.T) admin.ProjectInput {
 	in := admin.ProjectInput{Name: aName.Draw(t, "name"), Org: rapid.SampledFrom([]string{"", "acme", "über & co"}).Draw(t, "org")}
 	in.Labels = aLabels.Draw(t, "labels")
 	in.Strict = rapid.Bool().Draw(t, "strict")
+	in.Regions, in.Private = someRegions.Draw(t, "regions"), rapid.Bool().Draw(t, "private only")
 	if in.Bodies = rapid.SampledFrom([]string{"", "none", "keep"}).Draw(t, "bodies"); in.Bodies == "keep" {
 		in.Retention = aSpan.Draw(t, "retention")
 	}
@@ -73,6 +76,7 @@ func TestProjectsReadBack(t *testing.T) {
 			t.Fatalf("%+v: status %d", in, status)
 		}
 		want := admin.Project{ID: out.ID, Org: org, Name: in.Name, Labels: in.Labels, Bodies: bodies, Strict: in.Strict, Retention: out.Retention, Created: out.Created}
+		want.Regions, want.Private = append([]string{}, in.Regions...), in.Private
 		if seconds(t, out.Retention) != seconds(t, in.Retention) {
 			t.Fatalf("retention %q was read back as %q", in.Retention, out.Retention)
 		}
@@ -92,6 +96,11 @@ func TestProjectsReadBack(t *testing.T) {
 		if rapid.Bool().Draw(t, "change strict") {
 			strict := rapid.Bool().Draw(t, "new strict")
 			change.Strict, want.Strict = &strict, strict
+		}
+		if rapid.Bool().Draw(t, "change the place") {
+			private := rapid.Bool().Draw(t, "new private only")
+			change.Regions, change.Private = append([]string{}, someRegions.Draw(t, "new regions")...), &private
+			want.Regions, want.Private = change.Regions, private
 		}
 		if rapid.Bool().Draw(t, "stop keeping") {
 			none := "none"

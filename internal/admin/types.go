@@ -24,12 +24,15 @@ type Project struct {
 	Retention string            `json:"retention,omitzero"` // how long kept bodies live, such as 30d
 	Strict    bool              `json:"strict"`             // the record of every try is synced to the disk before it is sent
 	Stateless bool              `json:"stateless"`          // no response is kept that callers of /v1/responses could go on from
+	Regions   []string          `json:"regions"`            // where its calls may go, as globs on the regions of targets; none is anywhere
+	Private   bool              `json:"private_only"`       // its calls go to targets that are marked private only
 	Held      bool              `json:"held"`               // a hold is on it or on its organisation: no retention deletes anything of it
 	Created   time.Time         `json:"created"`
 }
 
 func projectOf(p auth.Project, holds []retention.Hold) Project {
-	out := Project{ID: p.ID, Org: p.Org, Name: p.Name, Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Stateless: p.Stateless, Created: p.Created.UTC()}
+	out := Project{ID: p.ID, Org: p.Org, Name: p.Name, Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Stateless: p.Stateless, Private: p.PrivateOnly, Created: p.Created.UTC()}
+	out.Regions = append([]string{}, p.Regions...)
 	if out.Labels == nil {
 		out.Labels = map[string]string{}
 	}
@@ -51,6 +54,9 @@ type ProjectInput struct {
 	Retention string            `json:"retention,omitzero"` // needed with bodies: keep; such as 30d
 	Strict    bool              `json:"strict,omitzero"`    // sync the record of every try to the disk before it is sent
 	Stateless bool              `json:"stateless,omitzero"` // keep no response that callers of /v1/responses could go on from
+	// Regions are where its calls may go, as globs on the regions of targets; anywhere if it is left out.
+	Regions []string `json:"regions,omitempty"`
+	Private bool     `json:"private_only,omitzero"` // its calls go to targets that are marked private only
 }
 
 // A ProjectChange changes a project; what is left out stays as it is.
@@ -61,6 +67,8 @@ type ProjectChange struct {
 	Retention *string           `json:"retention,omitzero"`
 	Strict    *bool             `json:"strict,omitzero"`
 	Stateless *bool             `json:"stateless,omitzero"`
+	Regions   []string          `json:"regions,omitzero"` // replaces all regions; [] is anywhere
+	Private   *bool             `json:"private_only,omitzero"`
 }
 
 // A Key is a key as it may be seen: never the key itself, never its hash.

@@ -21,7 +21,11 @@ type Project struct {
 	Retention time.Duration     `json:"-"`                   // of bodies; 0 without bodies
 	Strict    bool              `json:"strict"`              // intents are synced to disk before dispatch
 	Stateless bool              `json:"stateless,omitempty"` // no response is kept that callers could go on from
-	Created   time.Time         `json:"created"`
+	// Regions are where the project's calls may go, as globs on the regions of targets; none is anywhere. PrivateOnly keeps
+	// them on servers that are marked as one's own.
+	Regions     []string  `json:"regions,omitempty"`
+	PrivateOnly bool      `json:"private_only,omitempty"`
+	Created     time.Time `json:"created"`
 }
 
 // A Key is a virtual API key. The key itself is shown once, at creation; only its hash is kept.

@@ -20,6 +20,8 @@ const (
 	maxValue   = 256 // characters of a label's value
 	maxGlobs   = 100
 	maxGlob    = 128 // characters
+	maxRegions = 16
+	maxRegion  = 64 // characters of a glob on regions
 	maxSpan    = 100 * 365 * 24 * time.Hour
 	maxOverlap = 365 * 24 * time.Hour
 )
@@ -92,6 +94,7 @@ func (m *mistakes) project(p *Project) {
 	m.add("org", badName(p.Org), nameHint)
 	m.labels(p.Labels)
 	m.bodies(p)
+	m.regions(p.Regions)
 }
 
 // labels notes what is wrong with labels.
@@ -126,18 +129,31 @@ func (m *mistakes) globs(globs []string) {
 		return
 	}
 	for i, g := range globs {
-		m.add(fmt.Sprintf("models[%d]", i), badGlob(g), "write a model's name; * stands for any characters, as in openai/*")
+		m.add(fmt.Sprintf("models[%d]", i), badGlob(g, maxGlob, "model's name"), "write a model's name; * stands for any characters, as in openai/*")
 	}
 }
 
-func badGlob(g string) string {
+// regions notes what is wrong with globs on regions; none are anywhere.
+func (m *mistakes) regions(globs []string) {
+	if len(globs) > maxRegions {
+		m.add("regions", fmt.Sprintf("are %d, limit %d", len(globs), maxRegions), "")
+		return
+	}
+	for i, g := range globs {
+		m.add(fmt.Sprintf("regions[%d]", i), badGlob(g, maxRegion, "region here"),
+			"write a region as the configuration calls it; * stands for any characters, as in eu-*")
+	}
+}
+
+// badGlob says what is wrong with a glob on names of some kind; "" if nothing is.
+func badGlob(g string, limit int, kind string) string {
 	switch {
 	case g == "":
 		return "is empty"
-	case len(g) > maxGlob:
-		return fmt.Sprintf("has %d characters, limit %d", len(g), maxGlob)
+	case utf8.RuneCountInString(g) > limit:
+		return fmt.Sprintf("has %d characters, limit %d", utf8.RuneCountInString(g), limit)
 	case !utf8.ValidString(g) || strings.ContainsFunc(g, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' || r == ',' }):
-		return fmt.Sprintf("%+q has a character that no model's name has", g)
+		return fmt.Sprintf("%+q has a character that no %s has", g, kind)
 	case strings.ContainsAny(g, `?[]{}\`):
 		return fmt.Sprintf("%q has a sign of other patterns, which means nothing here", g)
 	}

@@ -228,7 +228,7 @@ func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used
 		}
 		e := &entry{use: used[key.ID], grant: Grant{Key: key, Caller: &pipeline.Caller{
 			Org: p.Org, Project: p.ID, Key: key.ID, ProjectName: p.Name, KeyName: key.Name, KeyPrefix: key.Prefix, Strict: p.Strict,
-			KeepBodies: p.Bodies == BodiesKeep, Stateless: p.Stateless, Labels: p.Labels,
+			KeepBodies: p.Bodies == BodiesKeep, Stateless: p.Stateless, Labels: p.Labels, Regions: p.Regions, PrivateOnly: p.PrivateOnly,
 		}}}
 		s.byHash[key.Hash], s.names[key.ID] = e, key.Name
 		if key.Role != RoleCaller {

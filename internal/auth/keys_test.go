@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,7 +15,7 @@ import (
 func TestCheckGrantsWhatTheKeyStandsFor(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	p, err := f.CreateProject(t.Context(), ProjectSpec{Org: "acme", Name: "search", Strict: true})
+	p, err := f.CreateProject(t.Context(), ProjectSpec{Org: "acme", Name: "search", Strict: true, Regions: []string{"eu*"}, PrivateOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +29,7 @@ func TestCheckGrantsWhatTheKeyStandsFor(t *testing.T) {
 	}
 	c := g.Caller
 	if c.Org != "acme" || c.Project != p.ID || c.ProjectName != "search" || c.Key != made.Key.ID || c.KeyName != "trial" ||
-		c.KeyPrefix != made.Key.Prefix || !c.Strict {
+		c.KeyPrefix != made.Key.Prefix || !c.Strict || !slices.Equal(c.Regions, []string{"eu*"}) || !c.PrivateOnly {
 		t.Errorf("caller %+v of key %+v", c, made.Key)
 	}
 	if !g.Key.MayUse("gpt-5") || g.Key.MayUse("claude") || !g.Key.Role.Can(Call) {
@@ -168,6 +169,42 @@ func TestRevocationReachesAllReplicas(t *testing.T) {
 				wantFault(t, err, fault.InvalidAPIKey)
 				_, err = r.keys.CheckAdmin(key)
 				wantFault(t, err, fault.InvalidAPIKey)
+			}
+		}
+	})
+}
+
+// TestControl44RulesReachAllReplicas: where a project's data may go is known everywhere within a second.
+func TestControl44RulesReachAllReplicas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first := setup(t)
+		second := join(t, first.store, first.Ring)
+		for _, r := range []*fixture{first, second} {
+			defer run(t, r.keys)()
+		}
+		k, key := first.issueKey(t, KeySpec{})
+		rules := func(f *fixture) (regions []string, private bool) {
+			g, err := f.keys.Check(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g.Caller.Regions, g.Caller.PrivateOnly
+		}
+		yes, no := true, false
+		for _, c := range []ProjectChange{
+			{Regions: []string{"eu", "eu-west*"}, PrivateOnly: &yes}, {PrivateOnly: &no}, {Regions: []string{}},
+		} {
+			p, err := first.UpdateProject(t.Context(), k.Project, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if regions, private := rules(first); !slices.Equal(regions, p.Regions) || private != p.PrivateOnly {
+				t.Errorf("%+v: here %q, %v", c, regions, private)
+			}
+			time.Sleep(time.Second + time.Millisecond)
+			if regions, private := rules(second); !slices.Equal(regions, p.Regions) || private != p.PrivateOnly {
+				t.Errorf("%+v: there %q, %v", c, regions, private)
 			}
 		}
 	})

@@ -47,6 +47,9 @@ type ProjectSpec struct {
 	Retention time.Duration
 	Strict    bool
 	Stateless bool
+	// Regions and PrivateOnly are as in [Project].
+	Regions     []string
+	PrivateOnly bool
 }
 
 // CreateProject makes a project, and its organisation if that is new.
@@ -54,7 +57,7 @@ func (s *Service) CreateProject(ctx context.Context, spec ProjectSpec) (Project,
 	now := s.now()
 	p := Project{
 		Org: spec.Org, Name: spec.Name, Labels: spec.Labels, Bodies: spec.Bodies, Retention: spec.Retention,
-		Strict: spec.Strict, Stateless: spec.Stateless, Created: now,
+		Strict: spec.Strict, Stateless: spec.Stateless, Regions: spec.Regions, PrivateOnly: spec.PrivateOnly, Created: now,
 	}
 	if p.Org == "" {
 		p.Org = DefaultOrg
@@ -75,7 +78,7 @@ func (s *Service) CreateProject(ctx context.Context, spec ProjectSpec) (Project,
 
 func checkProject(p *Project) error { return mistakes(p.Mistakes()).fault() }
 
-// A ProjectChange says what to change of a project; nil fields stay as they are. Labels, where given, replace all.
+// A ProjectChange says what to change of a project; nil fields stay as they are. Labels and Regions, where given, replace all.
 type ProjectChange struct {
 	Name      *string
 	Labels    map[string]string
@@ -83,6 +86,15 @@ type ProjectChange struct {
 	Retention *time.Duration
 	Strict    *bool
 	Stateless *bool
+	// Regions that are empty, and not nil, are anywhere.
+	Regions     []string
+	PrivateOnly *bool
+}
+
+// Empty reports whether there is nothing to change.
+func (c *ProjectChange) Empty() bool {
+	return c.Name == nil && c.Labels == nil && c.Bodies == nil && c.Retention == nil && c.Strict == nil && c.Stateless == nil &&
+		c.Regions == nil && c.PrivateOnly == nil
 }
 
 // apply makes the change. Bodies that are no longer kept have no retention either.
@@ -95,6 +107,10 @@ func (c *ProjectChange) apply(p *Project) {
 	set(&p.Retention, c.Retention)
 	set(&p.Strict, c.Strict)
 	set(&p.Stateless, c.Stateless)
+	set(&p.PrivateOnly, c.PrivateOnly)
+	if c.Regions != nil {
+		p.Regions = c.Regions
+	}
 	if c.Labels != nil {
 		p.Labels = c.Labels
 	}

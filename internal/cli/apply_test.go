@@ -29,6 +29,8 @@ func TestDeclarationsReadBack(t *testing.T) {
 		return admin.DeclaredProject{
 			Labels: rapid.MapOfN(rapid.StringMatching(`[a-z0-9_.-]{1,10}`), text, 0, 3).Draw(t, "labels"),
 			Bodies: "keep", Retention: "30d", Strict: rapid.Bool().Draw(t, "strict"), Keys: rapid.MapOfN(name, key, 0, 3).Draw(t, "keys"),
+			Stateless: rapid.Bool().Draw(t, "stateless"), PrivateOnly: rapid.Bool().Draw(t, "private only"),
+			Regions: rapid.SliceOfN(rapid.OneOf(name, rapid.StringMatching(`[a-z0-9*][a-z0-9*:/.-]{0,10}`)), 0, 3).Draw(t, "regions"),
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {

@@ -51,6 +51,10 @@ func (y *yamlWriter) projects(projects map[string]admin.DeclaredProject) {
 				if p.Stateless {
 					y.line("stateless: true")
 				}
+				y.texts("regions", p.Regions)
+				if p.PrivateOnly {
+					y.line("private_only: true")
+				}
 				y.section("labels", len(p.Labels), func() {
 					for _, label := range slices.Sorted(maps.Keys(p.Labels)) {
 						y.line(scalar(label) + ": " + scalar(p.Labels[label])) // which may be empty
@@ -75,13 +79,7 @@ func (y *yamlWriter) key(k admin.DeclaredKey) {
 	y.text("prefix", k.Prefix)
 	y.text("role", k.Role)
 	y.text("expires", k.Expires)
-	if len(k.Models) > 0 {
-		models := make([]string, len(k.Models))
-		for i, m := range k.Models {
-			models[i] = scalar(m)
-		}
-		y.line("models: [" + strings.Join(models, ", ") + "]")
-	}
+	y.texts("models", k.Models)
 }
 
 // A yamlWriter writes mappings, two spaces for each level.
@@ -99,6 +97,18 @@ func (y *yamlWriter) text(name, value string) {
 	if value != "" {
 		y.line(name + ": " + scalar(value))
 	}
+}
+
+// texts writes a list on one line, unless it is empty.
+func (y *yamlWriter) texts(name string, values []string) {
+	if len(values) == 0 {
+		return
+	}
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = scalar(v)
+	}
+	y.line(name + ": [" + strings.Join(all, ", ") + "]")
 }
 
 // section writes a mapping of n entries, unless there are none.

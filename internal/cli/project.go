@@ -26,6 +26,8 @@ type projectFlags struct {
 	retention string
 	strict    bool
 	stateless bool
+	regions   []string
+	private   bool
 }
 
 func (p *projectFlags) add(c *cobra.Command) {
@@ -34,6 +36,8 @@ func (p *projectFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&p.retention, "retention", "", "how long kept bodies live, such as 30d")
 	c.Flags().BoolVar(&p.strict, "strict", false, "sync the record of every try to the disk before it is sent")
 	c.Flags().BoolVar(&p.stateless, "stateless", false, "keep no response that callers of /v1/responses could go on from")
+	c.Flags().StringSliceVar(&p.regions, "regions", nil, "where its calls may go: regions of targets, with * as a wildcard (default: anywhere)")
+	c.Flags().BoolVar(&p.private, "private-only", false, "its calls go to targets that are marked private only: your own servers")
 }
 
 // labelsOf reads labels; nil if there are none.
@@ -58,15 +62,20 @@ func (a *app) projectCreate(f *adminFlags) *cobra.Command {
 		Use:   "create NAME",
 		Short: "Make a project",
 		Example: `  penstock project create checkout
-  penstock project create search --org acme --label cost_center=42 --json`,
+  penstock project create search --org acme --label cost_center=42 --json
+  penstock project create patients --regions 'eu,eu-west*' --private-only`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			labels, err := labelsOf(p.labels)
 			if err != nil {
 				return err
 			}
+			if cmd.Flags().Changed("regions") && len(p.regions) == 0 {
+				return fail(exitUsage, "leave --regions out for anywhere", "--regions is empty, which would allow every region")
+			}
 			in := admin.ProjectInput{
 				Name: args[0], Org: org, Labels: labels, Bodies: p.bodies, Retention: p.retention, Strict: p.strict, Stateless: p.stateless,
+				Regions: p.regions, Private: p.private,
 			}
 			client, err := a.client(cmd.Context(), f)
 			if err != nil {
@@ -93,10 +102,12 @@ func (a *app) projectSet(f *adminFlags) *cobra.Command {
 	p := &projectFlags{}
 	var name string
 	c := &cobra.Command{
-		Use:     "set PROJECT",
-		Short:   "Change a project; what is not said stays as it is, but labels replace all labels",
-		Example: "  penstock project set checkout --label cost_center=43\n  penstock project set checkout --name checkout-eu",
-		Args:    cobra.ExactArgs(1),
+		Use:   "set PROJECT",
+		Short: "Change a project; what is not said stays as it is, but labels replace all labels, and regions all regions",
+		Example: `  penstock project set checkout --label cost_center=43
+  penstock project set checkout --name checkout-eu --regions eu
+  penstock project set checkout --regions "" --private-only=false   # anywhere again`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in, err := p.change(cmd, name)
 			if err != nil {
@@ -125,11 +136,13 @@ func (a *app) projectSet(f *adminFlags) *cobra.Command {
 // change holds the flags that were given.
 func (p *projectFlags) change(c *cobra.Command, name string) (in admin.ProjectChange, err error) {
 	for flag, set := range map[string]func(){
-		"name":      func() { in.Name = &name },
-		"bodies":    func() { in.Bodies = &p.bodies },
-		"retention": func() { in.Retention = &p.retention },
-		"strict":    func() { in.Strict = &p.strict },
-		"stateless": func() { in.Stateless = &p.stateless },
+		"name":         func() { in.Name = &name },
+		"bodies":       func() { in.Bodies = &p.bodies },
+		"retention":    func() { in.Retention = &p.retention },
+		"strict":       func() { in.Strict = &p.strict },
+		"stateless":    func() { in.Stateless = &p.stateless },
+		"regions":      func() { in.Regions = append([]string{}, p.regions...) }, // none are not nil, which would be "as they are"
+		"private-only": func() { in.Private = &p.private },
 	} {
 		if c.Flags().Changed(flag) {
 			set()
@@ -160,13 +173,26 @@ func (a *app) projectList(f *adminFlags) *cobra.Command {
 				fmt.Fprintln(a.err, "No projects yet. Make one: penstock project create NAME")
 				return nil
 			}
-			t := table{head: []string{"NAME", "ORG", "BODIES", "STRICT", "HELD", "CREATED", "ID"}, text: []string{"NAME", "ORG"}}
+			t := table{head: []string{"NAME", "ORG", "BODIES", "STRICT", "PLACE", "HELD", "CREATED", "ID"}, text: []string{"NAME", "ORG", "PLACE"}}
 			for _, p := range projects {
-				t.add(p.Name, p.Org, p.Bodies, yes(p.Strict), yes(p.Held), p.Created.Local().Format("Jan 2 15:04"), p.ID)
+				t.add(p.Name, p.Org, p.Bodies, yes(p.Strict), placeWords(p), yes(p.Held), p.Created.Local().Format("Jan 2 15:04"), p.ID)
 			}
 			return a.printTable(&t)
 		},
 	}
+}
+
+// placeWords are where a project's calls may go.
+func placeWords(p admin.Project) string {
+	var words []string
+	if p.Private {
+		words = append(words, "private only")
+	}
+	words = append(words, p.Regions...)
+	if len(words) == 0 {
+		return "anywhere"
+	}
+	return strings.Join(words, ", ")
 }
 
 func yes(b bool) string {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/fault"
@@ -38,13 +39,16 @@ type problem struct{ Message, Hint string }
 
 // A projectForm is a project as it is filled in.
 type projectForm struct {
-	Name, Org, Bodies, Retention, Labels string
-	Strict                               bool
+	Name, Org, Bodies, Retention, Labels, Regions string
+	Strict, Stateless, Private                    bool
 }
 
 // formOf fills the form in with a project.
 func formOf(p *auth.Project) projectForm {
-	f := projectForm{Name: p.Name, Org: p.Org, Bodies: p.Bodies, Strict: p.Strict, Labels: strings.Join(labelLines(p.Labels), "\n")}
+	f := projectForm{
+		Name: p.Name, Org: p.Org, Bodies: p.Bodies, Strict: p.Strict, Stateless: p.Stateless, Private: p.PrivateOnly,
+		Labels: strings.Join(labelLines(p.Labels), "\n"), Regions: strings.Join(p.Regions, ", "),
+	}
 	if p.Retention > 0 {
 		f.Retention = figure.Span(p.Retention)
 	}
@@ -55,7 +59,8 @@ func formOf(p *auth.Project) projectForm {
 func readProject(form url.Values, start string) projectForm {
 	get := func(name string) string { return strings.TrimSpace(form.Get(start + name)) }
 	return projectForm{
-		Name: get("name"), Org: get("org"), Bodies: get("bodies"), Retention: get("retention"), Strict: get("strict") != "",
+		Name: get("name"), Org: get("org"), Bodies: get("bodies"), Retention: get("retention"), Regions: get("regions"),
+		Strict: get("strict") != "", Stateless: get("stateless") != "", Private: get("private_only") != "",
 		Labels: strings.ReplaceAll(get("labels"), "\r\n", "\n"), // which is how browsers send lines
 	}
 }
@@ -84,6 +89,11 @@ func labelsOf(text string) (map[string]string, error) {
 	return labels, nil
 }
 
+// regionsOf reads regions, with commas or spaces between. None are not nil, which would be "as they are".
+func regionsOf(text string) []string {
+	return append([]string{}, strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })...)
+}
+
 // wrong is the fault of a form.
 func wrong(format, hint string, args ...any) error {
 	f := fault.New(fault.InvalidRequest, format, args...)
@@ -92,7 +102,9 @@ func wrong(format, hint string, args ...any) error {
 }
 
 func (f *projectForm) spec() (spec auth.ProjectSpec, err error) {
-	spec = auth.ProjectSpec{Org: f.Org, Name: f.Name, Bodies: f.Bodies, Strict: f.Strict}
+	spec = auth.ProjectSpec{
+		Org: f.Org, Name: f.Name, Bodies: f.Bodies, Strict: f.Strict, Stateless: f.Stateless, Regions: regionsOf(f.Regions), PrivateOnly: f.Private,
+	}
 	if spec.Labels, err = labelsOf(f.Labels); err != nil {
 		return spec, err
 	}
@@ -112,6 +124,15 @@ func (f *projectForm) change(was *projectForm) (c auth.ProjectChange, err error)
 	}
 	if f.Strict != was.Strict {
 		c.Strict = &f.Strict
+	}
+	if f.Stateless != was.Stateless {
+		c.Stateless = &f.Stateless
+	}
+	if f.Regions != was.Regions {
+		c.Regions = regionsOf(f.Regions)
+	}
+	if f.Private != was.Private {
+		c.PrivateOnly = &f.Private
 	}
 	if f.Labels != was.Labels {
 		if c.Labels, err = labelsOf(f.Labels); err != nil {
@@ -278,7 +299,7 @@ func (c *Console) changeProject(v *visit) error {
 	if err != nil {
 		return refuse(err)
 	}
-	if change.Name == nil && change.Bodies == nil && change.Strict == nil && change.Labels == nil && change.Retention == nil {
+	if change.Empty() {
 		return v.redirect("projects/" + url.PathEscape(v.part) + "?said=same")
 	}
 	p, err := c.findProject(v.ctx(), v.part)

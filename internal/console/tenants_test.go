@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,19 +132,36 @@ func TestFormsChangeWhatWasChanged(t *testing.T) {
 	same := []string{"was_name", "shop", "was_bodies", "none", "was_labels", "team=a"}
 	b.send("/projects/"+id, append([]string{"name", "store", "bodies", "none", "labels", "team=a"}, same...)...)
 	b.send("/projects/"+id, append([]string{"name", "shop", "bodies", "none", "labels", "", "strict", "on"}, same...)...)
+	b.send("/projects/"+id, append([]string{"name", "shop", "bodies", "none", "labels", "team=a", "stateless", "on", "regions", "eu eu-west*"}, same...)...)
+	b.send("/projects/"+id, append([]string{"name", "shop", "bodies", "none", "labels", "team=a", "private_only", "on"}, same...)...)
 	var list struct {
 		Data []struct {
 			Name   string            `json:"name"`
 			Labels map[string]string `json:"labels"`
 			Strict bool              `json:"strict"`
+
+			Stateless bool     `json:"stateless"`
+			Regions   []string `json:"regions"`
+			Private   bool     `json:"private_only"`
 		} `json:"data"`
 	}
 	e.Admin(http.MethodGet, "/projects", nil, &list)
 	if len(list.Data) != 1 {
 		t.Fatalf("%+v", list.Data)
 	}
-	if p := list.Data[0]; p.Name != "store" || len(p.Labels) != 0 || !p.Strict {
+	if p := list.Data[0]; p.Name != "store" || len(p.Labels) != 0 || !p.Strict || !p.Stateless || !p.Private || !slices.Equal(p.Regions, []string{"eu", "eu-west*"}) {
 		t.Errorf("%+v", list.Data)
+	}
+	page := b.get("/projects/" + id).text
+	for _, want := range []string{`<span class="tag">eu-west*</span> and private targets only`, `name="was_regions" value="eu, eu-west*"`, `name="was_private_only"`, `name="was_stateless"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not have %q", want)
+		}
+	}
+	b.send("/projects/"+id, append([]string{"name", "shop", "bodies", "none", "labels", "team=a", "was_regions", "eu, eu-west*", "was_private_only", "on", "was_stateless", "on"}, same...)...)
+	e.Admin(http.MethodGet, "/projects", nil, &list)
+	if p := list.Data[0]; p.Stateless || p.Private || len(p.Regions) != 0 {
+		t.Errorf("taken off: %+v", p)
 	}
 	if got := b.send("/projects/"+id, append([]string{"name", "shop", "bodies", "none", "labels", "team=a"}, same...)...); !strings.Contains(got.header.Get("Location"), "said=same") {
 		t.Errorf("a form without a change: %d to %q", got.status, got.header.Get("Location"))

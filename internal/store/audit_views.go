@@ -21,10 +21,14 @@ type projectState struct {
 	Retention string            `json:"retention,omitzero"`
 	Strict    bool              `json:"strict"`
 	Stateless bool              `json:"stateless,omitzero"`
+	Regions   []string          `json:"regions,omitempty"`
+	Private   bool              `json:"private_only,omitzero"`
 }
 
 func projectStateOf(p auth.Project) projectState {
-	s := projectState{Org: p.Org, Name: p.Name, Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Stateless: p.Stateless}
+	s := projectState{
+		Org: p.Org, Name: p.Name, Labels: p.Labels, Bodies: p.Bodies, Strict: p.Strict, Stateless: p.Stateless, Regions: p.Regions, Private: p.PrivateOnly,
+	}
 	if p.Retention > 0 {
 		s.Retention = p.Retention.String()
 	}

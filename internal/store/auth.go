@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 )
 
 const (
-	projectColumns = "id, org, name, labels, bodies, retention, strict, created, stateless"
+	projectColumns = "id, org, name, labels, bodies, retention, strict, created, stateless, regions, private_only"
 	keyColumns     = "id, project, name, prefix, hash, role, models, created, expires, revoked, replaces, last_used"
 )
 
@@ -34,7 +35,7 @@ func (s *Store) CreateProject(ctx context.Context, p auth.Project) error {
 }
 
 func (s *Store) insertProject(ctx context.Context, t tx, p auth.Project) (act audit.Act, err error) {
-	labels, err := labelsText(p.Labels)
+	labels, regions, err := projectTexts(p)
 	if err != nil {
 		return act, err
 	}
@@ -42,8 +43,8 @@ func (s *Store) insertProject(ctx context.Context, t tx, p auth.Project) (act au
 	if err != nil {
 		return act, err
 	}
-	_, err = t.exec(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		p.ID, p.Org, p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), micros(p.Created), flag(p.Stateless))
+	_, err = t.exec(ctx, "INSERT INTO projects ("+projectColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", p.ID, p.Org, p.Name, labels,
+		p.Bodies, p.Retention.Microseconds(), flag(p.Strict), micros(p.Created), flag(p.Stateless), regions, flag(p.PrivateOnly))
 	if err != nil {
 		return act, s.takenProject(err, p)
 	}
@@ -75,17 +76,17 @@ func (s *Store) changeProject(ctx context.Context, t tx, id string, change func(
 		return p, act, err
 	}
 	p = was
-	p.Labels = maps.Clone(was.Labels) // change may write into it
+	p.Labels, p.Regions = maps.Clone(was.Labels), slices.Clone(was.Regions) // change may write into them
 	if err := change(&p); err != nil {
 		return p, act, err
 	}
 	p.ID, p.Org, p.Created = was.ID, was.Org, was.Created
-	labels, err := labelsText(p.Labels)
+	labels, regions, err := projectTexts(p)
 	if err != nil {
 		return p, act, err
 	}
-	_, err = t.exec(ctx, "UPDATE projects SET name = ?, labels = ?, bodies = ?, retention = ?, strict = ?, stateless = ? WHERE id = ?",
-		p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), flag(p.Stateless), p.ID)
+	_, err = t.exec(ctx, "UPDATE projects SET name = ?, labels = ?, bodies = ?, retention = ?, strict = ?, stateless = ?, regions = ?, private_only = ? WHERE id = ?",
+		p.Name, labels, p.Bodies, p.Retention.Microseconds(), flag(p.Strict), flag(p.Stateless), regions, flag(p.PrivateOnly), p.ID)
 	if err != nil {
 		return p, act, s.takenProject(err, p)
 	}
@@ -151,16 +152,30 @@ func (s *Store) FindProject(ctx context.Context, org, nameOrID string) (auth.Pro
 }
 
 func scanProject(r scanner) (p auth.Project, err error) {
-	var labels string
+	var labels, regions string
 	var retention, created int64
-	if err := r.Scan(&p.ID, &p.Org, &p.Name, &labels, &p.Bodies, &retention, &p.Strict, &created, &p.Stateless); err != nil {
+	if err := r.Scan(&p.ID, &p.Org, &p.Name, &labels, &p.Bodies, &retention, &p.Strict, &created, &p.Stateless, &regions, &p.PrivateOnly); err != nil {
 		return p, err
 	}
 	p.Retention, p.Created = time.Duration(retention)*time.Microsecond, fromMicros(created)
 	if labels != "" {
-		err = json.Unmarshal([]byte(labels), &p.Labels)
+		if err := json.Unmarshal([]byte(labels), &p.Labels); err != nil {
+			return p, err
+		}
+	}
+	if regions != "" {
+		err = json.Unmarshal([]byte(regions), &p.Regions)
 	}
 	return p, err
+}
+
+// projectTexts are the columns of a project that hold JSON; "" where there is nothing.
+func projectTexts(p auth.Project) (labels, regions string, err error) {
+	if labels, err = labelsText(p.Labels); err != nil || len(p.Regions) == 0 {
+		return labels, "", err
+	}
+	text, err := json.Marshal(p.Regions)
+	return labels, string(text), err
 }
 
 func labelsText(labels map[string]string) (string, error) {

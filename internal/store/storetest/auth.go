@@ -33,7 +33,7 @@ func testProjects(t *testing.T, s Store) {
 	ctx := t.Context()
 	full := auth.Project{
 		ID: "prj_1", Org: "acme", Name: "checkout", Labels: map[string]string{"cost_center": "42", "team": "é"},
-		Bodies: auth.BodiesKeep, Retention: 720 * time.Hour, Strict: true, Created: day,
+		Bodies: auth.BodiesKeep, Retention: 720 * time.Hour, Strict: true, Created: day, Stateless: true, Regions: []string{"eu", "é-*"}, PrivateOnly: true,
 	}
 	must(t, s.CreateProject(ctx, full))
 	got, err := s.FindProject(ctx, "", "prj_1")
@@ -41,6 +41,7 @@ func testProjects(t *testing.T, s Store) {
 	same(t, "project", got, full)
 	changed := full
 	changed.Name, changed.Labels, changed.Bodies, changed.Retention, changed.Strict = "search", nil, auth.BodiesNone, 0, false
+	changed.Stateless, changed.Regions, changed.PrivateOnly = false, nil, false
 	asked := changed
 	asked.Org, asked.Created = "other", day.Add(time.Hour) // which do not change
 	got, err = s.UpdateProject(ctx, "prj_1", func(p *auth.Project) error {
