@@ -91,7 +91,7 @@ func (r *Router) choose(x *pipeline.Exchange, p *pool) *choosing {
 		failures: c.failures[:0], offered: c.offered[:0], gates: c.gates[:0],
 	}
 	c.facts.of(x)
-	c.gather(p.members())
+	c.gather(p.members(r.o.Table))
 	c.apply(p.rules)
 	c.exclude()
 	c.rank()

@@ -134,11 +134,7 @@ func (c *choosing) conclude(ctx context.Context, l *leg, resp *llm.Response, err
 // fail writes a failed try down, and settles it.
 func (c *choosing) fail(l *leg, try *pipeline.Try, f *provider.Failure) error {
 	record(c.x, try, f)
-	outcome := health.Failed(string(f.Reason))
-	if saysNothing(f) {
-		outcome = health.Ignored
-	}
-	l.tell(outcome)
+	l.tell(health.Failed(f.Unwell()))
 	l.settleAs(resultOf(f))
 	err := c.r.o.Journal.Outcome(c.x, try)
 	try.Settle()
@@ -254,9 +250,7 @@ func (l *leg) finish(ctx context.Context, events iter.Seq2[llm.Event, error]) it
 			try := &l.x.Tries[l.index]
 			try.Status, try.Reason, try.Detail = f.Status, string(f.Reason), f.Error()
 			l.settleAs(resultOf(f))
-			if l.u.health != nil && !saysNothing(f) {
-				l.u.health.End(l.u.health.Begin(), health.Failed(string(f.Reason)))
-			}
+			l.tell(health.Failed(f.Unwell()))
 			yield(llm.Event{}, interrupted(ctx, l.x, try, f))
 			return
 		}

@@ -3,7 +3,6 @@ package route
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -229,18 +228,6 @@ func mayRepeat(f *provider.Failure) bool {
 		return true
 	case provider.ReasonStatus:
 		return f.Class == "" && f.Fallback()
-	}
-	return false
-}
-
-// saysNothing reports whether a failure says nothing of how well an upstream is: what is the caller's, the account's or a
-// limit's doing.
-func saysNothing(f *provider.Failure) bool {
-	switch f.Reason {
-	case provider.ReasonCanceled, provider.ReasonCredential, provider.ReasonUnsupported:
-		return true
-	case provider.ReasonStatus:
-		return f.Status < 500 && f.Status != http.StatusRequestTimeout || f.Class != ""
 	}
 	return false
 }

@@ -80,8 +80,11 @@ func (t *Table) pool(name string, m ModelConfig) *pool {
 		p.tries = defaultTries
 	}
 	for _, one := range m.Targets {
-		p.upstreams = append(p.upstreams, t.upstream(one, len(p.upstreams)))
+		u := t.upstream(one, len(p.upstreams))
+		p.upstreams = append(p.upstreams, u)
+		p.finds = p.finds || u.finder() != nil
 	}
+	p.chosen = p.chosen || p.finds
 	for _, target := range m.OnContextLength {
 		p.onContext = append(p.onContext, t.upstream(TargetConfig{Target: target}, len(p.upstreams)))
 	}
@@ -122,9 +125,6 @@ func (p *pool) keys() []string {
 	}
 	return keys
 }
-
-// members are the upstreams to choose from.
-func (p *pool) members() []*upstream { return p.upstreams }
 
 // upstream makes what a target is sent to.
 func (t *Table) upstream(c TargetConfig, place int) *upstream {

@@ -3,6 +3,7 @@ package route
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/penstock/penstock/internal/admission"
 	"github.com/penstock/penstock/internal/health"
@@ -95,7 +96,10 @@ type pool struct {
 	onContext, onPolicy []*upstream
 	words               string // for the record, where nothing was out of the ordinary
 	chosen              bool   // there is something to choose
-	prefix              *prefixes
+	// finds says that servers of a target are looked for, and found is the pool with them in place of it.
+	finds  bool
+	found  atomic.Pointer[found]
+	prefix *prefixes
 }
 
 // targets are the targets of the pool, each once.
