@@ -332,5 +332,8 @@ func ownerOf(path string) string {
 	if !found {
 		return ""
 	}
+	if strings.HasSuffix(rest, "]") { // one of a list
+		rest = parent(rest)
+	}
 	return parent(rest)
 }
