@@ -100,6 +100,9 @@ func (r *Router) choose(x *pipeline.Exchange, p *pool) *choosing {
 
 // free ends the use of a choosing.
 func (c *choosing) free() {
+	if c.probing >= 0 { // it was not sent after all
+		c.all[c.probing].health.End(c.probe, health.Ignored)
+	}
 	c.r, c.x, c.pool, c.policy, c.refusal, c.facts = nil, nil, nil, nil, nil, facts{}
 	clear(c.all)
 	clear(c.failures)
@@ -142,8 +145,11 @@ func (c *choosing) rank() {
 		c.policy.rank(c)
 	}
 	if c.probing >= 0 { // the one call that finds out
-		i := slices.Index(c.order, c.probing)
-		c.order = slices.Insert(slices.Delete(c.order, i, i+1), 0, c.probing)
+		for _, i := range c.order {
+			c.all[i].chance = 0
+		}
+		c.all[c.probing].chance = 1
+		c.lead(slices.Index(c.order, c.probing))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,11 +107,12 @@ func all(failures []failed, is func(failed) bool) bool {
 	return true
 }
 
-// soonest is the shortest wait that a provider asked for, 0 if none did.
+// soonest is the shortest wait that a target asked for, 0 if none did. Of what one asked for, the newest counts.
 func soonest(failures []failed) time.Duration {
 	var d time.Duration
-	for _, f := range failures {
-		if f.RetryAfter > 0 && (d == 0 || f.RetryAfter < d) {
+	for i, f := range failures {
+		old := slices.ContainsFunc(failures[i+1:], func(newer failed) bool { return newer.place == f.place })
+		if !old && f.RetryAfter > 0 && (d == 0 || f.RetryAfter < d) {
 			d = f.RetryAfter
 		}
 	}

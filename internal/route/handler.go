@@ -127,6 +127,7 @@ func failure(err error) *provider.Failure {
 type failed struct {
 	*provider.Failure
 	target string
+	place  int // among the candidates
 }
 
 // goOn reports whether another try may help after a failure, and makes room for those that only it opens.

@@ -104,8 +104,10 @@ func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*
 		return c.alone(ctx, <-results, cancelLoser)
 	}
 	cancelLoser()
-	c.x.Note("hedge", c.x.Tries[one.index].Target+" was first; "+loser.u.name+" was cancelled", 0)
-	return c.won(ctx, one, results, cancelWinner)
+	c.x.Note("hedge", one.u.name+" was first; "+loser.u.name+" was cancelled", 0)
+	// The loser is waited for, so that nobody else settles what it still works with. That is soon: it waits for nothing any more.
+	c.lose(<-results)
+	return c.alone(ctx, one, cancelWinner)
 }
 
 // alone takes what came of a try that has no rival any more.
@@ -124,27 +126,6 @@ func (c *choosing) alone(ctx context.Context, one sent, cancel context.CancelFun
 	return resp, err
 }
 
-// won is alone, and settles the loser before the answer's end: the record is made there.
-func (c *choosing) won(ctx context.Context, one sent, results <-chan sent, cancel context.CancelFunc) (*llm.Response, error) {
-	resp, err := c.alone(ctx, one, cancel)
-	if err != nil {
-		c.lose(<-results)
-		return nil, err
-	}
-	books := loser{r: c.r, x: c.x, results: results}
-	events := resp.Events
-	resp.Events = func(yield func(llm.Event, error) bool) {
-		defer books.settle()
-		events(func(ev llm.Event, err error) bool {
-			if err != nil || ev.Is(llm.End) {
-				books.settle()
-			}
-			return yield(ev, err)
-		})
-	}
-	return resp, nil
-}
-
 // second is a leg to another target, prepared; nil if nobody is there, or no hedge is left.
 func (c *choosing) second(ctx context.Context) *leg {
 	c.now = time.Now()
@@ -153,11 +134,14 @@ func (c *choosing) second(ctx context.Context) *leg {
 		if one.tries > 0 || one.isEjected(c.now) || one.gate != nil && !one.gate.Free() {
 			continue
 		}
+		if c.pick(one); one.out != eligible {
+			continue
+		}
 		if !c.pool.hedge.take() {
 			return nil
 		}
 		c.offered = append(c.offered[:0], i)
-		l, err := c.admit(ctx)
+		l, err := c.admit(ctx, c.now) // if somebody was quicker, there is none: the first try must not wait for a place in a queue
 		if err != nil {
 			return nil
 		}
@@ -170,28 +154,10 @@ func (c *choosing) second(ctx context.Context) *leg {
 	return nil
 }
 
-// A loser is the try of a race that is cancelled. What comes of it is awaited, so that its record is whole; that is soon, for
-// nothing is waited for that the network would have to do.
-type loser struct {
-	r       *Router
-	x       *pipeline.Exchange
-	results <-chan sent
-	done    bool
-}
-
-func (b *loser) settle() {
-	if b.done {
-		return
-	}
-	b.done = true
-	settleLoser(b.r, b.x, <-b.results)
-}
-
-func (c *choosing) lose(one sent) { settleLoser(c.r, c.x, one) }
-
-// settleLoser books a try that was cancelled because another answered. Its provider has read the prompt, and may have begun:
+// lose books a try that was cancelled because another answered. Its provider has read the prompt, and may have begun:
 // what that cost is estimated, as nobody will report it.
-func settleLoser(r *Router, x *pipeline.Exchange, one sent) {
+func (c *choosing) lose(one sent) {
+	r, x := c.r, c.x
 	try := &x.Tries[one.index]
 	f := &provider.Failure{Reason: provider.ReasonCanceled, Message: "was cancelled: another target was first", Status: try.Status}
 	if one.err != nil {
@@ -217,7 +183,13 @@ func settleLoser(r *Router, x *pipeline.Exchange, one sent) {
 		}
 		try.Unpriced = try.Price == nil
 	}
-	one.tell(health.Ignored)
+	if one.err == nil {
+		one.tell(health.Success)
+		one.ticket.Answered(time.Now(), one.resp.Limits)
+	} else {
+		one.tell(health.Failed(f.Unwell()))
+		one.tellAccount(time.Now(), f)
+	}
 	one.settleAs(admission.Canceled)
 	_ = r.o.Journal.Outcome(x, try) // the answer is on its way: the record, which follows, says the same
 	try.Settle()

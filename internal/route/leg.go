@@ -33,6 +33,7 @@ type leg struct {
 	cached int64
 
 	token  health.Token
+	told   bool // health was
 	ticket quota.Ticket
 	slot   admission.Slot
 	held   pipeline.Reservation // of the money
@@ -141,13 +142,9 @@ func (c *choosing) fail(l *leg, try *pipeline.Try, f *provider.Failure) error {
 	if err != nil {
 		return err
 	}
-	c.failures = append(c.failures, failed{f, l.u.name})
+	c.failures = append(c.failures, failed{f, l.u.name, l.place})
 	one, now := &c.all[l.place], time.Now()
-	class := f.Class
-	if class == provider.ClassPermission {
-		class = "" // some say 403 of what a caller asked: that must not take the model away from the others
-	}
-	l.ticket.Failed(now, quota.Failure{Status: f.Status, Class: string(class), RetryAfter: f.RetryAfter, Limits: f.Limits})
+	l.tellAccount(now, f)
 	switch one.retried = mayRepeat(f); {
 	case !one.retried && (f.Class == provider.ClassCredential || f.Class == provider.ClassQuota):
 		one.retried = one.account != nil && one.account.Credentials() > 1 // with another
@@ -164,9 +161,18 @@ func (c *choosing) fail(l *leg, try *pipeline.Try, f *provider.Failure) error {
 }
 
 func (l *leg) tell(o health.Outcome) {
-	if l.u.health != nil {
+	if l.told = true; l.u.health != nil {
 		l.u.health.End(l.token, o)
 	}
+}
+
+// tellAccount says what a failure means for the credential that was shown.
+func (l *leg) tellAccount(now time.Time, f *provider.Failure) {
+	class := f.Class
+	if class == provider.ClassPermission {
+		class = "" // some say 403 of what a caller asked: that must not take the model away from the others
+	}
+	l.ticket.Failed(now, quota.Failure{Status: f.Status, Class: string(class), RetryAfter: f.RetryAfter, Limits: f.Limits})
 }
 
 // resultOf is what a failure says of an upstream's load.
@@ -199,6 +205,9 @@ func (l *leg) Settle(try *pipeline.Try) {
 
 // end gives the slot and the place back. try is nil if there was none.
 func (l *leg) end(try *pipeline.Try, o admission.Outcome) {
+	if !l.told { // the try was not sent, or something panicked
+		l.tell(health.Ignored)
+	}
 	cost, output, fresh := int64(-1), int64(-1), int64(-1)
 	if try != nil && try.Outcome != pipeline.Unknown {
 		output, fresh = try.Usage.Output, max(try.Usage.Input-try.Usage.CachedInput, 0)

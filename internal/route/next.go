@@ -40,7 +40,7 @@ func (c *choosing) next(ctx context.Context) (*leg, error) {
 		}
 		c.offered = append(c.offered, again)
 	}
-	return c.admit(ctx)
+	return c.admit(ctx, c.x.Deadline)
 }
 
 // tooLate reports whether a further try could not be done by the caller's deadline: a first token alone takes longer.
@@ -48,13 +48,18 @@ func (c *choosing) tooLate() bool {
 	if c.x.Deadline.IsZero() || c.tried == 0 {
 		return false
 	}
-	left := c.x.Deadline.Sub(c.now).Seconds()
 	for i := range c.all {
-		if one := &c.all[i]; one.out == eligible && left > one.load.idle(float64(c.facts.tokens))/2 {
+		if one := &c.all[i]; one.out == eligible && c.inTime(one, c.now) {
 			return false
 		}
 	}
 	return true
+}
+
+// inTime reports whether a try that begins then may give its first token by the caller's deadline. Predictions are not exact,
+// so half of the time must do.
+func (c *choosing) inTime(one *candidate, begin time.Time) bool {
+	return c.x.Deadline.IsZero() || c.x.Deadline.Sub(begin).Seconds() > one.load.idle(float64(c.facts.tokens))/2
 }
 
 // affords reports whether the try is within the retry budget. The first try and the first fallback to another are outside it.
@@ -116,7 +121,7 @@ func (c *choosing) again(ctx context.Context) (int, error) {
 		return -1, nil
 	}
 	wait := ready.Sub(c.now)
-	if wait > time.Duration(c.pool.retryWait) || !c.x.Deadline.IsZero() && c.now.Add(wait).After(c.x.Deadline) {
+	if wait > time.Duration(c.pool.retryWait) || !c.inTime(&c.all[best], c.now.Add(wait)) {
 		return -1, nil
 	}
 	if err := sleep(ctx, wait); err != nil {
@@ -141,8 +146,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// admit takes a slot of one of those that are offered, and waits for it in the queue if there is none.
-func (c *choosing) admit(ctx context.Context) (*leg, error) {
+// admit takes a slot of one of those that are offered, and waits for it in the queue if there is none, until the deadline.
+func (c *choosing) admit(ctx context.Context, deadline time.Time) (*leg, error) {
 	l := &leg{c: c.r, x: c.x, tokens: c.facts.tokens}
 	at := 0
 	if s := c.r.o.Admission; s != nil {
@@ -155,7 +160,7 @@ func (c *choosing) admit(ctx context.Context) (*leg, error) {
 			caller = c.x.Caller.Project
 		}
 		ticket := admission.Ticket{
-			Class: admission.ParseClass(c.x.Class), Tenant: caller, Cost: c.facts.tokens + 2*c.expectedOutput(), Deadline: c.x.Deadline,
+			Class: admission.ParseClass(c.x.Class), Tenant: caller, Cost: c.facts.tokens + 2*c.expectedOutput(), Deadline: deadline,
 		}
 		var err error
 		if at, err = s.Acquire(ctx, c.gates, ticket, &l.slot); err != nil {

@@ -3,7 +3,6 @@ package route
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
@@ -95,39 +94,52 @@ func (fastest) rank(c *choosing) {
 		c.settle()
 		return
 	}
-	a, b := drawTwo(len(c.order))
-	best := c.order[a]
-	for _, i := range [2]int{c.order[b], c.closest()} {
-		if c.all[i].score < c.all[best].score {
-			best = i
-		}
-	}
-	for _, i := range c.order {
-		c.all[i].chance = 0 // of drawing just these two, which nobody asks for yet
-	}
-	c.all[best].chance = 2 / float64(len(c.order))
+	c.drawn()
+}
+
+// drawn is as if two were drawn, and the better of them and of the closest were taken. Each has an exact probability of that,
+// so one draw does.
+func (c *choosing) drawn() {
 	c.byScore()
-	at := slices.Index(c.order, best)
-	c.order = slices.Insert(slices.Delete(c.order, at, at+1), 0, best)
-}
-
-func drawTwo(n int) (a, b int) {
-	a, b = rand.IntN(n), rand.IntN(n-1)
-	if b >= a {
-		b++
+	closest, n, left, sum := c.closest(), float64(len(c.order)), 1.0, 0.0
+	for at, i := range c.order {
+		best := min(2*(n-1-float64(at))/(n*(n-1)), left) // of two, this and one behind it
+		if i == closest {
+			best = left
+		}
+		left -= best
+		one := &c.all[i]
+		one.chance = best * one.share
+		sum += one.chance
 	}
-	return a, b
+	draw, first := rand.Float64()*sum, 0
+	for at, i := range c.order {
+		one := &c.all[i]
+		if one.chance > 0 && draw >= 0 {
+			first = at
+		}
+		draw -= one.chance
+		one.chance /= sum
+	}
+	c.lead(first)
 }
 
-// closest is the candidate that was sent most of the prompt's beginning.
+// closest is the candidate that was sent most of the prompt's beginning, -1 if none was.
 func (c *choosing) closest() int {
-	best := c.order[0]
-	for _, i := range c.order[1:] {
-		if c.all[i].cached > c.all[best].cached {
-			best = i
+	best, most := -1, int64(0)
+	for _, i := range c.order {
+		if c.all[i].cached > most {
+			best, most = i, c.all[i].cached
 		}
 	}
 	return best
+}
+
+// lead puts the one at a place of the order first, the others stay.
+func (c *choosing) lead(at int) {
+	first := c.order[at]
+	copy(c.order[1:at+1], c.order[:at])
+	c.order[0] = first
 }
 
 // cheapest goes by what the request is expected to cost: its prompt, of which providers may have the beginning in their
@@ -189,10 +201,7 @@ func (c *choosing) settle() {
 		}
 	}
 	c.all[c.order[0]].chance += left // if all recover, and none took part
-	if first > 0 {
-		best := c.order[first]
-		c.order = slices.Insert(slices.Delete(c.order, first, first+1), 0, best)
-	}
+	c.lead(max(first, 0))
 }
 
 func (c *choosing) byScore() {

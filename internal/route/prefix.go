@@ -1,8 +1,8 @@
 package route
 
 import (
-	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"sync"
 	"time"
 )
@@ -49,15 +49,8 @@ type beginning struct {
 // of hashes a prompt.
 func (p *prefixes) of(b *beginning, text []byte) {
 	var last uint64
-	var chain [8]byte
-	var h maphash.Hash
-	h.SetSeed(p.seed)
 	for b.n = 0; b.n < prefixBlocks && len(text) >= prefixBlock; b.n++ {
-		h.Reset()
-		binary.LittleEndian.PutUint64(chain[:], last)
-		_, _ = h.Write(chain[:])
-		_, _ = h.Write(text[:prefixBlock])
-		last = h.Sum64()
+		last = (bits.RotateLeft64(last, 25) ^ maphash.Bytes(p.seed, text[:prefixBlock])) * 0x9E3779B97F4A7C15 // odd, so nothing is lost
 		b.hashes[b.n] = last
 		text = text[prefixBlock:]
 	}
