@@ -295,3 +295,29 @@ func BenchmarkQueue(b *testing.B) {
 		g.release()
 	}
 }
+
+// TestExpectedSlotsAreABeginning, and no more than that.
+func TestExpectedSlotsAreABeginning(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScheduler(t, Options{})
+		g := s.Gate("p/m")
+		g.Expect(0)
+		if g.Limit() != 1024 {
+			t.Errorf("limit %v of an unknown number", g.Limit())
+		}
+		g.Expect(40)
+		g.Expect(50)
+		if g.Limit() != 40 {
+			t.Errorf("limit %v", g.Limit())
+		}
+		var slot Slot
+		if _, err := s.Acquire(t.Context(), []*Gate{g}, Ticket{}, &slot); err != nil {
+			t.Fatal(err)
+		}
+		slot.Done(Overloaded, -1)
+		if g.Limit() != 36 {
+			t.Errorf("limit %v after a refusal", g.Limit())
+		}
+	})
+}

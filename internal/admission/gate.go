@@ -58,13 +58,13 @@ func (g *Gate) Free() bool { return g.waiting.Load() == 0 && g.inflight.Load() <
 func (g *Gate) Hold() time.Duration { return time.Duration(g.hold.Load()) }
 
 // Expect says how many calls the upstream is said to work on at once, and the limit begins there. It changes nothing once
-// something has been learned.
+// something has been learned, or for 0.
 func (g *Gate) Expect(slots int) {
 	g.learning.Lock()
 	defer g.learning.Unlock()
 	if k := &g.learned; k.shrunk == 0 && k.refused == 0 && slots > 0 && int(g.slots.Load()) == g.s.o.MaxLimit {
-		g.setLimit(float64(slots))
-		k.ceiling, k.topped = g.Limit(), g.s.now()
+		k.told = float64(slots)
+		g.setLimit(k.told)
 	}
 }
 

@@ -22,6 +22,7 @@ type learned struct {
 	strikes  int         // how often it did that in a row
 	ceiling  float64     // where the limit fell to last: above, it was too much
 	topped   int64       // when that was
+	told     float64     // the slots that the upstream is said to have; 0 is not known
 	base     float64     // the ratio that is none of our load's: others may use the upstream, too
 	idle     idle        // what its first tokens take without load
 	expected float64     // the mean of that, of late, in seconds
@@ -169,6 +170,9 @@ func (g *Gate) judge(now int64, peak int32) {
 		g.setLimit(k.ceiling)
 	default:
 		k.fall = fall{}
+		if k.told > 0 && limit >= k.told {
+			tolerance = o.Tolerance // more than it is said to work on needs a better reason than doubt
+		}
 		g.grow(now, limit, ratio < 1+(tolerance-1)*easy)
 	}
 }
@@ -176,7 +180,7 @@ func (g *Gate) judge(now int64, peak int32) {
 // grow raises the limit, with care near to where it was too much a short while ago.
 func (g *Gate) grow(now int64, limit float64, easy bool) {
 	k := &g.learned
-	near := now-k.topped < remembered && limit > 0.9*k.ceiling && limit < 1.1*k.ceiling
+	near := now-k.topped < remembered && limit > 0.9*k.ceiling && limit < 1.1*k.ceiling || k.told > 0 && limit >= k.told
 	switch {
 	case easy && !near:
 		g.setLimit(limit*growth + 1)

@@ -133,6 +133,9 @@ func (t *Table) upstream(c TargetConfig, place int) *upstream {
 		Target: target, key: c.Target, name: c.Target, provider: t.providers[target.Provider], place: place, origin: place,
 		weight: float64(c.Weight), tags: c.Tags, region: c.Region, slots: c.Slots, shared: t.state.of(c.Target),
 	}
+	if u.gate != nil {
+		u.gate.Expect(c.Slots)
+	}
 	if t.around.Places != nil {
 		at := t.around.Places(target.Provider)
 		u.private = at.Private
