@@ -15,18 +15,24 @@ type load struct {
 	retries  atomic.Int64 // of inflight, those that count against the retry budget
 
 	// Estimates, as the bits of float64, so that a choice reads them without a lock.
-	base   atomic.Uint64 // seconds to a first token that no prompt explains
-	speed  atomic.Uint64 // prompt tokens a second
 	decode atomic.Uint64 // generated tokens a second in one stream
 	output atomic.Uint64 // generated tokens of an answer
-	strain atomic.Uint64 // how much longer than predicted first tokens took of late, 1 is as predicted
-	seen   atomic.Int64  // when strain was measured last, in nanoseconds from born
+	// What is waited for is told apart by kind: the first token of a stream, the whole of a plain answer.
+	pace [2]pace
 
 	born time.Time
 
 	mu   sync.Mutex // guards the fields below
-	fit  fit
+	fit  [2]fit
 	late [2][promptBuckets]quantiles
+}
+
+// A pace is how long one kind of answer is waited for.
+type pace struct {
+	base   atomic.Uint64 // seconds that no prompt explains
+	speed  atomic.Uint64 // prompt tokens a second
+	strain atomic.Uint64 // how much longer than predicted it took of late, 1 is as predicted
+	seen   atomic.Int64  // when strain was measured last, in nanoseconds from born
 }
 
 // Before anything is measured. The speed is algorithms.md §3.1's.
@@ -38,10 +44,15 @@ const (
 )
 
 func (l *load) init() {
-	for v, start := range map[*atomic.Uint64]float64{&l.base: startBase, &l.speed: startSpeed, &l.decode: startDecode, &l.output: startOutput, &l.strain: 1} {
-		v.Store(math.Float64bits(start))
+	l.decode.Store(math.Float64bits(startDecode))
+	l.output.Store(math.Float64bits(startOutput))
+	for kind, base := range [2]float64{streamed: startBase, plain: startBase + startOutput/startDecode} {
+		p := &l.pace[kind]
+		p.base.Store(math.Float64bits(base))
+		p.speed.Store(math.Float64bits(startSpeed))
+		p.strain.Store(math.Float64bits(1))
+		l.fit[kind].init(base)
 	}
-	l.fit.init()
 	l.born = time.Now()
 }
 
@@ -53,15 +64,18 @@ func blend(v *atomic.Uint64, x, share float64) {
 	v.Store(math.Float64bits(old + share*(x-old)))
 }
 
-// idle is the time to the first token of so many uncached prompt tokens if nobody else waits, in seconds.
-func (l *load) idle(tokens float64) float64 { return read(&l.base) + tokens/read(&l.speed) }
+// idle is the time to the first token of so many uncached prompt tokens if nobody else waits, in seconds; of a plain answer,
+// to all of it.
+func (l *load) idle(tokens float64, kind int) float64 {
+	p := &l.pace[kind]
+	return read(&p.base) + tokens/read(&p.speed)
+}
 
-// eta predicts the time to the first token of a prompt, in seconds (algorithms.md §3.1): the prompts before it and its own
-// uncached part at the measured speed, and the wait for a free slot. Where the slots are not known, the strain stands for
-// the wait.
-func (l *load) eta(now time.Time, uncached float64, slots int) float64 {
+// eta predicts what idle gives for now (algorithms.md §3.1): the prompts before it and its own uncached part at the measured
+// speed, and the wait for a free slot. Where the slots are not known, the strain stands for the wait.
+func (l *load) eta(now time.Time, uncached float64, slots, kind int) float64 {
 	ahead := float64(l.backlog.Load())
-	seconds := l.idle(ahead + uncached)
+	seconds := l.idle(ahead+uncached, kind)
 	if slots > 0 {
 		over := float64(l.inflight.Load()+1) - float64(slots)
 		if over > 0 {
@@ -69,15 +83,16 @@ func (l *load) eta(now time.Time, uncached float64, slots int) float64 {
 		}
 		return seconds
 	}
-	return seconds * l.strained(now)
+	return seconds * l.strained(now, kind)
 }
 
 // strainFor is in what time a measured strain fades: an upstream that nobody chooses for it gets another chance.
 const strainFor = 10 * time.Second
 
-func (l *load) strained(now time.Time) float64 {
-	age := float64(int64(now.Sub(l.born))-l.seen.Load()) / float64(strainFor)
-	return max(1+(read(&l.strain)-1)*math.Exp(-max(age, 0)), 0.2)
+func (l *load) strained(now time.Time, kind int) float64 {
+	p := &l.pace[kind]
+	age := float64(int64(now.Sub(l.born))-p.seen.Load()) / float64(strainFor)
+	return max(1+(read(&p.strain)-1)*math.Exp(-max(age, 0)), 0.2)
 }
 
 // A trip is one try as the load sees it.
@@ -86,7 +101,6 @@ type trip struct {
 	start  time.Time
 	tokens int64   // uncached prompt tokens
 	ahead  float64 // prompt tokens that waited before it
-	guess  float64 // predicted seconds
 	bucket int
 	kind   int
 	retry  bool
@@ -95,9 +109,9 @@ type trip struct {
 }
 
 // begin counts a try in. Its end must be told.
-func (l *load) begin(now time.Time, uncached int64, slots int, stream, retry bool) trip {
+func (l *load) begin(now time.Time, uncached int64, stream, retry bool) trip {
 	t := trip{
-		l: l, start: now, tokens: uncached, ahead: float64(l.backlog.Load()), guess: l.eta(now, float64(uncached), slots),
+		l: l, start: now, tokens: uncached, ahead: float64(l.backlog.Load()),
 		bucket: promptBucket(uncached), kind: kindOf(stream), retry: retry,
 	}
 	l.inflight.Add(1)
@@ -145,19 +159,17 @@ func (l *load) learn(t *trip, now time.Time, took float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.late[t.kind][t.bucket].add(took)
-	if t.kind == plain {
-		return // its first token is its last
-	}
 	x := t.ahead + float64(t.tokens)
-	l.fit.add(x, took)
-	base, slope := l.fit.line()
-	l.base.Store(math.Float64bits(base))
-	l.speed.Store(math.Float64bits(1 / slope))
+	f, p := &l.fit[t.kind], &l.pace[t.kind]
+	f.add(x, took)
+	base, slope := f.line()
+	p.base.Store(math.Float64bits(base))
+	p.speed.Store(math.Float64bits(1 / slope))
 	// The strain forgets by time, so that a burst of answers and a trickle of them are equally fresh.
 	since := now.Sub(l.born)
-	share := max(0.2, 1-math.Exp(-float64(int64(since)-l.seen.Load())/float64(strainFor)))
-	blend(&l.strain, min(took/max(base+x*slope, 1e-3), 20), share)
-	l.seen.Store(int64(since))
+	share := max(0.2, 1-math.Exp(-float64(int64(since)-p.seen.Load())/float64(strainFor)))
+	blend(&p.strain, min(took/max(base+x*slope, 1e-3), 20), share)
+	p.seen.Store(int64(since))
 }
 
 // firstTokenLimit is how long a first token is waited for: three times the 99th percentile of such prompts, between least
@@ -218,9 +230,9 @@ const (
 	belief = 8    // measurements that the beginning counts as
 )
 
-func (f *fit) init() {
+func (f *fit) init(base float64) {
 	for _, x := range [...]float64{0, 4000} {
-		f.weigh(x, startBase+x/startSpeed, belief/2)
+		f.weigh(x, base+x/startSpeed, belief/2)
 	}
 }
 

@@ -59,7 +59,7 @@ func (c *choosing) tooLate() bool {
 // inTime reports whether a try that begins then may give its first token by the caller's deadline. Predictions are not exact,
 // so half of the time must do.
 func (c *choosing) inTime(one *candidate, begin time.Time) bool {
-	return c.x.Deadline.IsZero() || c.x.Deadline.Sub(begin).Seconds() > one.load.idle(float64(c.facts.tokens))/2
+	return c.x.Deadline.IsZero() || c.x.Deadline.Sub(begin).Seconds() > one.load.idle(float64(c.facts.tokens), kindOf(c.x.Request.Stream))/2
 }
 
 // affords reports whether the try is within the retry budget. The first try and the first fallback to another are outside it.
@@ -202,7 +202,7 @@ func (c *choosing) take(l *leg, one *candidate) {
 			c.x.Note("credential", one.name+": number "+strconv.Itoa(one.via+1)+", "+one.pickWords, 0)
 		}
 	}
-	l.trip = one.load.begin(c.now, uncached, one.slots, c.x.Request.Stream, l.retry)
+	l.trip = one.load.begin(c.now, uncached, c.x.Request.Stream, l.retry)
 	one.note(c.now, uncached, l.retry)
 	if c.hashed {
 		c.pool.prefix.sent(&c.begin, since(c.pool.prefix.born, c.now), one.place)

@@ -86,9 +86,10 @@ func (fastest) name() string { return Fastest }
 
 func (fastest) rank(c *choosing) {
 	c.hash()
+	kind := kindOf(c.x.Request.Stream)
 	for _, i := range c.order {
 		one := &c.all[i]
-		one.score = one.load.eta(c.now, float64(c.facts.tokens-one.cached), one.slots) + one.distance().Seconds()
+		one.score = one.load.eta(c.now, float64(c.facts.tokens-one.cached), one.slots, kind) + one.distance().Seconds()
 	}
 	if len(c.order) <= scanned {
 		c.settle()
