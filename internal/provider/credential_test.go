@@ -140,14 +140,14 @@ func TestCredentialIsBoundToTheHost(t *testing.T) {
 // TestSeveralCredentials: each try shows the one that it is told to, and only one of them is to blame if it cannot be read.
 func TestSeveralCredentials(t *testing.T) {
 	t.Parallel()
-	var seen []string
+	shown := make(chan string, 8)
 	up := startUpstream(t, func(p *peer) {
 		for {
 			req, _, ok := p.request()
 			if !ok {
 				return
 			}
-			seen = append(seen, req.Header.Get("Authorization"))
+			shown <- req.Header.Get("Authorization")
 			p.say(hello)
 		}
 	})
@@ -161,12 +161,14 @@ func TestSeveralCredentials(t *testing.T) {
 	if cl.Credentials() != 3 {
 		t.Errorf("%d credentials", cl.Credentials())
 	}
+	var seen []string
 	for _, index := range []int{0, 1, 7, -1, 1} { // one that is not there is the first
 		resp, err := cl.Do(t.Context(), Via{Credential: index}, house, plain())
 		if err != nil {
 			t.Fatal(err)
 		}
 		walk(resp)
+		seen = append(seen, <-shown)
 	}
 	if want := []string{"Bearer a", "Bearer b", "Bearer a", "Bearer a", "Bearer b"}; !slices.Equal(seen, want) {
 		t.Errorf("shown %q, want %q", seen, want)

@@ -112,7 +112,7 @@ func ips(all ...string) []netip.Addr {
 func TestDiscoverAddresses(t *testing.T) {
 	t.Parallel()
 	dns := startNameserver(t)
-	dns.addrs["llm.house.test"] = ips("10.0.0.8", "10.0.0.7", "fd00::7")
+	dns.set(func() { dns.addrs["llm.house.test"] = ips("10.0.0.8", "10.0.0.7", "fd00::7") })
 	cl := newTestClient(t, Config{BaseURL: "http://llm.house.test:8000/v1", Discover: DiscoverA}, Options{Resolver: dns.resolver()})
 	if every, ok := cl.Discovers(); !ok || every != 5*time.Second || cl.Endpoints() != nil || cl.Found() != nil {
 		t.Errorf("%v %t, %v before the first look", every, ok, cl.Endpoints())
@@ -145,14 +145,16 @@ func TestDiscoverRecords(t *testing.T) {
 	t.Parallel()
 	dns := startNameserver(t)
 	name := func(s string) dnsmessage.Name { return dnsmessage.MustNewName(s + ".") }
-	dns.addrs["one.house.test"] = ips("10.0.0.1")
-	dns.addrs["two.house.test"] = ips("10.0.0.2", "fd00::2")
 	records := []dnsmessage.SRVResource{
 		{Priority: 10, Weight: 5, Port: 8001, Target: name("two.house.test")},
 		{Priority: 0, Weight: 20, Port: 8000, Target: name("one.house.test")},
 		{Priority: 0, Weight: 20, Port: 8009, Target: name("gone.house.test")},
 	}
-	dns.srv["_http._tcp.llm.house.test"], dns.srv["_models._tcp.house.test"] = records, records
+	dns.set(func() {
+		dns.addrs["one.house.test"] = ips("10.0.0.1")
+		dns.addrs["two.house.test"] = ips("10.0.0.2", "fd00::2")
+		dns.srv["_http._tcp.llm.house.test"], dns.srv["_models._tcp.house.test"] = records, records
+	})
 	want := []Endpoint{{"10.0.0.1:8000", 0, 20}, {"10.0.0.2:8001", 10, 5}, {"[fd00::2]:8001", 10, 5}}
 	for _, base := range []string{"http://llm.house.test/v1", "https://_models._tcp.house.test/v1"} {
 		cl := newTestClient(t, Config{BaseURL: base, Discover: DiscoverSRV}, Options{Resolver: dns.resolver()})
