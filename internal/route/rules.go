@@ -12,6 +12,7 @@ import (
 	"cel.dev/cel-go/common/cost"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
 )
 
 // ruleHint says where the language of rules is described.
@@ -63,7 +64,7 @@ var ruleFacts = []struct {
 
 // ruleEnv is the environment of all rules.
 var ruleEnv = sync.OnceValues(func() (*cel.Env, error) {
-	options := []cel.EnvOption{cel.ParserExpressionSizeLimit(maxRuleBytes), cel.ParserRecursionLimit(50)}
+	options := []cel.EnvOption{cel.OptionalTypes(), cel.ParserExpressionSizeLimit(maxRuleBytes), cel.ParserRecursionLimit(50)}
 	for _, f := range ruleFacts {
 		options = append(options, cel.Variable(f.name, f.typ))
 	}
@@ -220,9 +221,10 @@ func (a *activation) more(name string) (any, bool) {
 		return now, true
 	}
 	caller := a.c.x.Caller
+	if caller == nil {
+		caller = &pipeline.Caller{}
+	}
 	switch {
-	case caller == nil:
-		return "", false
 	case name == "org":
 		return caller.Org, true
 	case name == "project":
