@@ -40,7 +40,7 @@ func (a *app) drillCommand() *cobra.Command {
 
 The targets of the file are replaced by simulated twins of the same dialect, price and name, and a Penstock in this process
 stands in front of them with everything else as the file has it: targets, policies, rules, tries, timers, hedging. A load goes
-through it; after a tenth of the time the chosen target gets into trouble, and for the last fifth it is well again.
+through it; after a tenth of the time the chosen target gets into trouble, and for the last quarter it is well again.
 
 No provider is called and no credential is needed; a Penstock that serves from the same file is not touched. A drill takes as
 long as --for says, and then waits for calls that the file's timers still hold, no longer than --wait. Without a scenario, the
@@ -359,11 +359,11 @@ func booksLine(b *drill.Books) string {
 		text = fmt.Sprintf("Money check: the records ($%s) and the twins' own bill ($%s) do not agree.", b.Ledger, b.Bill)
 	}
 	if n := b.Estimated + b.Unknown; n > 0 {
-		text += fmt.Sprintf(" %s broke off or hung, so that only the provider knows what they cost: the bill has $%s for them, the records $%s.",
-			plural(n, "try", "tries"), b.Open, b.Counted)
+		text += fmt.Sprintf(" %s broke off or hung, so that only the provider knows what that cost: the bill has $%s for it, the records $%s.",
+			upperFirst(plural(n, "try", "tries")), b.Open, b.Counted)
 	}
 	if b.Unpriced > 0 {
-		text += fmt.Sprintf(" %s at targets that the catalogue has no price for cost nothing here.", plural(b.Unpriced, "try", "tries"))
+		text += fmt.Sprintf(" %s at targets that the catalogue has no price for cost nothing here.", upperFirst(plural(b.Unpriced, "try", "tries")))
 	}
 	return text
 }

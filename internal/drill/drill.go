@@ -102,7 +102,7 @@ func New(o Options) (*Drill, error) {
 		return nil, err
 	}
 	d.phases = [3]span{
-		{"quiet", 0, o.Length / 10}, {"trouble", o.Length / 10, o.Length * 8 / 10}, {"recovery", o.Length * 8 / 10, o.Length},
+		{"quiet", 0, o.Length / 10}, {"trouble", o.Length / 10, o.Length * 3 / 4}, {"recovery", o.Length * 3 / 4, o.Length},
 	}
 	return d, nil
 }
@@ -357,8 +357,12 @@ func (d *Drill) makeTrouble(ctx context.Context) {
 		return
 	}
 	for _, t := range d.trouble {
+		model := simModel(t.Model)
+		if d.scenario.server && d.o.Config.Providers[t.Provider].Private {
+			model = "" // one server, which Penstock's probes ask, too
+		}
 		// It fails for names and faults that do not exist; these do.
-		_ = d.sim.Trouble(simName(t.Provider), simModel(t.Model), d.scenario.faults, p.until-p.from)
+		_ = d.sim.Trouble(simName(t.Provider), model, d.scenario.faults, p.until-p.from)
 	}
 }
 

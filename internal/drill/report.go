@@ -3,12 +3,14 @@ package drill
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/usage"
 )
 
 // A Report is what came of a drill. Its JSON is a contract (penstock drill --json).
@@ -118,26 +120,12 @@ type Hint struct {
 
 // report evaluates what was played.
 func (d *Drill) report(ctx context.Context, interrupted bool) (*Report, error) {
-	resting, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := d.sim.Idle(resting); err != nil {
-		return nil, err
-	}
-	records, err := d.admin.records(ctx)
-	if err != nil {
-		return nil, err
-	}
 	d.mu.Lock()
 	calls := d.calls
 	d.mu.Unlock()
-	byID := make(map[string]*call, len(calls))
-	for _, c := range calls {
-		byID[c.id()] = c
-	}
-	for _, r := range records {
-		if c := byID[r.ClientID]; c != nil {
-			c.record = r
-		}
+	records, err := d.settled(ctx, calls)
+	if err != nil {
+		return nil, err
 	}
 	if interrupted { // what was cut off by that tells nothing
 		calls = slices.DeleteFunc(slices.Clone(calls), func(c *call) bool { return c.kind == kindUnanswered })
@@ -163,6 +151,39 @@ func (d *Drill) report(ctx context.Context, interrupted bool) (*Report, error) {
 	out.Passed = out.Failed <= out.Allow && out.Books.Agree
 	d.judge(out, calls)
 	return out, nil
+}
+
+// settled reads the records once there is one of each call, and gives them to the calls. A call that its client gave up has
+// its record a moment later; one that never came to Penstock has none.
+func (d *Drill) settled(ctx context.Context, calls []*call) ([]*usage.Record, error) {
+	byID := make(map[string]*call, len(calls))
+	for _, c := range calls {
+		byID[c.id()] = c
+	}
+	enough := time.Now().Add(5 * time.Second)
+	for {
+		resting, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := d.sim.Idle(resting)
+		cancel()
+		if err != nil {
+			return nil, fmt.Errorf("the twins do not come to rest: %w", err)
+		}
+		records, err := d.admin.records(ctx)
+		if err != nil {
+			return nil, err
+		}
+		left := len(calls)
+		for _, r := range records {
+			if c := byID[r.ClientID]; c != nil {
+				c.record = r
+				left--
+			}
+		}
+		if left <= 0 || time.Now().After(enough) {
+			return records, nil
+		}
+		sleepUntil(ctx, time.Now().Add(lookEvery))
+	}
 }
 
 // within are the calls that were due in a part of the time.
@@ -356,11 +377,13 @@ func (d *Drill) recovery(calls []*call) Recovery {
 	window := max(time.Second, time.Duration(10/d.o.Rate*float64(time.Second)))
 	perWindow := float64(answersBefore) * float64(window) / float64(d.phases[0].until)
 	for from := last.from; from+window <= last.until; from += window / 2 {
-		part, answers := share(within(span{"", from, from + window}, calls))
+		some := within(span{"", from, from + window}, calls)
+		part, answers := share(some)
 		if perWindow > 0 {
 			out.Peak = max(out.Peak, round3(float64(answers)/perWindow))
 		}
 		switch {
+		case len(some) == 0: // it tells nothing
 		case before == 0 || part < 0.8*before:
 			out.Even = -1
 		case out.Even < 0:

@@ -11,6 +11,7 @@ type Scenario struct {
 	Bounds string `json:"bounds"`
 
 	faults []sim.Fault
+	server bool // it is the server that has it: of one's own, the list of models has it, too
 }
 
 // Scenarios are all of them, in the order of the documentation. docs/drills.md tells the same in more words.
@@ -21,6 +22,7 @@ func Scenarios() []Scenario {
 			Wire:   "half of the calls find their connection reset, the others are answered 503",
 			Bounds: "models.NAME.tries and retry_wait",
 			faults: []sim.Fault{{Share: 0.5, Do: "status=rst"}, {Share: 1, Do: "status=503"}},
+			server: true,
 		},
 		{
 			Name: "brown-out", About: "the target is slow and fails now and then",

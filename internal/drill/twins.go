@@ -45,8 +45,8 @@ func simModel(model string) string {
 //
 // All that decides about an exchange stays as it is: models, targets, policies, timers, limits, regions. What would reach out,
 // or touch what a running Penstock has, is replaced: addresses, credentials, TLS, proxy, store, key ring, alerts, telemetry.
-func newTwins(real *config.File, dir, address string, seed uint64) (*twins, error) {
-	cfg := *real
+func newTwins(team *config.File, dir, address string, seed uint64) (*twins, error) {
+	cfg := *team
 	cfg.Listen, cfg.TLS = "127.0.0.1:0", config.TLS{}
 	cfg.Admin = config.Admin{Listen: "127.0.0.1:0"}
 	cfg.Data, cfg.Store, cfg.Password = dir, "sqlite:"+filepath.Join(dir, "penstock.db"), ""
@@ -60,9 +60,9 @@ func newTwins(real *config.File, dir, address string, seed uint64) (*twins, erro
 	cfg.Telemetry.Metrics.Endpoint, cfg.Telemetry.Metrics.Headers = "", ""
 
 	t := &twins{cfg: &cfg, sims: sim.Config{Seed: seed, Providers: map[string]sim.Provider{}}}
-	cfg.Providers = make(map[string]provider.Config, len(real.Providers))
-	for _, name := range slices.Sorted(maps.Keys(real.Providers)) {
-		p, err := twinOf(real, name, dir, address)
+	cfg.Providers = make(map[string]provider.Config, len(team.Providers))
+	for _, name := range slices.Sorted(maps.Keys(team.Providers)) {
+		p, err := twinOf(team, name, dir, address)
 		if err != nil {
 			return nil, err
 		}
@@ -78,9 +78,9 @@ func newTwins(real *config.File, dir, address string, seed uint64) (*twins, erro
 }
 
 // twinOf is the section of a provider's twin.
-func twinOf(real *config.File, name, dir, address string) (provider.Config, error) {
-	p := real.Providers[name]
-	p.Vendor = real.Vendor(name, catalog.Default()) // which the address may have told
+func twinOf(team *config.File, name, dir, address string) (provider.Config, error) {
+	p := team.Providers[name]
+	p.Vendor = team.Vendor(name, catalog.Default()) // which the address may have told
 	if p.Vendor == "" {
 		p.Vendor = "none"
 	}

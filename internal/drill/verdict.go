@@ -2,6 +2,7 @@ package drill
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,8 +24,8 @@ func (d *Drill) judge(r *Report, calls []*call) {
 		say("No client saw an error.")
 	default:
 		worst := r.Whole.Errors[0]
-		say("%s of the calls failed (%s of %s), most of them with: %s.", percent(r.Failed), figure.Count(int64(failed)),
-			figure.Count(int64(r.Whole.Calls)), worst.Kind)
+		say("%s of the calls failed (%s of %s), most of them with: %s.", percent(r.Failed), count(failed),
+			count(r.Whole.Calls), worst.Kind)
 	}
 	if r.Interrupted {
 		say("The drill was interrupted: this is about what had been played by then.")
@@ -56,20 +57,40 @@ func (d *Drill) sayWho(r *Report, say func(string, ...any)) {
 		if slices.Contains(r.Troubled, t.Target) {
 			failed += t.Failed
 		} else if n := r.Phases[1].Answers[t.Target]; n > 0 {
-			instead = append(instead, fmt.Sprintf("%s %s", t.Target, figure.Count(int64(n))))
+			instead = append(instead, fmt.Sprintf("%s %s", t.Target, count(n)))
 		}
 	}
 	who := strings.Join(r.Troubled, ", ")
-	switch {
+	switch waiting := countKind(r, kindUnanswered); {
+	case waiting > 0:
+		say("%s calls were still without a sign of an answer when the drill gave up waiting, most likely from %s; answers came from %s.", count(waiting),
+			who, orNobody(instead))
 	case failed == 0 && r.Phases[1].Answered == r.Phases[1].Calls && !touched(r):
 		say("%s was asked nothing while it was in trouble: the drill shows nothing of it.", who)
 	case failed == 0:
 		say("No try at %s failed.", who)
 	case len(instead) > 0:
-		say("%s failed %s tries; while it was in trouble, answers came from %s.", who, figure.Count(int64(failed)), strings.Join(instead, ", "))
+		say("%s failed %s tries; while it was in trouble, answers came from %s.", who, count(failed), strings.Join(instead, ", "))
 	default:
-		say("%s failed %s tries, and nobody else answered.", who, figure.Count(int64(failed)))
+		say("%s failed %s tries, and nobody else answered.", who, count(failed))
 	}
+}
+
+// countKind is how many clients saw one kind of error.
+func countKind(r *Report, kind string) int {
+	for _, e := range r.Whole.Errors {
+		if e.Kind == kind {
+			return e.Calls
+		}
+	}
+	return 0
+}
+
+func orNobody(names []string) string {
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(names, ", ")
 }
 
 // touched reports whether a troubled target had any try.
@@ -96,6 +117,9 @@ func (d *Drill) sayMoney(r *Report, say func(string, ...any)) {
 	say("An answer cost %s on average while there was trouble, %s before.", figure.Money(during), figure.Money(before))
 }
 
+// settle is within what time a target that is well again has its share back.
+const settle = 15 * time.Second
+
 // near reports whether two costs are the same but for chance.
 func near(a, b llm.Money) bool { return max(a, b)-min(a, b) <= max(a, b)/10 }
 
@@ -110,6 +134,10 @@ func (d *Drill) sayRecovery(r *Report, say func(string, ...any)) {
 			took(x.Back), percent(x.Before), percent(x.After))
 	default:
 		say("%s answered again %s after its trouble had ended, and had its share of before (%s) back after %s.", who, took(x.Back), percent(x.Before), took(x.Even))
+		return
+	}
+	if left := r.Phases[2].Until - r.Phases[2].From; left < settle.Seconds() && !r.Interrupted && r.Recovery.Before > 0 {
+		say("That takes up to %s, and the drill left %s for it: one of %s (--for) leaves enough.", took(settle.Seconds()), took(left), took(4*settle.Seconds()))
 	}
 }
 
@@ -169,7 +197,7 @@ const long = 15 * time.Second
 
 // hintTimers looks for timers that let clients wait for a target that says nothing.
 func (d *Drill) hintTimers(r *Report, calls []*call, healthy bool, add func(key, format string, args ...any)) {
-	waited, expired := 0, 0
+	waited, expired := 0, map[string]int{}
 	for _, c := range calls {
 		if c.kind == kindUnanswered {
 			waited++
@@ -179,7 +207,12 @@ func (d *Drill) hintTimers(r *Report, calls []*call, healthy bool, add func(key,
 		}
 		for i := range c.record.Tries {
 			if provider.Reason(c.record.Tries[i].Reason) == provider.ReasonFirstToken {
-				expired++
+				t, _ := llm.ParseTarget(c.record.Tries[i].Target)
+				if d.troubled(t) {
+					expired[t.Provider]++
+				} else {
+					expired["not "+t.Provider]++
+				}
 			}
 		}
 	}
@@ -189,13 +222,23 @@ func (d *Drill) hintTimers(r *Report, calls []*call, healthy bool, add func(key,
 		switch {
 		case waited > 0 && timer > 0:
 			add(key, "is %s: so long a call waits for a target that says nothing, before another is asked. %s calls had no answer when the drill gave up.",
-				figure.Duration(timer), figure.Count(int64(waited)))
-		case expired > 0 && healthy && (timer >= long || r.Phases[1].FirstToken.P95 >= timer.Seconds()):
+				figure.Duration(timer), count(waited))
+		case expired[name] > 0 && healthy && (timer >= long || timer.Seconds() > 3*r.Phases[0].Answer.P95):
 			add(key, "is %s: so long a call waits for a target that says nothing, before another is asked. Little more than its slowest good answers take is enough.",
 				figure.Duration(timer))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(d.o.Config.Providers)) {
+		if n := expired["not "+name]; n > 0 {
+			add("providers."+name+".timeouts.first_token", "is %s, and it ended %s good tries at %s, which had no trouble: for a plain answer it is the time for "+
+				"the whole. Twins answer 50 tokens in 0.8 s on average; look at your own answers with penstock latency before you set it.",
+				figure.Duration(d.o.Config.Providers[name].Timeouts.FirstToken), count(n), name)
+		}
+	}
 }
+
+// count is a number as it is written in sentences.
+func count(n int) string { return figure.Count(int64(n)) }
 
 func (d *Drill) troubledProviders() (names []string) {
 	for _, t := range d.trouble {

@@ -26,6 +26,7 @@ type provider struct {
 	outages []outage
 	limit   limiter
 	anyFast bool
+	lists   atomic.Int64 // of models that were asked for in trouble
 
 	mu       sync.Mutex // guards the fields below
 	byHand   outage

@@ -143,6 +143,9 @@ func (c *call) run() error {
 		return err
 	}
 	if c.op == opModels {
+		if err := c.troubledList(); err != nil {
+			return err
+		}
 		return c.send(c.dialect.models(c.p.names))
 	}
 	parse := c.dialect.chat

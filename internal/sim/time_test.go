@@ -250,6 +250,12 @@ func TestTroubleHoldsForItsModelAndItsTime(t *testing.T) {
 
 		// Of all models, and ended by hand.
 		trouble(`{"provider":"default","faults":[{"share":1,"do":"status=429&retry_after=2"}],"for":"1h"}`)
+		if got := b.post(t.Context(), "/_trouble", `{"provider":"default","model":"gpt-x","for":"0s"}`).status; got != http.StatusNoContent {
+			t.Errorf("a trouble that is over is ended: %d", got)
+		}
+		if list := b.list(); list != 429 {
+			t.Errorf("the list of models: %d", list)
+		}
 		if got := b.chat("", true); got.status != 429 || got.header.Get("Retry-After") != "2" || other() != 429 {
 			t.Errorf("all models: %d %v", got.status, got.header)
 		}
@@ -271,4 +277,19 @@ func TestTroubleHoldsForItsModelAndItsTime(t *testing.T) {
 			}
 		}
 	})
+}
+
+// list asks for the list of models.
+func (b *bench) list() int {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.base+"/v1/models", nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	resp, err := b.client.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
 }

@@ -19,7 +19,8 @@ type trouble struct {
 // Trouble lets calls go otherwise that come within d: those to a model, or to all models of the provider if model is "".
 // Of the faults one is drawn for each call, before those of the model itself; with shares of less than 1 in all, some
 // calls go well. Trouble takes the place of what was said of the same model before, a d of 0 ends it, and what is said of
-// a model holds against what is said of all. Fast models take no notice.
+// a model holds against what is said of all. If all models have it, an error's status is that of the list of models, too.
+// Fast models take no notice.
 func (s *Sim) Trouble(provider, model string, faults []Fault, d time.Duration) error {
 	p := s.providers[provider]
 	if p == nil {
@@ -69,6 +70,20 @@ func (p *provider) troubled(model string, now time.Time) []seldom {
 		}
 	}
 	return nil
+}
+
+// troubledList is the error that a list of models is answered with, nil for none: that of a trouble of all models, whose
+// statuses hold for it, too.
+func (c *call) troubledList() error {
+	faults := c.p.troubled("", c.line.Started)
+	if len(faults) == 0 {
+		return nil
+	}
+	chance := randomness(c.sim.seed, c.p.name, "", c.p.lists.Add(1)).Float64()
+	if err := c.do.set(draw(chance, faults)); err != nil {
+		return err
+	}
+	return c.planned()
 }
 
 // draw gives the knobs of the first fault that chance, from 0 to 1, has drawn; "" if none is.
