@@ -48,7 +48,7 @@ type TargetConfig struct {
 	Region  string   `yaml:"region" doc:"where the data goes; by default the provider's region"`
 	Private *bool    `yaml:"private" doc:"the data stays with you; by default as the provider says"`
 	// Slots are for servers of one's own: hosted APIs do not say.
-	Slots int `yaml:"slots" range:"0,100000" default:"0" doc:"how many calls one server of it answers at once, for fastest; 0 is not known, and is measured"`
+	Slots int `yaml:"slots" range:"0,100000" default:"0" doc:"how many calls one server of it answers at once: more are not sent to it at first, and fastest reckons with them; 0 is not known, and is measured"`
 }
 
 // Targets makes target configurations of PROVIDER/MODEL.

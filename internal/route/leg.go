@@ -137,14 +137,14 @@ func (c *choosing) fail(l *leg, try *pipeline.Try, f *provider.Failure) error {
 	record(c.x, try, f)
 	l.tell(health.Failed(f.Unwell()))
 	l.settleAs(resultOf(f))
+	one, now := &c.all[l.place], time.Now()
+	l.tellAccount(now, f) // before all is given back
 	err := c.r.o.Journal.Outcome(c.x, try)
 	try.Settle()
 	if err != nil {
 		return err
 	}
 	c.failures = append(c.failures, failed{f, l.u.name, l.place})
-	one, now := &c.all[l.place], time.Now()
-	l.tellAccount(now, f)
 	switch one.retried = mayRepeat(f); {
 	case !one.retried && (f.Class == provider.ClassCredential || f.Class == provider.ClassQuota):
 		one.retried = one.account != nil && one.account.Credentials() > 1 // with another

@@ -176,6 +176,7 @@ func (c *choosing) admit(ctx context.Context, deadline time.Time) (*leg, error) 
 	l.place, l.u = i, one.upstream
 	l.cached, l.via.Credential = one.cached, one.via
 	l.via.Endpoint = one.endpoint
+	l.via.Unfiltered = len(c.pool.onPolicy) > 0 && !c.diverted
 	if len(c.offered) > 1 && c.tried+1 < c.pool.tries { // else a slow answer is better than none
 		l.via.FirstToken = one.load.firstTokenLimit(c.facts.tokens-one.cached, c.x.Request.Stream)
 	}
