@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,8 +77,12 @@ func (a *app) explain(w io.Writer, r *usage.Record) {
 	p("%s", a.paint(a.tty, bold, clean(fmt.Sprintf("%s, %s, %s, %s, %s %s", r.Headline(), r.StatusWords(),
 		figure.Duration(time.Duration(r.Timings.TotalNS)), r.CostWords(), r.Time.Local().Format("Jan 2 15:04:05"), zone))))
 	p("%s", clean(r.Story()))
-	for _, s := range r.Stages {
+	choice := r.ChoiceView()
+	for i, s := range r.Stages {
 		p("  %-7s %s", clean(s.Stage), clean(s.Decision))
+		if choice != nil && i == choice.Stage {
+			explainChoice(w, choice)
+		}
 	}
 	for i := range r.Tries {
 		a.explainTry(w, r, i)
@@ -111,6 +116,20 @@ func parentWords(r *usage.Record) string {
 	return ", the caller's, below its span " + r.ParentSpan.String()
 }
 
+// explainChoice lists what there was to choose from, below the line that says how it was chosen.
+func explainChoice(w io.Writer, c *usage.ChoiceView) {
+	if c.Plain {
+		return
+	}
+	t := table{head: slices.Clone(c.Head), right: c.Head[3:]}
+	for i := range c.Rows {
+		t.add(c.Rows[i].Cells()...)
+	}
+	for line := range strings.Lines(t.lay(0)) {
+		fmt.Fprint(w, "          "+line)
+	}
+}
+
 // explainTry draws one try on the time line of the whole exchange: x for a failure, dots for waiting, # for the answer.
 func (a *app) explainTry(w io.Writer, r *usage.Record, i int) {
 	const cells = 24
@@ -136,6 +155,9 @@ func (a *app) explainTry(w io.Writer, r *usage.Record, i int) {
 	}
 	fmt.Fprintf(w, "  try %-3d %-32s %-20s %8s  %-*s  %s\n", i+1, clean(t.Target), clean(result),
 		figure.Duration(time.Duration(t.TookNS)), cells+1, line, usage.SettledWords(t))
+	if way := usage.WayWords(t); way != "" {
+		fmt.Fprintf(w, "          %s\n", a.paint(a.tty, dim, clean(way)))
+	}
 	if model := usage.OtherModel(t); model != "" {
 		fmt.Fprintf(w, "          %s\n", a.paint(a.tty, dim, clean("answered as "+model)))
 	}

@@ -21,7 +21,8 @@ type exchangeView struct {
 	Headline, Status, Story string
 	Money, Tokens           string
 	Steps                   []step
-	Axis                    [5]string // what the marks of the time line stand for
+	Choice                  *usage.ChoiceView // nil if there was nothing to choose
+	Axis                    [5]string         // what the marks of the time line stand for
 	JSON                    string
 	Bodies                  bodiesForm
 }
@@ -36,6 +37,7 @@ type step struct {
 	Mark       string // where a stage decided, or the first token came; "" if that is not known
 	Class      string
 	Try        *tryCells
+	Why        bool // it says which target was chosen: the page says why
 }
 
 // A span2 is a stretch of the time line.
@@ -46,6 +48,7 @@ type tryCells struct {
 	Outcome, Input, Output, Cost, First string
 	Finish, Model                       string // as the provider said; no model if it is the target's
 	Upstream, Answer                    string // the provider's ids of the call and of the answer
+	Way                                 string // which server and credential, and whether it is a hedge
 }
 
 func (c *Console) exchange(v *visit) error {
@@ -70,7 +73,7 @@ func (c *Console) exchangePage(v *visit, status int, fill func(*exchangeView)) e
 	data := exchangeView{
 		exchangeRow: exchangeRow{r, c.o.Keys.Name(r.Project), c.o.Keys.Name(r.Key)},
 		Headline:    r.Headline(), Status: r.StatusWords(), Story: r.Story(), Money: r.CostWords(), Tokens: usage.TokenWords(r.Usage),
-		Steps: stepsOf(r), JSON: string(text), Bodies: c.bodiesFormOf(v, r),
+		Steps: stepsOf(r), Choice: r.ChoiceView(), JSON: string(text), Bodies: c.bodiesFormOf(v, r),
 	}
 	for i := range data.Axis {
 		data.Axis[i] = figure.Duration(time.Duration(r.Timings.TotalNS) * time.Duration(i) / 4)
@@ -115,7 +118,8 @@ func (r exchangeRow) Short() string { return short(r.ID) }
 // stepsOf are the stages in their order, and behind them the tries.
 func stepsOf(r *usage.Record) []step {
 	all := make([]step, 0, len(r.Stages)+len(r.Tries))
-	for _, d := range r.Stages {
+	choice := r.ChoiceView()
+	for i, d := range r.Stages {
 		s := step{Name: d.Stage, Text: d.Decision, Took: figure.None}
 		if d.TookNS > 0 {
 			s.Took = figure.Duration(time.Duration(d.TookNS))
@@ -124,6 +128,7 @@ func stepsOf(r *usage.Record) []step {
 			s.Start = figure.Duration(time.Duration(d.AtNS - d.TookNS))
 			s.Mark = share(float64(d.AtNS)/float64(max(r.Timings.TotalNS, d.AtNS)), 1)
 		}
+		s.Why = choice != nil && i == choice.Stage
 		all = append(all, s)
 	}
 	for i := range r.Tries {
@@ -141,6 +146,7 @@ func tryStep(r *usage.Record, i int) step {
 			Outcome: usage.TryWords(t), Input: figure.Count(t.Usage.Input), Output: figure.Count(t.Usage.Output),
 			Cost: usage.SettledWords(t), First: figure.None,
 			Finish: usage.FinishWords(t), Model: usage.OtherModel(t), Upstream: t.Upstream, Answer: t.AnswerID,
+			Way: usage.WayWords(t),
 		},
 	}
 	if t.Usage.Estimated {

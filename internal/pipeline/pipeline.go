@@ -115,7 +115,8 @@ type Candidate struct {
 	Target string `json:"target"` // with "@HOST:PORT" behind it if it is one of several servers
 	// Excluded is why the target could not be chosen, in words for a person; "" if it could.
 	Excluded string `json:"excluded,omitzero"`
-	// Score is what the policy went by, in its unit: seconds to the first token, nano-dollars, a weight, a place in the order.
+	// Score is what the policy went by, in its unit: seconds (to the first token of a stream, else to the end of the answer),
+	// nano-dollars, a weight, a place in the order.
 	Score float64 `json:"score,omitzero"`
 	// Probability is that of having been the first to be tried, 0 to 1.
 	Probability float64 `json:"probability,omitzero"`

@@ -155,6 +155,7 @@ func (c *choosing) rank() {
 
 // record writes the choice down.
 func (c *choosing) record() {
+	c.r.o.Metrics.count(c.all)
 	if !c.pool.chosen {
 		c.x.Note("route", c.pool.words, time.Since(c.now))
 		return

@@ -22,6 +22,7 @@ type Options struct {
 	Stops    Stops // nil: nothing is ever stopped
 	// Admission is the queue before upstreams that have as many calls as they can take; nil lets everything through.
 	Admission *admission.Scheduler
+	Metrics   *Metrics
 	// Count counts the tokens of a request for a model, where its provider does not; exact says that it is no estimate.
 	Count func(model string, r *llm.Request) (n int64, exact bool)
 	// Trace says what the provider of a try is told of the trace that it is part of; nil, or the zero Context, is nothing.

@@ -89,6 +89,11 @@ func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*
 	}
 	cancelSecond := begin(second)
 	one := <-results
+	won := hedgeLost
+	if (one.leg == second) == (one.err == nil) { // it was first, or is all that is left
+		won = hedgeWon
+	}
+	c.r.o.Metrics.hedge(won)
 	loser, cancelWinner, cancelLoser := second, cancelFirst, cancelSecond
 	if one.leg == second {
 		loser, cancelWinner, cancelLoser = first, cancelSecond, cancelFirst

@@ -67,6 +67,9 @@ func (c *choosing) affords(one *candidate) bool {
 	if c.tried == 0 || c.tried == 1 && one.tries == 0 || one.allow(c.now, c.facts.tokens) {
 		return true
 	}
+	if !c.broke {
+		c.r.o.Metrics.deny()
+	}
 	c.broke = true
 	return false
 }

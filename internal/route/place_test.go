@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"pgregory.net/rapid"
 
 	"github.com/penstock/penstock/internal/fault"
@@ -116,9 +118,13 @@ func TestControl44Hedges(t *testing.T) {
 				return nil
 			}}
 			l := &ledger{}
+			metrics, err := NewMetrics(prometheus.NewRegistry())
+			if err != nil {
+				t.Fatal(err)
+			}
 			table := NewTable(Config{"support": {Targets: Targets("home/m", "away/m"), Tries: 2, Hedge: HedgeConfig{Share: "100%"}}},
 				places(p, map[string]Place{"home": {Region: "home"}, "away": {Region: "away"}}))
-			r := New(Options{Table: table, Prices: noPrices{}, Journal: l, Reserver: l})
+			r := New(Options{Table: table, Prices: noPrices{}, Journal: l, Reserver: l, Metrics: metrics})
 			ask := func() {
 				x := &pipeline.Exchange{
 					ID: "ex_1", Received: time.Now(), Op: llm.OpChat, Request: &llm.Request{Model: "support", Stream: true},
@@ -136,10 +142,18 @@ func TestControl44Hedges(t *testing.T) {
 			for range 40 { // until it is known how long the first token takes
 				ask()
 			}
+			counted := func(c prometheus.Counter) int { return int(testutil.ToFloat64(c)) }
+			before := counted(metrics.hedges[hedgeWon])
 			p.calls, late = nil, time.Minute
 			ask()
 			if want := append([]string{"home/m"}, c.want...); !slices.Equal(p.calls, want) {
 				t.Errorf("%s: asked %v, want %v", c.name, p.calls, want)
+			}
+			if won := counted(metrics.hedges[hedgeWon]) - before; won != len(c.want) {
+				t.Errorf("%s: %d hedges won", c.name, won)
+			}
+			if left := counted(metrics.excluded[misplaced]); (left == 41) != (c.want == nil) || left != 41 && left != 0 {
+				t.Errorf("%s: %d targets were left out", c.name, left)
 			}
 		})
 	}

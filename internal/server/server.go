@@ -76,6 +76,7 @@ type Server struct {
 	targets  *health.Board
 	// upstreams is what route has learnt of targets; it outlives configurations.
 	upstreams *route.State
+	choices   *route.Metrics
 	quotas    *quota.Book
 	// configured are the targets of the configuration in force, sorted.
 	configured atomic.Pointer[[]string]

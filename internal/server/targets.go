@@ -27,6 +27,9 @@ func (s *Server) openTargets(cfg *config.File) (err error) {
 	if err != nil {
 		return err
 	}
+	if s.choices, err = route.NewMetrics(s.metrics); err != nil {
+		return err
+	}
 	s.quotas = quota.New(quota.Options{Metrics: s.metrics, Random: rand.Float64})
 	s.upstreams = &route.State{Health: s.targets, Admission: queue}
 	return nil

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"cmp"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -142,6 +143,9 @@ func (s *spanner) exchange(rec *usage.Record) []otlp.Attr {
 		a = append(a, otlp.String(ourModel, clip(rec.Model)))
 	}
 	a = optional(a, ourTarget, rec.Target)
+	if c := rec.Choice; c != nil {
+		a = append(a, otlp.String(ourPolicy, c.Policy), otlp.Int(ourEligible, eligible(c)))
+	}
 	a = optional(a, ourClientID, rec.ClientID)
 	if len(rec.Tags) > 0 {
 		a = append(a, otlp.Strings(ourTags, rec.Tags))
@@ -159,12 +163,22 @@ func (s *spanner) exchange(rec *usage.Record) []otlp.Attr {
 	return a
 }
 
+// eligible counts those that could be chosen.
+func eligible(c *pipeline.Choice) (n int64) {
+	for i := range c.Candidates {
+		if c.Candidates[i].Excluded == "" {
+			n++
+		}
+	}
+	return n
+}
+
 // try appends the span of a try. What a try that failed used is not known, so it has no usage then.
 func (s *spanner) try(b []byte, rec *usage.Record, t *pipeline.Try, peers map[string]Peer) []byte {
 	start := rec.Time.UnixNano() + t.StartNS
 	op := operationOf(rec.Op)
 	provider, model, _ := strings.Cut(t.Target, "/")
-	peer := peerOf(peers, provider)
+	peer := peerOf(peers, provider).at(t.Endpoint)
 	a := append(s.attrs[:0],
 		otlp.String(genOperation, op.name), otlp.String(genProvider, peer.Name), otlp.String(genModel, clip(model)),
 		otlp.String(ourTarget, clip(t.Target)), otlp.String(ourOutcome, string(t.Outcome)), otlp.Int(ourCost, int64(t.CostNano)),
@@ -184,6 +198,12 @@ func (s *spanner) try(b []byte, rec *usage.Record, t *pipeline.Try, peers map[st
 	failed := t.Reason != answered
 	if failed {
 		a = append(a, otlp.String(errorType, reasonOf(t)))
+	}
+	if t.Hedge {
+		a = append(a, otlp.Bool(ourHedge, true))
+	}
+	if t.Credential > 0 {
+		a = append(a, otlp.Int(ourCredential, int64(t.Credential)))
 	}
 	a = appendUsage(a, t)
 	if t.Unpriced {
@@ -236,6 +256,18 @@ func reasonOf(t *pipeline.Try) string {
 		return "unknown"
 	}
 	return t.Reason
+}
+
+// at is the peer as one of its servers, HOST:PORT; "" is itself.
+func (p Peer) at(endpoint string) Peer {
+	host, port, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return p
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+		p.Address, p.Port = host, int64(n)
+	}
+	return p
 }
 
 func peerOf(peers map[string]Peer, provider string) Peer {

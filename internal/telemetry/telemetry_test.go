@@ -46,6 +46,9 @@ func record() *usage.Record {
 		Op: llm.OpChat, Dialect: llm.OpenAI, Stream: true, Status: 200, CostNano: 1_234_567, Tags: []string{"checkout"}, ClientID: "mine",
 		Timings: usage.Timings{TotalNS: 3e9, FirstNS: 1e9, OverheadNS: 1e6},
 		Trace:   trace, ParentSpan: parent, TraceFlags: w3c.Sampled, TraceState: "vendor=1",
+		Choice: &pipeline.Choice{Policy: "fastest", Rule: "TENANT", Candidates: []pipeline.Candidate{
+			{Target: "openai/gpt-5-mini", Probability: 1}, {Target: "claude/haiku"}, {Target: "house/m", Excluded: "TENANT wants none"},
+		}},
 		Tries: []pipeline.Try{
 			{
 				ID: "ex_01-1", Target: "openai/gpt-5-mini", StartNS: 1e6, TookNS: 200e6, Status: 429, Reason: "status", Outcome: pipeline.Released,
@@ -53,6 +56,7 @@ func record() *usage.Record {
 			},
 			{
 				ID: "ex_01-2", Target: "claude/haiku", StartNS: 300e6, TookNS: 2700e6, FirstNS: 1e9, Status: 200, Reason: "ok", Upstream: "req_9",
+				Endpoint: "10.0.0.7:8000", Credential: 2, Hedge: true,
 				AnswerID: "msg_7", Model: "haiku-2026-01", Finish: []llm.FinishReason{llm.FinishStop, llm.FinishLength},
 				Outcome: pipeline.SettledActual, CostNano: 1_234_567,
 				Usage: llm.Usage{Input: 1000, Output: 50, CachedInput: 400, Reasoning: 20},
@@ -204,6 +208,7 @@ func checkSpans(t *testing.T, c *collectortest.Collector) {
 		"penstock.exchange.id": "ex_01", "penstock.organization.id": "org_1", "penstock.project.id": "prj_1", "penstock.key.id": "key_1",
 		"penstock.model": "support", "penstock.target": "claude/haiku", "penstock.tries": int64(2), "penstock.cost_nano": int64(1_234_567),
 		"penstock.overhead": 0.001, "penstock.client_request.id": "mine", "penstock.tags": []any{"checkout"},
+		"penstock.route.policy": "fastest", "penstock.route.eligible": int64(2),
 	}, attrs(root)); diff != "" {
 		t.Error(diff)
 	}
@@ -221,7 +226,8 @@ func checkSpans(t *testing.T, c *collectortest.Collector) {
 		"gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic", "gen_ai.request.model": "haiku", "gen_ai.request.stream": true,
 		"gen_ai.response.time_to_first_chunk": 0.7, "gen_ai.usage.input_tokens": int64(1000), "gen_ai.usage.output_tokens": int64(50),
 		"gen_ai.usage.cache_read.input_tokens": int64(400), "gen_ai.usage.reasoning.output_tokens": int64(20), "gen_ai.usage.cost": 0.001234567,
-		"server.address": "api.anthropic.com", "server.port": int64(443), "http.response.status_code": int64(200),
+		"server.address": "10.0.0.7", "server.port": int64(8000), "http.response.status_code": int64(200),
+		"penstock.try.hedge": true, "penstock.try.credential": int64(2),
 		"penstock.target": "claude/haiku", "penstock.try.outcome": "settled_actual", "penstock.cost_nano": int64(1_234_567),
 		"penstock.upstream_request.id": "req_9",
 		"gen_ai.response.id":           "msg_7", "gen_ai.response.model": "haiku-2026-01", "gen_ai.response.finish_reasons": []any{"stop", "length"},

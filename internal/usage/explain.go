@@ -39,15 +39,19 @@ func (r *Record) StatusWords() string {
 	return s
 }
 
-// FailedTries counts the tries that did not answer.
+// FailedTries counts the tries that did not answer, but not one that was outrun by another and cancelled for that.
 func (r *Record) FailedTries() int {
 	n := 0
 	for i := range r.Tries {
-		if reason := r.Tries[i].Reason; reason != "" && reason != "ok" {
+		if r.failed(&r.Tries[i]) {
 			n++
 		}
 	}
 	return n
+}
+
+func (r *Record) failed(t *pipeline.Try) bool {
+	return t.Reason != "" && t.Reason != "ok" && !r.outrun(t)
 }
 
 // Story is whose fault it was, and what the caller saw of it.
@@ -68,12 +72,23 @@ func (r *Record) Story() string {
 	case r.Error != nil:
 		s = "No target answered; the caller saw the error."
 	case failed > 0:
-		first := r.Tries[0]
-		s = fmt.Sprintf("%s failed (%s), so %s answered. The caller saw no error.", first.Target, TryWords(&first), r.Target)
-	default:
+		first := &r.Tries[slices.IndexFunc(r.Tries, func(t pipeline.Try) bool { return r.failed(&t) })]
+		s = fmt.Sprintf("%s failed (%s), so %s answered. The caller saw no error.", first.Target, TryWords(first), r.Target)
+	case r.raceWords() == "":
 		s = "Answered at the first try."
 	}
+	if r.Error == nil {
+		s = strings.TrimSpace(s + r.raceWords())
+	}
 	return s + r.endWords() + " Penstock's own time: " + figure.Duration(time.Duration(r.Timings.OverheadNS)) + "."
+}
+
+// answering is the try that answered, else the last. There must be one.
+func (r *Record) answering() *pipeline.Try {
+	if i := slices.IndexFunc(r.Tries, func(t pipeline.Try) bool { return t.Reason == "ok" }); i >= 0 {
+		return &r.Tries[i]
+	}
+	return &r.Tries[len(r.Tries)-1]
 }
 
 // endWords say that an answer which came whole may not be all that the model had to say.
@@ -81,7 +96,7 @@ func (r *Record) endWords() string {
 	if r.Error != nil || len(r.Tries) == 0 {
 		return ""
 	}
-	switch finish := r.Tries[len(r.Tries)-1].Finish; {
+	switch finish := r.answering().Finish; {
 	case slices.Contains(finish, llm.FinishFilter):
 		return " The provider's content filter ended the answer."
 	case slices.Contains(finish, llm.FinishLength):

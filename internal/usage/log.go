@@ -24,7 +24,7 @@ func (r *Recorder) log(rec *Record) {
 		model = clip(rec.Model, maxLogged)
 	}
 	if len(rec.Tries) > 0 {
-		model, finish = clip(rec.Model, maxLogged), FinishWords(&rec.Tries[len(rec.Tries)-1])
+		model, finish = clip(rec.Model, maxLogged), FinishWords(rec.answering())
 	}
 	r.o.Log.LogAttrs(ctx, slog.LevelInfo, "exchange",
 		slog.String("exchange", rec.ID),
