@@ -172,8 +172,8 @@ func parsePercent(text string) (share float64, err error) {
 }
 
 func (a *app) runDrill(ctx context.Context, f *drillFlags, d *drill.Drill) (*drill.Report, error) {
-	fmt.Fprintf(a.err, "%s of %s, called as %s, for %s at %g calls a second, seed %d.\n", d.Scenario().Name, clean(strings.Join(d.Troubled(), ", ")),
-		clean(d.Model()), figure.Duration(f.length), f.rate, f.seed)
+	fmt.Fprintf(a.err, "%s of %s, called as %s, for %s at %g calls a second, seed %d.\nNo provider is called. How long a client waits is up to %s; the drill waits %s at most for what is open at its end.\n", d.Scenario().Name, clean(strings.Join(d.Troubled(), ", ")),
+		clean(d.Model()), figure.Duration(f.length), f.rate, f.seed, d.Scenario().Bounds, figure.Duration(f.wait))
 	stop := a.progress(time.Now(), f.length, func() string { return drillState(d.State()) })
 	r, err := d.Run(ctx)
 	stop()
@@ -190,10 +190,13 @@ func drillState(s drill.State) string {
 
 func drillVerdict(out drillResult) error {
 	var failed, books []string
+	interrupted := false
 	for _, r := range out.Drills {
 		switch {
 		case !r.Books.Agree:
 			books = append(books, r.Scenario.Name+" ("+r.Data+")")
+		case r.Interrupted:
+			interrupted = true
 		case !r.Passed:
 			failed = append(failed, r.Scenario.Name)
 		}
@@ -204,6 +207,9 @@ func drillVerdict(out drillResult) error {
 	case len(failed) > 0:
 		return fail(exitFailure, "", "More calls failed than allowed: %s.", strings.Join(failed, ", "))
 	}
+	if interrupted {
+		return fail(exitFailure, "", "Interrupted: the trouble was not played to its end.")
+	}
 	return nil
 }
 
@@ -211,7 +217,10 @@ func drillVerdict(out drillResult) error {
 func (a *app) printDrill(r *drill.Report) error {
 	p := func(format string, args ...any) { fmt.Fprintf(a.out, format+"\n", args...) }
 	word := a.paint(a.tty, good, "passed")
-	if !r.Passed {
+	switch {
+	case r.Interrupted:
+		word = "interrupted"
+	case !r.Passed:
 		word = a.paint(a.tty, bad, "failed")
 	}
 	p("%s of %s, called as %s: %s.", a.paint(a.tty, bold, r.Scenario.Name), clean(strings.Join(r.Troubled, ", ")), clean(r.Model), word)

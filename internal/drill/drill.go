@@ -193,10 +193,14 @@ func firstModel(cfg *config.File) string {
 		if models := cfg.Providers[name].Models; len(models) > 0 {
 			return name + "/" + models[0]
 		}
+		newest := catalog.Model{}
 		for _, m := range catalog.Default().Models(cfg.Vendor(name, catalog.Default())) {
-			if !m.Can(catalog.Embeddings) {
-				return name + "/" + m.Name
+			if m.Can(catalog.Tools) && m.Released > newest.Released { // so it chats
+				newest = m
 			}
+		}
+		if newest.Name != "" {
+			return name + "/" + newest.Name
 		}
 	}
 	return ""
@@ -280,7 +284,7 @@ func (d *Drill) raise(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	t, err := newTwins(d.o.Config, d.dir, l.Addr().String(), d.o.Seed)
+	t, err := newTwins(d.o.Config, d.targets, d.dir, l.Addr().String(), d.o.Seed)
 	if err == nil {
 		d.sim, err = sim.New(t.sims)
 	}

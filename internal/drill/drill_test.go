@@ -110,10 +110,32 @@ func TestEveryDialectHasATwinAndTheBooksAgree(t *testing.T) {
 	}
 }
 
+// Without models in the file, callers ask for a provider's by its own name; the twin has trouble and prices all the same.
+func TestModelsThatTheFileDoesNotName(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
+	t.Parallel()
+	d, err := New(Options{
+		Scenario: "outage", Config: load(t, "providers: { openai: { dialect: openai } }"), Model: "openai/gpt-4o-mini", Length: MinLength, Wait: 10 * time.Second, Rate: 20, Seed: 1,
+		Log: slog.New(slog.DiscardHandler), Version: "test",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Books.Agree || r.Books.Ledger == 0 || r.Failed == 0 || len(r.Hints) != 1 || r.Hints[0].Key != "models" {
+		t.Errorf("books %+v, failed %v, hints %v", r.Books, r.Failed, r.Hints)
+	}
+}
+
 func TestTwinsHaveNothingOfWhatIsReal(t *testing.T) {
 	t.Parallel()
 	team, dir := load(t, everyDialect), t.TempDir()
-	twins, err := newTwins(team, dir, "127.0.0.1:9", 1)
+	twins, err := newTwins(team, nil, dir, "127.0.0.1:9", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

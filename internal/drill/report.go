@@ -36,7 +36,7 @@ type Report struct {
 
 	Allow   float64  `json:"allow"`   // share of failed calls that was allowed
 	Failed  float64  `json:"failed"`  // share of failed calls
-	Passed  bool     `json:"passed"`  // not more failed than was allowed, and the books agree
+	Passed  bool     `json:"passed"`  // it was played whole, not more failed than was allowed, and the books agree
 	Verdict []string `json:"verdict"` // sentences
 	Hints   []Hint   `json:"hints"`
 	// Data is where the records are, if they and the bill do not agree; else everything was removed.
@@ -51,8 +51,10 @@ type Phase struct {
 	Calls     int     `json:"calls"`
 	Answered  int     `json:"answered"`
 	Fallbacks int     `json:"fallbacks"` // answered after a try had failed
-	Hedged    int     `json:"hedged"`    // with a second request beside the first
-	Errors    []Error `json:"errors"`    // that clients saw, the most frequent first
+	// Later is by how much those were sent later to the target that answered them than to the first, on average, in seconds.
+	Later  float64 `json:"fallback_later_seconds"`
+	Hedged int     `json:"hedged"` // with a second request beside the first
+	Errors []Error `json:"errors"` // that clients saw, the most frequent first
 	// FirstToken is of answered streams, Answer the whole of every answer, from when the call was due.
 	FirstToken Quantiles `json:"first_token_seconds"`
 	Answer     Quantiles `json:"answer_seconds"`
@@ -148,7 +150,7 @@ func (d *Drill) report(ctx context.Context, interrupted bool) (*Report, error) {
 	if out.Whole.Calls > 0 {
 		out.Failed = float64(out.Whole.Calls-out.Whole.Answered) / float64(out.Whole.Calls)
 	}
-	out.Passed = out.Failed <= out.Allow && out.Books.Agree
+	out.Passed = out.Failed <= out.Allow && out.Books.Agree && !interrupted
 	d.judge(out, calls)
 	return out, nil
 }
@@ -200,7 +202,7 @@ func phaseOf(s span, calls []*call) Phase {
 	p := Phase{Name: s.name, From: seconds(s.from), Until: seconds(s.until), Errors: []Error{}, Answers: map[string]int{}}
 	errors := map[string]*Error{}
 	var first, took []time.Duration
-	tries := 0
+	tries, later := 0, time.Duration(0)
 	for _, c := range within(s, calls) {
 		p.Calls++
 		if c.record != nil {
@@ -225,6 +227,7 @@ func phaseOf(s span, calls []*call) Phase {
 			p.Answers[c.record.Target]++
 			if c.fellBack() {
 				p.Fallbacks++
+				later += c.later()
 			}
 			if c.hedged() {
 				p.Hedged++
@@ -233,6 +236,9 @@ func phaseOf(s span, calls []*call) Phase {
 	}
 	if p.Calls > 0 {
 		p.Tries = math.Round(1000*float64(tries)/float64(p.Calls)) / 1000
+	}
+	if p.Fallbacks > 0 {
+		p.Later = seconds(later / time.Duration(p.Fallbacks))
 	}
 	p.FirstToken, p.Answer = quantiles(first), quantiles(took)
 	for _, e := range errors {
@@ -250,6 +256,17 @@ func (c *call) fellBack() bool {
 		}
 	}
 	return false
+}
+
+// later is how long after its first try the call's try began that answered it.
+func (c *call) later() time.Duration {
+	tries := c.record.Tries
+	for i := range tries {
+		if tries[i].Reason == reasonOK {
+			return time.Duration(tries[i].StartNS - tries[0].StartNS)
+		}
+	}
+	return 0
 }
 
 func (c *call) hedged() bool {
@@ -375,6 +392,7 @@ func (d *Drill) recovery(calls []*call) Recovery {
 	}
 	// What comes in a second is chance where the load is small: a window has ten calls or more on average.
 	window := max(time.Second, time.Duration(10/d.o.Rate*float64(time.Second)))
+	window = min(window, last.until-last.from)
 	perWindow := float64(answersBefore) * float64(window) / float64(d.phases[0].until)
 	for from := last.from; from+window <= last.until; from += window / 2 {
 		some := within(span{"", from, from + window}, calls)

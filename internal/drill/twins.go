@@ -42,10 +42,11 @@ func simModel(model string) string {
 }
 
 // newTwins makes the twins of a configuration, whose files go into dir and whose providers are at the address of a simulator.
+// called are the targets that the load will come to.
 //
 // All that decides about an exchange stays as it is: models, targets, policies, timers, limits, regions. What would reach out,
 // or touch what a running Penstock has, is replaced: addresses, credentials, TLS, proxy, store, key ring, alerts, telemetry.
-func newTwins(team *config.File, dir, address string, seed uint64) (*twins, error) {
+func newTwins(team *config.File, called []llm.Target, dir, address string, seed uint64) (*twins, error) {
 	cfg := *team
 	cfg.Listen, cfg.TLS = "127.0.0.1:0", config.TLS{}
 	cfg.Admin = config.Admin{Listen: "127.0.0.1:0"}
@@ -71,7 +72,7 @@ func newTwins(team *config.File, dir, address string, seed uint64) (*twins, erro
 			Dialect: string(p.Dialect), Models: map[string]sim.Model{"*": {FirstToken: twinFirst, Gap: twinGap, Output: twinTokens}},
 		}
 	}
-	for _, target := range configured(&cfg) {
+	for _, target := range configured(&cfg, called) {
 		t.price(target, cfg.Providers[target.Provider].Vendor)
 	}
 	return t, nil
@@ -139,14 +140,17 @@ func (t *twins) price(target llm.Target, vendor string) {
 	twin.Models[simModel(target.Model)] = m
 }
 
-// configured are all targets that the file names, each once.
-func configured(cfg *config.File) (all []llm.Target) {
+// configured are all targets that the file names, and those that are called without being named in it, each once.
+func configured(cfg *config.File, called []llm.Target) (all []llm.Target) {
 	seen := map[llm.Target]bool{}
 	add := func(target string) {
 		if t, ok := llm.ParseTarget(target); ok && !seen[t] {
 			seen[t] = true
 			all = append(all, t)
 		}
+	}
+	for _, t := range called {
+		add(t.String())
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Models)) {
 		m := cfg.Models[name]

@@ -63,7 +63,7 @@ func (d *Drill) sayWho(r *Report, say func(string, ...any)) {
 	who := strings.Join(r.Troubled, ", ")
 	switch waiting := countKind(r, kindUnanswered); {
 	case waiting > 0:
-		say("%s calls were still without a sign of an answer when the drill gave up waiting, most likely from %s; answers came from %s.", count(waiting),
+		say("%s still without an answer when the drill gave up waiting, most likely from %s; answers came from %s.", callsWere(waiting),
 			who, orNobody(instead))
 	case failed == 0 && r.Phases[1].Answered == r.Phases[1].Calls && !touched(r):
 		say("%s was asked nothing while it was in trouble: the drill shows nothing of it.", who)
@@ -73,6 +73,9 @@ func (d *Drill) sayWho(r *Report, say func(string, ...any)) {
 		say("%s failed %s tries; while it was in trouble, answers came from %s.", who, count(failed), strings.Join(instead, ", "))
 	default:
 		say("%s failed %s tries, and nobody else answered.", who, count(failed))
+	}
+	if n := r.Whole.Fallbacks; n > 0 {
+		say("%s answered after a try had failed, by one that began %s later on average.", callsWere(n), took(r.Whole.Later))
 	}
 }
 
@@ -199,7 +202,7 @@ const long = 15 * time.Second
 func (d *Drill) hintTimers(r *Report, calls []*call, healthy bool, add func(key, format string, args ...any)) {
 	waited, expired := 0, map[string]int{}
 	for _, c := range calls {
-		if c.kind == kindUnanswered {
+		if c.kind == kindUnanswered && c.took.Seconds() > 1.5*r.Phases[0].Answer.P95 { // not just late
 			waited++
 		}
 		if c.record == nil {
@@ -221,8 +224,8 @@ func (d *Drill) hintTimers(r *Report, calls []*call, healthy bool, add func(key,
 		key := "providers." + name + ".timeouts.first_token"
 		switch {
 		case waited > 0 && timer > 0:
-			add(key, "is %s: so long a call waits for a target that says nothing, before another is asked. %s calls had no answer when the drill gave up.",
-				figure.Duration(timer), count(waited))
+			add(key, "is %s: so long a call waits for a target that says nothing, before another is asked. %s without an answer when the drill gave up.",
+				figure.Duration(timer), callsWere(waited))
 		case expired[name] > 0 && healthy && (timer >= long || timer.Seconds() > 3*r.Phases[0].Answer.P95):
 			add(key, "is %s: so long a call waits for a target that says nothing, before another is asked. Little more than its slowest good answers take is enough.",
 				figure.Duration(timer))
@@ -235,6 +238,13 @@ func (d *Drill) hintTimers(r *Report, calls []*call, healthy bool, add func(key,
 				figure.Duration(d.o.Config.Providers[name].Timeouts.FirstToken), count(n), name)
 		}
 	}
+}
+
+func callsWere(n int) string {
+	if n == 1 {
+		return "1 call was"
+	}
+	return count(n) + " calls were"
 }
 
 // count is a number as it is written in sentences.

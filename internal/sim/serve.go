@@ -217,7 +217,7 @@ func (c *call) behave(in *ask) error {
 	c.random = randomness(c.sim.seed, c.p.name, c.model.name, c.line.Number)
 	header := c.r.Header.Get(KnobHeader)
 	c.do = c.model.do
-	fault := draw(c.random.Float64(), c.p.troubled(c.model.name, c.line.Started), c.model.faults)
+	fault := draw(c.random.Float64(), c.p.troubled(name, c.line.Started), c.model.faults)
 	for _, text := range []string{fault, knobs, header} {
 		if err := c.do.set(text); err != nil {
 			c.do = behaviour{} // it is half set, and the error itself should be answered well

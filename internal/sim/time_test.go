@@ -248,6 +248,13 @@ func TestTroubleHoldsForItsModelAndItsTime(t *testing.T) {
 			t.Errorf("after it: %d", got)
 		}
 
+		// Of a model that has no section of its own.
+		trouble(`{"provider":"default","model":"other","faults":[{"share":1,"do":"status=500"}],"for":"1s"}`)
+		if got := other(); got != 500 {
+			t.Errorf("a model of any name: %d", got)
+		}
+		time.Sleep(time.Second)
+
 		// Of all models, and ended by hand.
 		trouble(`{"provider":"default","faults":[{"share":1,"do":"status=429&retry_after=2"}],"for":"1h"}`)
 		if got := b.post(t.Context(), "/_trouble", `{"provider":"default","model":"gpt-x","for":"0s"}`).status; got != http.StatusNoContent {
