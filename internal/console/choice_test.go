@@ -30,6 +30,12 @@ func TestThePageSaysWhyATargetWasChosen(t *testing.T) {
 	}
 	if got := ask("house"); !strings.Contains(got, `<details id="why"><summary>Why this target: failover, 2 to choose from</summary>`) {
 		t.Errorf("a choice as usual is not folded: %s", got)
+	} else if strings.Contains(got, "<dt>Class</dt>") {
+		t.Error("the page has a class, which the call had not")
+	}
+	flex := strings.Replace(penstocktest.Chat("alone", "hello", false), "{", `{"service_tier":"flex",`, 1)
+	if got := b.get("/exchanges/" + e.Post(key, "/v1/chat/completions", flex).ID()).text; !strings.Contains(got, "<dt>Class</dt><dd>flex</dd>") {
+		t.Errorf("the page does not have the call's class: %s", got)
 	}
 	if status := e.Admin(http.MethodPatch, "/projects/shop", map[string]any{"regions": []string{"<b>"}}, nil); status != http.StatusOK {
 		t.Fatalf("status %d", status)
@@ -38,7 +44,7 @@ func TestThePageSaysWhyATargetWasChosen(t *testing.T) {
 	got := b.get("/exchanges/" + a.ID()).text
 	for _, want := range []string{
 		`<a href="#why">why</a>`, `<details id="why" open>`, `<th scope="col" class="n">place</th>`,
-		`<th scope="row">sim-a/m</th><td>no</td><td>region not known, the project wants &lt;b&gt;</td><td class="n">–</td>`,
+		`<th scope="row">sim-a/m</th><td>no</td><td class="words">region not known, the project wants &lt;b&gt;</td><td class="n">–</td>`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the page does not have %q: %s", want, got)
