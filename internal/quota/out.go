@@ -10,8 +10,9 @@ const (
 )
 
 const (
-	// outFirst is how long a credential is out at first; it is twice as long each time after that, up to outMost.
-	outFirst, outMost = time.Minute, 10 * time.Minute
+	// outFirst is how long a credential is out at first; it is twice as long each time after that, up to outMost. It begins short,
+	// for a refusal may be the provider's mistake, and the credential the only one.
+	outFirst, outMost = time.Second, 10 * time.Minute
 	// probing is how long the one call that tries a credential again may take, before another may.
 	probing = 2 * time.Minute
 )

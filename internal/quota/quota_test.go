@@ -201,7 +201,8 @@ func TestFault42RefusedCredential(t *testing.T) {
 	stale.Answered(at(time.Second), llm.Limits{})                       // and does not bring it back
 	answer(a, at(time.Second), 1, 100, 100)
 	now := at(0)
-	for _, wait := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute} {
+	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600} {
+		wait := time.Duration(seconds) * time.Second
 		expect(t, a, now.Add(wait-time.Second), "1")
 		now = now.Add(wait)
 		expect(t, a, now, "0: "+Probing)
@@ -228,10 +229,10 @@ func TestAllCredentialsOut(t *testing.T) {
 	t.Parallel()
 	a := account("env:A", "env:B")
 	refuse(a, at(0), 0, Failure{Status: 401, Class: Refused})
-	refuse(a, at(time.Second), 1, Failure{Status: 429, Class: Exhausted})
-	expect(t, a, at(time.Second), "0 in 59s: "+NotValid)
-	refuse(a, at(2*time.Second), 0, Failure{Status: 429, Class: Exhausted, RetryAfter: time.Second}) // a route that tries all the same
-	expect(t, a, at(2*time.Second), "0 in 58s: "+NotValid)
+	refuse(a, at(200*time.Millisecond), 1, Failure{Status: 429, Class: Exhausted})
+	expect(t, a, at(200*time.Millisecond), "0 in 800ms: "+NotValid)
+	refuse(a, at(400*time.Millisecond), 0, Failure{Status: 429, Class: Exhausted, RetryAfter: time.Second}) // a route that tries all the same
+	expect(t, a, at(400*time.Millisecond), "0 in 600ms: "+NotValid)
 }
 
 // A credential is back as soon as its value is another, and old refusals say nothing of the new one. That is fault 63 with several.
@@ -243,9 +244,9 @@ func TestFault63RotatedCredential(t *testing.T) {
 	refuse(a, at(0), 0, Failure{Status: 401, Class: Refused})
 	expect(t, a, at(0), "1: "+Spilled)
 	marks[0] = 0 // just now being written
-	expect(t, a, at(time.Second), "1: "+Spilled)
+	expect(t, a, at(time.Second/2), "1: "+Spilled)
 	marks[0] = 3
-	expect(t, a, at(time.Second), "0")
+	expect(t, a, at(time.Second/2), "0")
 	old.Failed(at(2*time.Second), Failure{Status: 401, Class: Refused})
 	expect(t, a, at(2*time.Second), "0")
 	// One that cannot be read is back when it can.
@@ -253,7 +254,7 @@ func TestFault63RotatedCredential(t *testing.T) {
 	refuse(a, at(3*time.Second), 0, Failure{Class: Refused})
 	expect(t, a, at(3*time.Second), "1: "+Spilled)
 	marks[0] = 4
-	expect(t, a, at(4*time.Second), "0")
+	expect(t, a, at(3500*time.Millisecond), "0")
 }
 
 func TestPermissionIsOfOneModel(t *testing.T) {
@@ -282,7 +283,7 @@ func TestReloadsForgetNothing(t *testing.T) {
 		t.Errorf("out: %+v", outs)
 	}
 	b.Use(map[string]*Account{"p": after}, nil)
-	if _, wait, reason := after.only(1).Pick(at(0), "m", one); wait != time.Minute || reason != NotValid {
+	if _, wait, reason := after.only(1).Pick(at(0), "m", one); wait != time.Second || reason != NotValid {
 		t.Errorf("%v %s", wait, reason)
 	}
 	if _, wait, reason := after.only(2).Pick(at(0), "m", one); wait == 0 || reason != Limited {
