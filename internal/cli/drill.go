@@ -368,7 +368,7 @@ func booksLine(b *drill.Books) string {
 		text = fmt.Sprintf("Money check: the records ($%s) and the twins' own bill ($%s) do not agree.", b.Ledger, b.Bill)
 	}
 	if n := b.Estimated + b.Unknown; n > 0 {
-		text += fmt.Sprintf(" %s broke off or hung, so that only the provider knows what that cost: the bill has $%s for it, the records $%s.",
+		text += fmt.Sprintf(" %s broke off, hung or lost to a hedge, so that only the provider knows what that cost: the bill has $%s for it, the records $%s.",
 			upperFirst(plural(n, "try", "tries")), b.Open, b.Counted)
 	}
 	if b.Unpriced > 0 {

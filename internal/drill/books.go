@@ -47,7 +47,8 @@ func compare(records []*usage.Record, bill sim.Bill) Books {
 	if bill.Forgotten > 0 {
 		b.problem("the bill has %d calls in its total alone", bill.Forgotten)
 	}
-	nameless := 0 // tries of which nothing came, not even the call's name
+	// Tries of which nothing came, not even the call's name, by target: such as those that a hedge made superfluous.
+	nameless := map[llm.Target]int{}
 	for _, r := range records {
 		b.Ledger += r.CostNano
 		for i := range r.Tries {
@@ -55,8 +56,9 @@ func compare(records []*usage.Record, bill sim.Bill) Books {
 			call, ok := billed[try.Upstream]
 			delete(billed, try.Upstream)
 			b.Tries++
-			if try.Outcome == pipeline.Unknown && try.Upstream == "" {
-				nameless++
+			if try.Upstream == "" && (try.Outcome == pipeline.Unknown || try.Outcome == pipeline.SettledEstimated) {
+				t, _ := llm.ParseTarget(try.Target)
+				nameless[llm.Target{Provider: simName(t.Provider), Model: simModel(t.Model)}]++
 			}
 			b.try(r.ID, try, call, ok)
 		}
@@ -65,7 +67,8 @@ func compare(records []*usage.Record, bill sim.Bill) Books {
 		if c.Cost == 0 {
 			continue
 		}
-		if nameless--; nameless < 0 {
+		of := llm.Target{Provider: c.Provider, Model: c.Model}
+		if nameless[of]--; nameless[of] < 0 {
 			b.problem("a call to %s cost $%s and is in no record", c.Model, c.Cost)
 			continue
 		}

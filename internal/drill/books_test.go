@@ -17,7 +17,7 @@ func TestBooksThatDoNotAgree(t *testing.T) {
 		return pipeline.Try{Upstream: upstream, Target: "a/x", Outcome: outcome, CostNano: cost, Usage: llm.Usage{Input: 10, Output: 5}}
 	}
 	call := func(id string, cost llm.Money) sim.Call {
-		return sim.Call{ID: id, Model: "x", Prompt: 10, Completion: 5, Cost: cost}
+		return sim.Call{ID: id, Provider: "twin-a", Model: "x", Prompt: 10, Completion: 5, Cost: cost}
 	}
 	for name, c := range map[string]struct {
 		tries []pipeline.Try
@@ -29,6 +29,8 @@ func TestBooksThatDoNotAgree(t *testing.T) {
 		"refused for nothing":  {[]pipeline.Try{try("1", pipeline.Released, 0)}, nil, ""},
 		"unknown":              {[]pipeline.Try{try("1", pipeline.Unknown, 0)}, []sim.Call{call("1", 70)}, ""},
 		"unknown, no name":     {[]pipeline.Try{try("", pipeline.Unknown, 0)}, []sim.Call{call("1", 70)}, ""},
+		"a hedge's loser":      {[]pipeline.Try{try("", pipeline.SettledEstimated, 60)}, []sim.Call{call("1", 70)}, ""},
+		"of another target":    {[]pipeline.Try{try("", pipeline.Unknown, 0)}, []sim.Call{{ID: "1", Provider: "twin-b", Model: "x", Cost: 70}}, "is in no record"},
 		"estimated":            {[]pipeline.Try{try("1", pipeline.SettledEstimated, 60)}, []sim.Call{call("1", 70)}, ""},
 		"other money":          {[]pipeline.Try{try("1", pipeline.SettledActual, 71)}, []sim.Call{call("1", 70)}, "has $0.000000071"},
 		"not billed":           {[]pipeline.Try{try("1", pipeline.SettledActual, 70)}, nil, "is not on the bill"},
