@@ -179,6 +179,20 @@ func TestOverloadedIsObeyedOncePerSecond(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		refuse()
+		if got := g.Limit(); got != 1024*0.9 {
+			t.Errorf("limit %v of an upstream that answers nobody", got)
+		}
+		answer := func() {
+			var slot Slot
+			if _, err := s.Acquire(t.Context(), []*Gate{g}, Ticket{Class: Default}, &slot); err != nil {
+				t.Fatal(err)
+			}
+			slot.Done(OK, -1)
+		}
+		time.Sleep(time.Second)
+		answer()
+		time.Sleep(time.Millisecond)
+		refuse()
 		if got := g.Limit(); math.Abs(got-32*0.9) > 1e-9 {
 			t.Errorf("limit %v, with one in flight and a second refusal", got)
 		}

@@ -23,6 +23,7 @@ type Gate struct {
 	answered atomic.Int64  // of those, the ones that have it, or ended without
 	unheard  atomic.Int64  // likewise, the ones that ended without
 	look     atomic.Int64  // when the limit is to be looked at again
+	good     atomic.Int64  // when an answer last came to its end
 
 	learning sync.Mutex // guards learned
 	learned  learned

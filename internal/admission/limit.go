@@ -256,6 +256,11 @@ func (g *Gate) overloaded(now int64) {
 	if k.refused != 0 && now-k.refused < backoffWait {
 		return
 	}
+	if k.refused != 0 && g.good.Load() <= k.refused {
+		// It has answered nobody since. It is down, not overloaded: less would not help it, and be missing when it is back.
+		k.refused = now
+		return
+	}
 	if k.strikes++; now-k.refused > inARow {
 		k.strikes = 1
 	}

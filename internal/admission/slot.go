@@ -102,6 +102,9 @@ func (sl *Slot) Done(o Outcome, cost int64) {
 	if sl.charged && cost >= 0 && cost != sl.cost {
 		g.s.correct(g, sl.class, sl.tenant, float64(cost-sl.cost)/sl.weight)
 	}
+	if o == OK {
+		g.good.Store(now)
+	}
 	if o == OK || o == Canceled {
 		g.held(now - sl.at)
 	}

@@ -48,6 +48,7 @@ type candidate struct {
 	tries     int       // so far, of this exchange
 	ready     time.Time // when it may be tried again; zero is at once
 	retried   bool      // it may be tried again at all
+	resort    bool      // it is not well, and nobody else was left
 }
 
 // A choosing is the choice of one exchange, and the bookkeeping of its tries. It is for one goroutine, and is used again.
@@ -65,6 +66,8 @@ type choosing struct {
 	refusal error // of the last that an operator stopped
 	probe   health.Token
 	probing int // the place of the candidate that is probed, -1 if none is
+	// doubtful is the place of one that may be well again, -1 if none is.
+	doubtful int
 
 	states []health.State
 	in     []bool
@@ -86,7 +89,7 @@ var choosings = sync.Pool{New: func() any { return new(choosing) }}
 func (r *Router) choose(x *pipeline.Exchange, p *pool) *choosing {
 	c := choosings.Get().(*choosing)
 	*c = choosing{
-		r: r, x: x, pool: p, now: time.Now(), policy: p.policy, probing: -1,
+		r: r, x: x, pool: p, now: time.Now(), policy: p.policy, probing: -1, doubtful: -1,
 		all: c.all[:0], order: c.order[:0], states: c.states[:0], in: c.in[:0], cached: c.cached[:0],
 		failures: c.failures[:0], offered: c.offered[:0], gates: c.gates[:0],
 	}
@@ -95,6 +98,7 @@ func (r *Router) choose(x *pipeline.Exchange, p *pool) *choosing {
 	c.apply(p.rules)
 	c.exclude()
 	c.rank()
+	c.findOut()
 	return c
 }
 

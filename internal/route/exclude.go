@@ -115,7 +115,7 @@ func (c *choosing) excludeUnless(of func(*candidate) (exclusion, string)) {
 }
 
 // excludeUnwell leaves out what is ejected, but never more than half, and what recovers for as much as it does not get yet.
-// One call finds out whether what was ejected is well again.
+// What may be well again is left in until it is known whether this call may find out.
 func (c *choosing) excludeUnwell() {
 	c.states, c.in = c.states[:0], c.in[:0]
 	troubled := false
@@ -138,8 +138,8 @@ func (c *choosing) excludeUnwell() {
 		one, s := &c.all[i], c.states[i]
 		switch {
 		case one.out != eligible:
-		case s.Kind == health.HalfOpen && c.probing < 0 && c.mayProbe(one):
-			c.probing = i
+		case s.Kind == health.HalfOpen && !c.in[i] && c.doubtful < 0:
+			c.doubtful = i
 		case !c.in[i]:
 			one.exclude(unwell, unwellWords(s, c.now))
 		case s.Kind == health.Ramping:
@@ -148,13 +148,27 @@ func (c *choosing) excludeUnwell() {
 	}
 }
 
-// mayProbe claims the one call that finds out. A call that nobody else could answer takes no such risk.
-func (c *choosing) mayProbe(one *candidate) bool {
-	token, ok := one.health.Probe(c.now)
-	if ok {
-		c.probe = token
+// doubtFor is for how long only a call that would ask a doubtful target first finds out whether it is well again. Then any call
+// of its pool may: of a target that only stands in for others it would be known too late.
+const doubtFor = 30 * time.Second
+
+// findOut lets this call find out whether the doubtful target is well again, if it would be the first to be asked. A caller is
+// not given the answer of a stand-in for no reason of his own, so others leave it out.
+func (c *choosing) findOut() {
+	if c.doubtful < 0 {
+		return
 	}
-	return ok
+	one, s := &c.all[c.doubtful], c.states[c.doubtful]
+	token, ok := health.Token{}, false
+	if c.order[0] == c.doubtful || c.now.Sub(s.Until) > doubtFor {
+		token, ok = one.health.Probe(c.now)
+	}
+	if ok {
+		c.probe, c.probing = token, c.doubtful
+	} else {
+		one.exclude(unwell, unwellWords(s, c.now))
+	}
+	c.rank()
 }
 
 func unwellWords(s health.State, now time.Time) string {

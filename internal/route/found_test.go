@@ -3,6 +3,7 @@ package route
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
@@ -70,4 +71,40 @@ func TestServersThatAreFoundAreTargetsOfTheirOwn(t *testing.T) {
 
 func nearly(a, b []float64) bool {
 	return slices.EqualFunc(a, b, func(x, y float64) bool { return x-y < 1e-9 && y-x < 1e-9 })
+}
+
+// TestOnlyWhoWouldAskItFindsOut: a call whose first target is well is not given a stand-in's answer to find out whether that is
+// well again, until nobody else has for half a minute; if the first fails, the ejected one is asked all the same.
+func TestOnlyWhoWouldAskItFindsOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cast{}
+		s := play(t, c, ModelConfig{Targets: Targets("a/m", "b/m")})
+		s.sicken("b/m")
+		time.Sleep(6 * time.Second)
+		for range 5 {
+			if err := s.call(t.Context(), exchange(10), -1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := c.targets(); slices.Contains(got, "b/m") {
+			t.Errorf("asked %v", got)
+		}
+		c.roles = map[string]role{"a/m": fails(status(503))}
+		if err := s.call(t.Context(), exchange(10), -1); err != nil {
+			t.Errorf("with the first broken: %v", err)
+		}
+		if got := c.targets(); got[len(got)-1] != "b/m" {
+			t.Errorf("asked %v", got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := &cast{}
+		s := play(t, c, ModelConfig{Targets: Targets("a/m", "b/m")})
+		s.sicken("b/m")
+		time.Sleep(6*time.Second + doubtFor)
+		if err := s.call(t.Context(), exchange(10), -1); err != nil || c.targets()[0] != "b/m" {
+			t.Errorf("after a while: %v, %v", c.targets(), err)
+		}
+	})
 }

@@ -34,6 +34,9 @@ func (c *choosing) next(ctx context.Context) (*leg, error) {
 		c.sparing()
 	}
 	if len(c.offered) == 0 {
+		c.lastResort()
+	}
+	if len(c.offered) == 0 {
 		again, err := c.again(ctx)
 		if again < 0 || err != nil {
 			return nil, err
@@ -41,6 +44,22 @@ func (c *choosing) next(ctx context.Context) (*leg, error) {
 		c.offered = append(c.offered, again)
 	}
 	return c.admit(ctx, c.x.Deadline)
+}
+
+// lastResort offers those that were left out because they are not well: nobody else is left. It is within the retry budget,
+// for an outage of all must not be held up by the calls that it fails.
+func (c *choosing) lastResort() {
+	for i := range c.all {
+		one := &c.all[i]
+		if one.out != unwell || one.tries > 0 || c.diverted {
+			continue
+		}
+		one.exclude(eligible, "")
+		if c.pick(one); one.out == eligible && one.allow(c.now, c.facts.tokens) {
+			one.resort = true
+			c.offered = append(c.offered, i)
+		}
+	}
 }
 
 // tooLate reports whether a further try could not be done by the caller's deadline: a first token alone takes longer.
@@ -127,7 +146,12 @@ func (c *choosing) again(ctx context.Context) (int, error) {
 	if wait > time.Duration(c.pool.retryWait) || !c.inTime(&c.all[best], c.now.Add(wait)) {
 		return -1, nil
 	}
-	if err := sleep(ctx, wait); err != nil {
+	// Whoever waits for his turn counts against the budget already: all would wait, and then come at once.
+	waiting := int64(min(c.all[best].tries, 1)) // a first try is none
+	c.all[best].load.retries.Add(waiting)
+	err := sleep(ctx, wait)
+	c.all[best].load.retries.Add(-waiting)
+	if err != nil {
 		return -1, err
 	}
 	if wait > 0 {
@@ -183,7 +207,7 @@ func (c *choosing) admit(ctx context.Context, deadline time.Time) (*leg, error) 
 	if len(c.offered) > 1 && c.tried+1 < c.pool.tries { // else a slow answer is better than none
 		l.via.FirstToken = one.load.firstTokenLimit(c.facts.tokens-one.cached, c.x.Request.Stream)
 	}
-	l.retry = c.tried > 1 || one.tries > 0
+	l.retry = c.tried > 1 || one.tries > 0 || one.resort
 	one.tries++
 	c.tried++
 	c.take(l, one)
