@@ -289,8 +289,8 @@ func TestFastest(t *testing.T) {
 	t.Run("by what waits there", func(t *testing.T) {
 		t.Parallel()
 		s := fresh(&cast{})
-		s.upstream("a/m").load.begin(time.Now(), 20_000, true, false)
-		s.upstream("b/m").load.begin(time.Now(), 1000, true, false)
+		s.upstream("a/m").load.begin(time.Now(), 20_000, 0, true, false)
+		s.upstream("b/m").load.begin(time.Now(), 1000, 0, true, false)
 		if _, order := s.chosen(exchange(100)); !slices.Equal(order, []string{"c/m", "b/m", "a/m"}) {
 			t.Errorf("%v", order)
 		}
@@ -385,7 +385,7 @@ func TestChoicesAreWhole(t *testing.T) {
 			case 3:
 				s.upstream(one.Target).lacks = needsTools
 			case 4:
-				s.upstream(one.Target).load.begin(time.Now(), 1000, true, false)
+				s.upstream(one.Target).load.begin(time.Now(), 1000, 0, true, false)
 			}
 		}
 		s.Router.o.Stops = stops

@@ -30,7 +30,7 @@ func hedgedPair(tb testing.TB, a, b role, share string) *theatre {
 // warm lets a target have answered a short prompt in so much time.
 func (s *theatre) warm(key string, took time.Duration) {
 	u := s.upstream(key)
-	t := u.load.begin(time.Now().Add(-took), 25, true, false)
+	t := u.load.begin(time.Now().Add(-took), 25, 0, true, false)
 	t.first(time.Now())
 	t.end(0, 0)
 }

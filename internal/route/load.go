@@ -17,6 +17,7 @@ type load struct {
 	// Estimates, as the bits of float64, so that a choice reads them without a lock.
 	decode atomic.Uint64 // generated tokens a second in one stream
 	output atomic.Uint64 // generated tokens of an answer
+	knee   atomic.Uint64 // calls at once of which no first token was late for that; 0 is not known
 	// What is waited for is told apart by kind: the first token of a stream, the whole of a plain answer.
 	pace [2]pace
 
@@ -29,10 +30,10 @@ type load struct {
 
 // A pace is how long one kind of answer is waited for.
 type pace struct {
-	base   atomic.Uint64 // seconds that no prompt explains
-	speed  atomic.Uint64 // prompt tokens a second
-	strain atomic.Uint64 // how much longer than predicted it took of late, 1 is as predicted
-	seen   atomic.Int64  // when strain was measured last, in nanoseconds from born
+	base  atomic.Uint64 // seconds that no prompt explains
+	speed atomic.Uint64 // prompt tokens a second
+	last  atomic.Uint64 // when a call began, in seconds from born
+	born  time.Time
 }
 
 // Before anything is measured. The speed is algorithms.md §3.1's.
@@ -50,10 +51,17 @@ func (l *load) init() {
 		p := &l.pace[kind]
 		p.base.Store(math.Float64bits(base))
 		p.speed.Store(math.Float64bits(startSpeed))
-		p.strain.Store(math.Float64bits(1))
 		l.fit[kind].init(base)
 	}
-	l.born = time.Now()
+	l.birth(time.Now())
+}
+
+// birth sets the time from which times are counted.
+func (l *load) birth(now time.Time) {
+	l.born = now
+	for kind := range l.pace {
+		l.pace[kind].born = now
+	}
 }
 
 func read(v *atomic.Uint64) float64 { return math.Float64frombits(v.Load()) }
@@ -71,28 +79,33 @@ func (l *load) idle(tokens float64, kind int) float64 {
 	return read(&p.base) + tokens/read(&p.speed)
 }
 
-// eta predicts what idle gives for now (algorithms.md §3.1): the prompts before it and its own uncached part at the measured
-// speed, and the wait for a free slot. Where the slots are not known, the strain stands for the wait.
-func (l *load) eta(now time.Time, uncached float64, slots, kind int) float64 {
-	ahead := float64(l.backlog.Load())
-	seconds := l.idle(ahead+uncached, kind)
-	if slots > 0 {
-		over := float64(l.inflight.Load()+1) - float64(slots)
-		if over > 0 {
-			seconds += over * read(&l.output) / (float64(slots) * read(&l.decode))
-		}
-		return seconds
-	}
-	return seconds * l.strained(now, kind)
+// eta predicts what idle gives for now (algorithms.md §3.1). A prompt waits for the prompts before it, and for a slot, whichever
+// is later, and then it is read itself. output is how many tokens an answer has, of those that it would wait for.
+func (l *load) eta(now time.Time, uncached, output float64, slots, kind int) float64 {
+	p := &l.pace[kind]
+	speed := read(&p.speed)
+	wait := max(l.wait(float64(l.inflight.Load()+1), output, slots), float64(l.backlog.Load())/speed)
+	return (read(&p.base) + wait + uncached/speed) / (1 + p.age(now)/doubtAfter)
 }
 
-// strainFor is in what time a measured strain fades: an upstream that nobody chooses for it gets another chance.
-const strainFor = 10 * time.Second
+// doubtAfter is after how many seconds without a call half of what is known of an upstream's times is believed: one that was slow
+// is tried again by a call now and then.
+const doubtAfter = 120
 
-func (l *load) strained(now time.Time, kind int) float64 {
-	p := &l.pace[kind]
-	age := float64(int64(now.Sub(l.born))-p.seen.Load()) / float64(strainFor)
-	return max(1+(read(&p.strain)-1)*math.Exp(-max(age, 0)), 0.2)
+// age is how long the last call is ago, in seconds.
+func (p *pace) age(now time.Time) float64 { return max(now.Sub(p.born).Seconds()-read(&p.last), 0) }
+
+// wait is how long the n-th call under way waits for a slot, in seconds: until as many answers have ended as there are too many
+// calls. Slots that are not known are taken to be as many as could be had at once of late.
+func (l *load) wait(n, output float64, slots int) float64 {
+	have := float64(slots)
+	if slots == 0 {
+		have = read(&l.knee)
+	}
+	if have < 1 || n <= have {
+		return 0
+	}
+	return (n - have) * output / (have * read(&l.decode))
 }
 
 // A trip is one try as the load sees it.
@@ -101,6 +114,9 @@ type trip struct {
 	start  time.Time
 	tokens int64   // uncached prompt tokens
 	ahead  float64 // prompt tokens that waited before it
+	n      float64 // calls under way, this one among them
+	slots  int     // that it has for sure, 0 if that is not known
+	quiet  float64 // how long the one before it was ago, in seconds
 	bucket int
 	kind   int
 	retry  bool
@@ -109,13 +125,15 @@ type trip struct {
 }
 
 // begin counts a try in. Its end must be told.
-func (l *load) begin(now time.Time, uncached int64, stream, retry bool) trip {
+func (l *load) begin(now time.Time, uncached int64, slots int, stream, retry bool) trip {
 	t := trip{
-		l: l, start: now, tokens: uncached, ahead: float64(l.backlog.Load()),
+		l: l, start: now, tokens: uncached, ahead: float64(l.backlog.Load()), n: float64(l.inflight.Add(1)), slots: slots,
 		bucket: promptBucket(uncached), kind: kindOf(stream), retry: retry,
 	}
-	l.inflight.Add(1)
 	l.backlog.Add(uncached)
+	p := &l.pace[t.kind]
+	t.quiet = p.age(now)
+	p.last.Store(math.Float64bits(now.Sub(p.born).Seconds()))
 	if retry {
 		l.retries.Add(1)
 	}
@@ -129,7 +147,7 @@ func (t *trip) first(now time.Time) {
 	}
 	t.begun = true
 	t.l.backlog.Add(-t.tokens)
-	t.l.learn(t, now, now.Sub(t.start).Seconds())
+	t.l.learn(t, now.Sub(t.start).Seconds())
 }
 
 // end counts the try out. output is how many tokens it generated after its first, over how long; 0 is not known.
@@ -155,21 +173,40 @@ func (t *trip) end(output int64, over time.Duration) {
 	}
 }
 
-func (l *load) learn(t *trip, now time.Time, took float64) {
+func (l *load) learn(t *trip, took float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.late[t.kind][t.bucket].add(took)
 	x := t.ahead + float64(t.tokens)
 	f, p := &l.fit[t.kind], &l.pace[t.kind]
-	f.add(x, took)
-	base, slope := f.line()
-	p.base.Store(math.Float64bits(base))
-	p.speed.Store(math.Float64bits(1 / slope))
-	// The strain forgets by time, so that a burst of answers and a trickle of them are equally fresh.
-	since := now.Sub(l.born)
-	share := max(0.2, 1-math.Exp(-float64(int64(since)-p.seen.Load())/float64(strainFor)))
-	blend(&p.strain, min(took/max(base+x*slope, 1e-3), 20), share)
-	p.seen.Store(int64(since))
+	guess := max(read(&p.base)+x/read(&p.speed), 1e-3)
+	wait := l.wait(t.n, read(&l.output), t.slots)
+	if wait == 0 { // else the line would have the wait in it
+		f.doubt(t.quiet)
+		f.add(x, min(took, 5*guess))
+		base, slope := f.line()
+		p.base.Store(math.Float64bits(base))
+		p.speed.Store(math.Float64bits(1 / slope))
+	}
+	if t.slots == 0 && t.kind == streamed {
+		l.bend(t.n, took/guess)
+	}
+}
+
+// bend learns how many calls an upstream takes at once, from one that was the n-th and whose first token took so many times what
+// was expected. One that is not late is proof of so many. One that is may have other reasons, so it says little by itself; and
+// nothing, if few are under way: then the upstream is slow, and not full.
+func (l *load) bend(n, times float64) {
+	const proof, late, less, more, few = 1.1, 1.5, 0.2, 0.005, 4
+	switch knee := read(&l.knee); {
+	case times < proof && knee > 0 && n > knee-1:
+		l.knee.Store(math.Float64bits(max(n, knee+more)))
+	case times < late || n <= few:
+	case knee == 0:
+		l.knee.Store(math.Float64bits(n - 1))
+	case n-1 < knee:
+		blend(&l.knee, n-1, less)
+	}
 }
 
 // firstTokenLimit is how long a first token is waited for: three times the 99th percentile of such prompts, between least
@@ -247,6 +284,15 @@ func (f *fit) weigh(x, y, w float64) {
 func (f *fit) add(x, y float64) {
 	f.w, f.x, f.y, f.xx, f.xy = f.w*forget, f.x*forget, f.y*forget, f.xx*forget, f.xy*forget
 	f.weigh(x, y, 1)
+}
+
+// doubt forgets in a time without a measurement, but not all.
+func (f *fit) doubt(seconds float64) {
+	const least = 2 // measurements
+	if f.w > least {
+		keep := max(math.Exp2(-seconds/doubtAfter), least/f.w)
+		f.w, f.x, f.y, f.xx, f.xy = f.w*keep, f.x*keep, f.y*keep, f.xx*keep, f.xy*keep
+	}
 }
 
 // line gives the base, at least a millisecond, and the slope: a speed between 100 and 1,000,000 tokens a second.

@@ -230,7 +230,7 @@ func (c *choosing) take(l *leg, one *candidate) {
 			c.x.Note("credential", one.name+": number "+strconv.Itoa(one.via+1)+", "+one.pickWords, 0)
 		}
 	}
-	l.trip = one.load.begin(c.now, uncached, c.x.Request.Stream, l.retry)
+	l.trip = one.load.begin(c.now, uncached, one.slots, c.x.Request.Stream, l.retry)
 	one.note(c.now, uncached, l.retry)
 	if c.hashed {
 		c.pool.prefix.sent(&c.begin, since(c.pool.prefix.born, c.now), one.place)

@@ -258,7 +258,7 @@ func TestTheRetryBudget(t *testing.T) {
 		if !u.allow(now, 100) {
 			return false
 		}
-		u.load.begin(now, 100, true, true)
+		u.load.begin(now, 100, 0, true, true)
 		u.note(now, 100, true)
 		return true
 	}
@@ -268,7 +268,7 @@ func TestTheRetryBudget(t *testing.T) {
 		}
 	}
 	for range 37 { // 40 under way
-		u.load.begin(now, 100, true, false)
+		u.load.begin(now, 100, 0, true, false)
 		u.note(now, 100, false)
 	}
 	// 3 are retried of 40. By calls, 8 may be; by tokens only 0.1 * 4000 / 100 = 4.
@@ -276,7 +276,7 @@ func TestTheRetryBudget(t *testing.T) {
 		t.Errorf("%d are retried of %d", u.load.retries.Load(), u.load.inflight.Load())
 	}
 	for range 60 {
-		u.load.begin(now, 100, true, false)
+		u.load.begin(now, 100, 0, true, false)
 		u.note(now, 10_000, false)
 	}
 	for u.load.retries.Load() < 60 && retry() { // tokens are plenty

@@ -87,15 +87,25 @@ func (fastest) name() string { return Fastest }
 func (fastest) rank(c *choosing) {
 	c.hash()
 	kind := kindOf(c.x.Request.Stream)
+	output := c.meanOutput()
 	for _, i := range c.order {
 		one := &c.all[i]
-		one.score = one.load.eta(c.now, float64(c.facts.tokens-one.cached), one.slots, kind) + one.distance().Seconds()
+		one.score = one.load.eta(c.now, float64(c.facts.tokens-one.cached), output, one.slots, kind) + one.distance().Seconds()
 	}
 	if len(c.order) <= scanned {
 		c.settle()
 		return
 	}
 	c.drawn()
+}
+
+// meanOutput is that of the answers of those that can be chosen: what one of them had of late is too few.
+func (c *choosing) meanOutput() float64 {
+	sum := 0.0
+	for _, i := range c.order {
+		sum += read(&c.all[i].load.output)
+	}
+	return sum / float64(max(len(c.order), 1))
 }
 
 // drawn is as if two were drawn, and the better of them and of the closest were taken. Each has an exact probability of that,
