@@ -64,8 +64,11 @@ func (c *choosing) lastResort() {
 
 // tooLate reports whether a further try could not be done by the caller's deadline: a first token alone takes longer.
 func (c *choosing) tooLate() bool {
-	if c.x.Deadline.IsZero() || c.tried == 0 {
+	switch {
+	case c.x.Deadline.IsZero():
 		return false
+	case c.tried == 0:
+		return c.now.After(c.x.Deadline)
 	}
 	for i := range c.all {
 		if one := &c.all[i]; one.out == eligible && c.inTime(one, c.now) {
