@@ -106,12 +106,12 @@ func TestWhoIsEligible(t *testing.T) {
 			x.Request.Raw = make([]byte, 20_000)
 		}, want: []string{"", "", ""}},
 		"ejected": {then: func(s *theatre, _ *pipeline.Exchange) { s.sicken("b/m") }, want: []string{"", "ejected: status 500, for another 5.00 s", ""}},
-		"two of three ejected": {then: func(s *theatre, _ *pipeline.Exchange) { s.sicken("b/m"); time.Sleep(time.Millisecond); s.sicken("c/m") },
+		"two of three ejected": {then: func(s *theatre, _ *pipeline.Exchange) { s.sicken("b/m"); s.later(time.Millisecond); s.sicken("c/m") },
 			want: []string{"", "ejected: status 500, for another 5.00 s", ""}},
 		"all ejected": {then: func(s *theatre, _ *pipeline.Exchange) {
 			for _, key := range []string{"a/m", "b/m", "c/m"} {
 				s.sicken(key)
-				time.Sleep(time.Millisecond)
+				s.later(time.Millisecond)
 			}
 		}, want: []string{"ejected: status 500, for another 5.00 s", "", ""}},
 	} {
