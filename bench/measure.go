@@ -54,7 +54,7 @@ func measure(ctx context.Context, o options) (*results, error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *results) error
-	}{{"cpu", measureCPU}, {"latency", measureLatency}, {"memory", measureMemory}, {"lost", measureLost}, {translatePart, measureTranslation}} {
+	}{{"cpu", measureCPU}, {"latency", measureLatency}, {"memory", measureMemory}, {"lost", measureLost}, {translatePart, measureTranslation}, {routePart, measureRoute}} {
 		if !slices.Contains(o.only, part.name) {
 			continue
 		}
@@ -84,7 +84,7 @@ func (r *results) start(ctx context.Context, dir, database string) error {
 
 // compares reports whether there is a part that needs the plain proxy and the Penstocks beside it.
 func compares(o options) bool {
-	return slices.ContainsFunc(o.only, func(part string) bool { return part != translatePart })
+	return slices.ContainsFunc(o.only, func(part string) bool { return part != translatePart && part != routePart })
 }
 
 // startDatabase starts a PostgreSQL server, if one is to be measured and its programs are here.

@@ -54,6 +54,7 @@ type results struct {
 	memory     []proc.Memory
 	lost       *lost
 	translated []turn // whose targets are the names of ways
+	routing    *routing
 }
 
 // names are those of the targets that were measured, the plain proxy first.
@@ -164,6 +165,12 @@ func (r *results) missed() []string {
 			if w.ceilings[i] > 0 {
 				hold("CPU of "+load.name+", "+w.name, median(r.timesPassedOn(w, load)), w.ceilings[i])
 			}
+		}
+	}
+	if r.routing != nil { // its simulation fails by itself
+		for _, d := range r.routing.decisions {
+			hold("CPU ns of a decision, "+d.policy, d.ns, ceilingDecision)
+			hold("allocations of a decision, "+d.policy, d.allocs, ceilingAllocs)
 		}
 	}
 	return lines

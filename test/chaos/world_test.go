@@ -59,7 +59,8 @@ type world struct {
 
 	sim     *process
 	simAddr string
-	farAddr string // of a second simulator, "" if the file does not name it
+	simBorn time.Time // when it was ready
+	farAddr string    // of a second simulator, "" if the file does not name it
 
 	serve    *process
 	url      string // of the data plane
@@ -99,6 +100,7 @@ func newClient() *http.Client {
 func (w *world) simulate(addr string) {
 	w.t.Helper()
 	w.sim, w.simAddr = w.startSim(addr)
+	w.simBorn = time.Now()
 }
 
 func (w *world) startSim(addr string) (p *process, at string) {
