@@ -21,7 +21,7 @@ import (
 // A drillFlags says what is rehearsed.
 type drillFlags struct {
 	file, model, allow string
-	targets            []string
+	target             string
 	length, wait       time.Duration
 	rate               float64
 	seed               uint64
@@ -59,7 +59,7 @@ scenarios are listed. Exit code 1: more calls failed than --allow.`,
 	}
 	c.Flags().StringVarP(&f.file, "config", "c", "", "configuration file (default: the providers found in the environment)")
 	c.Flags().StringVar(&f.model, "model", "", "the model that is called (default: the first of the file)")
-	c.Flags().StringSliceVar(&f.targets, "target", nil, "who gets into trouble: PROVIDER or PROVIDER/MODEL, several with commas (default: the model's first target)")
+	c.Flags().StringVar(&f.target, "target", "", "who gets into trouble: PROVIDER or PROVIDER/MODEL, several with commas (default: the model's first target)")
 	c.Flags().DurationVar(&f.length, "for", time.Minute, "how long to send calls")
 	c.Flags().DurationVar(&f.wait, "wait", 30*time.Second, "how long to wait then for calls without an answer; what has none by then counts as failed")
 	c.Flags().Float64Var(&f.rate, "rate", 20, "calls a second, on average; half of them are streams")
@@ -145,7 +145,7 @@ func (a *app) drills(ctx context.Context, f *drillFlags, scenario string) ([]*dr
 	drills := make([]*drill.Drill, len(names))
 	for i, name := range names {
 		drills[i], err = drill.New(drill.Options{
-			Scenario: name, Config: cfg, Model: f.model, Targets: f.targets, Length: f.length, Wait: f.wait, Rate: f.rate, Seed: f.seed,
+			Scenario: name, Config: cfg, Model: f.model, Targets: listOf(f.target), Length: f.length, Wait: f.wait, Rate: f.rate, Seed: f.seed,
 			Allow: allow, Log: slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelError})), Version: a.version,
 		})
 		if err != nil {
@@ -375,4 +375,9 @@ func booksLine(b *drill.Books) string {
 		text += fmt.Sprintf(" %s at targets that the catalogue has no price for cost nothing here.", upperFirst(plural(b.Unpriced, "try", "tries")))
 	}
 	return text
+}
+
+// listOf splits a list with commas.
+func listOf(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 }

@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/penstocktest"
 	"github.com/penstock/penstock/internal/store/pgtest"
 )
@@ -245,8 +247,15 @@ func TestFault18(t *testing.T) {
 	key := all[0].Key("acme")
 	all[0].Price("sim-a/once?first=700ms&events=5")
 	for _, e := range all {
-		if !penstocktest.Eventually(func() bool { return e.Do(http.MethodGet, key, "/penstock/v1/self", "").Status == http.StatusOK }) {
-			t.Fatal("a replica does not know the key")
+		if !penstocktest.Eventually(func() bool {
+			var prices struct {
+				Data []admin.Price `json:"data"`
+			}
+			e.Admin(http.MethodGet, "/prices", nil, &prices)
+			return e.Do(http.MethodGet, key, "/penstock/v1/self", "").Status == http.StatusOK &&
+				slices.ContainsFunc(prices.Data, func(p admin.Price) bool { return strings.HasPrefix(p.Target, "sim-a/once") })
+		}) {
+			t.Fatal("a replica does not know the key, or the price")
 		}
 	}
 	seed := rand.Uint64()

@@ -61,6 +61,9 @@ func TestATraceGoesThrough(t *testing.T) {
 		}
 	}
 	for _, up := range w.Sim.Requests() {
+		if up.Method == http.MethodGet {
+			continue // a probe of one's own server is nobody's call
+		}
 		want, state := "", ""
 		if up.Provider == "sim-b" {
 			want, state = "00-"+theirTrace+"-"+w3c.SpanID(second.SpanId).String()+"-01", "vendor=1"
