@@ -84,7 +84,8 @@ func (r *results) writeRoute(p printer) {
 	p("Simulated, on a clock of its own, with the router's own code: eight servers with 16 slots each, two of them 40 %% slower; prompts")
 	p("and answers as long as in published traces of chats, in bursts, for two hours. Seconds to the first token at p99, at a share of")
 	p("what all servers can do, and against other policies with the same calls; medians of five runs [least-most], seeds from %s", r.routing.seed)
-	p("(`PENSTOCK_SEED` sets another). Ceilings: 0.9 of least requests (0.95 where slots are not known), 0.2 of round robin.\n")
+	p("(`PENSTOCK_SEED` sets another). Ceilings: 0.9 of least requests (0.95 where slots are not known), 0.2 of round robin. From two")
+	p("thirds on round robin gives the slow servers more than they can do: then its times say how long the run was, and no more.\n")
 	p("| capacity used | policy | p99 | to least requests | to round robin |")
 	p("| --- | --- | --- | --- | --- |")
 	for _, row := range r.routing.late {

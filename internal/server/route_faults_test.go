@@ -148,3 +148,36 @@ func TestFault46(t *testing.T) {
 	}
 	w.AtRest()
 }
+
+// TestHedgedCallsAreBookedTwice: whoever is first answers, what the other cost is estimated, and the books are the provider's.
+func TestHedgedCallsAreBookedTwice(t *testing.T) {
+	t.Parallel()
+	w := start(t, penstocktest.Options{Config: settings(nil,
+		`models: { m: { targets: ["sim-a/x?first=exponential(30ms)&events=3", "sim-b/y?first=10ms&events=3"], hedge: { share: "100%" } } }`)})
+	w.Price("sim-a/x?first=exponential(30ms)&events=3", "sim-b/y?first=10ms&events=3")
+	hedged, won := 0, 0
+	for i := range 200 {
+		a := w.ask("m", "hello", i%2 == 0)
+		if a.Status != http.StatusOK || a.Err != nil {
+			t.Fatalf("%d %v %s", a.Status, a.Err, a.Body)
+		}
+		r := w.record(a)
+		if len(r.Tries) > 2 {
+			t.Errorf("%q", reasons(r))
+		}
+		if len(r.Tries) == 2 {
+			hedged++
+			if r.Tries[1].Reason == "ok" {
+				won++
+			}
+			if !r.Tries[1].Hedge || (r.Tries[0].Reason == "ok") == (r.Tries[1].Reason == "ok") {
+				t.Errorf("%q", reasons(r))
+			}
+		}
+	}
+	if hedged == 0 || won == 0 {
+		t.Errorf("%d hedged, %d won", hedged, won)
+	}
+	w.AtRest()
+	w.CheckBill()
+}
