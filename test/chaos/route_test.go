@@ -207,8 +207,9 @@ models: { m: { targets: [{ target: sim-a/x, slots: 16 }] } }
 	})
 	ctx := context.Background()
 	alone := &volley{}
-	// The 99th percentile takes many calls; a usual run has time for the 90th, and more room for chance.
-	q, times := 0.9, 1.4
+	// The 99th percentile takes many calls, and a machine that does nothing else; a usual run has time for the 90th, and other
+	// tests beside it.
+	q, times := 0.9, 2.0
 	if soak() {
 		q, times = 0.99, 1.2
 	}

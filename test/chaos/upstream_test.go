@@ -218,13 +218,14 @@ models:
 			t.Errorf("a stream that fell silent: %s", a)
 		}
 	}
-	for range 3 {
+	for i := range 3 {
 		a := w.chat(context.Background(), call{model: "alone"})
 		if a.status != http.StatusGatewayTimeout || a.code() != "timeout" || !strings.Contains(string(a.body), "first_token") {
 			t.Errorf("a provider that does not answer: %s", a)
 		}
 		a = w.must(call{model: "mended"})
-		if a.target() != "far/y?events=3" || a.header.Get("X-Penstock-Tries") != "2" {
+		// Streams and calls that hung have had the first one ejected by the last time.
+		if tries := a.header.Get("X-Penstock-Tries"); a.target() != "far/y?events=3" || tries != "2" && (i == 0 || tries != "1") {
 			t.Errorf("the second provider: %s %v", a, a.header)
 		}
 	}
