@@ -63,6 +63,7 @@ func Targets(all ...string) []TargetConfig {
 // A HedgeConfig says when a second target is asked beside the first.
 type HedgeConfig struct {
 	Share string `yaml:"share" kind:"share" doc:"the most of a model's calls that are hedged, such as 2%; without it none are. Calls with tools never are"`
+	Most  string `yaml:"most_cost" kind:"decimal" doc:"the most that the second request may be expected to cost, in US dollars, such as 0.01; of a target without a price that is not known, so it is not asked. By default there is no bound but share"`
 }
 
 // A RuleConfig changes the choice for some requests.
@@ -108,6 +109,13 @@ func (v *validator) model(path string, m ModelConfig) {
 		v.add(path+".hedge.share", "write a share such as 2%", "%s", err)
 	} else if m.Hedge.Share != "" && len(m.Targets) < 2 {
 		v.add(path+".hedge.share", "add a target, or remove it", "there is no other target to ask")
+	}
+	if m.Hedge.Most != "" {
+		if _, err := llm.ParseMoney(m.Hedge.Most); err != nil {
+			v.add(path+".hedge.most_cost", "write dollars, such as 0.01", "%s", err)
+		} else if m.Hedge.Share == "" {
+			v.add(path+".hedge.most_cost", "add share, such as 2%", "nothing is hedged")
+		}
 	}
 	for i, r := range m.Rules {
 		v.rule(fmt.Sprintf("%s.rules[%d]", path, i), r, m)

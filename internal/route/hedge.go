@@ -16,6 +16,7 @@ import (
 // hedge takes one.
 type hedging struct {
 	share float64
+	most  *llm.Money // that a second request may be expected to cost; nil is any
 
 	mu    sync.Mutex // guards the field below
 	there float64
@@ -141,6 +142,11 @@ func (c *choosing) second(ctx context.Context) *leg {
 		}
 		if c.pick(one); one.out != eligible {
 			continue
+		}
+		if most := c.pool.hedge.most; most != nil {
+			if cost, known := c.expectedCost(one, c.likelyOutput(one.upstream)); !known || cost > *most {
+				continue
+			}
 		}
 		if !c.pool.hedge.take() {
 			return nil

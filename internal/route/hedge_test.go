@@ -272,3 +272,23 @@ func TestAHedgedCallThatNobodyAnswers(t *testing.T) {
 		}
 	})
 }
+
+// TestAHedgeThatWouldCostTooMuchIsNotMade: nor one of which that is not known.
+func TestAHedgeThatWouldCostTooMuchIsNotMade(t *testing.T) {
+	t.Parallel()
+	for most, tries := range map[string]int{"0.0001": 1, "0.01": 2} { // prompt and answer are expected to cost 0.0003
+		synctest.Test(t, func(t *testing.T) {
+			c := &cast{roles: map[string]role{"a/m": after(300 * time.Millisecond)}}
+			s := play(t, c, ModelConfig{Targets: Targets("a/m", "unpriced/m", "b/m"), Hedge: HedgeConfig{Share: "100%", Most: most}})
+			s.prices["b/m"] = llm.Price{Input: 1_000_000, Output: 1_000_000}
+			for range 50 {
+				s.warm("a/m", 100*time.Millisecond)
+			}
+			s.pool().hedge.there = 1
+			x := exchange(100)
+			if err := s.call(t.Context(), x, -1); err != nil || len(x.Tries) != tries {
+				t.Errorf("at most %s dollars: %v, %d tries, want %d", most, err, len(x.Tries), tries)
+			}
+		})
+	}
+}

@@ -168,15 +168,9 @@ func (cheapest) rank(c *choosing) {
 	for _, i := range c.order {
 		one := &c.all[i]
 		one.score = math.Inf(1)
-		price, ok := c.r.o.Prices.Price(one.Target)
-		if !ok {
-			continue
+		if cost, known := c.expectedCost(one, output); known {
+			one.score = float64(cost)
 		}
-		use := llm.Usage{Input: c.facts.tokens, Output: output}
-		if one.cached >= leastCached {
-			use.CachedInput = one.cached
-		}
-		one.score = float64(price.Cost(use))
 	}
 	c.settle()
 	for _, i := range c.order { // records hold numbers
@@ -184,6 +178,19 @@ func (cheapest) rank(c *choosing) {
 			c.all[i].score = 0
 		}
 	}
+}
+
+// expectedCost is what the request would cost at a candidate with an answer of so many tokens.
+func (c *choosing) expectedCost(one *candidate, output int64) (cost llm.Money, known bool) {
+	price, ok := c.r.o.Prices.Price(one.Target)
+	if !ok {
+		return 0, false
+	}
+	use := llm.Usage{Input: c.facts.tokens, Output: output}
+	if one.cached >= leastCached {
+		use.CachedInput = one.cached
+	}
+	return price.Cost(use), true
 }
 
 // expectedOutput is the mean length of the answers of those that can be chosen, within the caller's cap.

@@ -93,6 +93,10 @@ func (t *Table) pool(name string, m ModelConfig) *pool {
 	}
 	if share, _ := ParseShare(m.Hedge.Share); share > 0 {
 		p.hedge = &hedging{share: share}
+		if m.Hedge.Most != "" {
+			most, _ := llm.ParseMoney(m.Hedge.Most)
+			p.hedge.most = &most
+		}
 	}
 	for i, r := range m.Rules {
 		p.rules = append(p.rules, newRule(i, r, m.Targets, p.policy))
