@@ -61,6 +61,15 @@ type sent struct {
 	resp    *llm.Response
 	adapted []string
 	err     error
+	panic   any // what it panicked with
+}
+
+// whole is what came of a leg, unless it panicked: then whoever waits for it does, whose panics are survived.
+func (s sent) whole() sent {
+	if s.panic != nil {
+		panic(s.panic)
+	}
+	return s
 }
 
 // race waits for the first try, and asks another target beside it if that is late. Whoever has a first token first answers;
@@ -71,8 +80,13 @@ func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*
 		own, cancel := context.WithCancel(ctx)
 		request := *c.x.Request // each decodes, and is adapted, for itself
 		go func() {
-			resp, err := l.send(own, &request)
-			results <- sent{l, resp, request.Adapted, err}
+			out := sent{leg: l}
+			defer func() {
+				out.panic = recover()
+				results <- out
+			}()
+			out.resp, out.err = l.send(own, &request)
+			out.adapted = request.Adapted
 		}()
 		return cancel
 	}
@@ -81,15 +95,15 @@ func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*
 	defer timer.Stop()
 	select {
 	case one := <-results:
-		return c.alone(ctx, one, cancelFirst)
+		return c.alone(ctx, one.whole(), cancelFirst)
 	case <-timer.C:
 	}
 	second := c.second(ctx)
 	if second == nil {
-		return c.alone(ctx, <-results, cancelFirst)
+		return c.alone(ctx, (<-results).whole(), cancelFirst)
 	}
 	cancelSecond := begin(second)
-	one := <-results
+	one := (<-results).whole()
 	won := hedgeLost
 	if (one.leg == second) == (one.err == nil) { // it was first, or is all that is left
 		won = hedgeWon
@@ -104,15 +118,15 @@ func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*
 		cancelWinner()
 		if err := c.fail(one.leg, &c.x.Tries[one.index], f); f != err { //nolint:errorlint // fail gives f itself, or why the exchange must end
 			cancelLoser()
-			c.lose(<-results)
+			c.lose((<-results).whole())
 			return nil, err
 		}
-		return c.alone(ctx, <-results, cancelLoser)
+		return c.alone(ctx, (<-results).whole(), cancelLoser)
 	}
 	cancelLoser()
 	c.x.Note("hedge", one.u.name+" was first; "+loser.u.name+" was cancelled", 0)
 	// The loser is waited for, so that nobody else settles what it still works with. That is soon: it waits for nothing any more.
-	c.lose(<-results)
+	c.lose((<-results).whole())
 	return c.alone(ctx, one, cancelWinner)
 }
 

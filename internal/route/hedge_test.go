@@ -292,3 +292,29 @@ func TestAHedgeThatWouldCostTooMuchIsNotMade(t *testing.T) {
 		})
 	}
 }
+
+// TestAPanicInARaceIsTheCallers: a goroutine of its own would take the process with it.
+func TestAPanicInARaceIsTheCallers(t *testing.T) {
+	t.Parallel()
+	bug := func(context.Context, int) (*llm.Response, error) { panic("a bug") }
+	late := func(ctx context.Context, n int) (*llm.Response, error) {
+		<-ctx.Done()
+		panic("a bug")
+	}
+	for name, pair := range map[string][2]role{"the second": {after(time.Second), bug}, "the first": {bug, answers}, "the loser": {late, answers}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := hedgedPair(t, pair[0], pair[1], "100%")
+			x := exchange(100)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer func() {
+				if p := recover(); p != "a bug" {
+					t.Errorf("%s: recovered %v", name, p)
+				}
+				cancel()
+				synctest.Wait()
+			}()
+			_ = s.call(ctx, x, -1)
+			t.Errorf("%s: nothing happened", name)
+		})
+	}
+}
