@@ -283,12 +283,13 @@ models: { m: { targets: [{ target: sim-a/x, slots: 16 }] } }
 	if float64(priority) > times*float64(unloaded) {
 		t.Errorf("priority takes %v, unloaded %v", priority, unloaded)
 	}
-	// A machine that others use as well is late by itself: then the middle must do.
-	of := 0.5
+	// The 10 ms are for a machine that does nothing else. Beside other tests the middle must be at once all the same, and
+	// that is far below what anybody waits for a place.
+	of, within := 0.5, 100*time.Millisecond
 	if os.Getenv("PENSTOCK_QUIET") == "1" {
-		of = 0.99
+		of, within = 0.99, 10*time.Millisecond
 	}
-	if got := quantile(refused, of); got > 10*time.Millisecond {
+	if got := quantile(refused, of); got > within {
 		t.Errorf("refusals take %v", got)
 	}
 	w.sameMoney()

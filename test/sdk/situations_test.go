@@ -118,7 +118,7 @@ func penstockConfig(all map[string]situation, sim string) string {
 		byModel[model] = append(byModel[model], m.dialect+"/"+m.name)
 	}
 	for _, model := range slices.Sorted(maps.Keys(byModel)) {
-		fmt.Fprintf(&b, "  %s: { targets: [%s] }\n", model, strings.Join(byModel[model], ", "))
+		fmt.Fprintf(&b, "  %s: { targets: [%s], tries: %d }\n", model, strings.Join(byModel[model], ", "), len(byModel[model]))
 	}
 	return b.String()
 }
