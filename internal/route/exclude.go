@@ -179,11 +179,22 @@ func unwellWords(s health.State, now time.Time) string {
 	return words
 }
 
-// excludeLimited leaves out whose provider's limits leave no room for now, or whose credentials are all out of use.
+// excludeLimited leaves out whose provider's limits leave no room for now, or whose credentials are all out of use. If that
+// leaves nobody, those credentials are tried all the same: a refusal may have been a mistake, or of one model, and costs nothing.
 func (c *choosing) excludeLimited() {
+	left := false
 	for i := range c.all {
 		if one := &c.all[i]; one.out == eligible {
 			c.pick(one)
+			left = left || one.out == eligible || one.out == limited
+		}
+	}
+	if left {
+		return
+	}
+	for i := range c.all {
+		if one := &c.all[i]; one.out == exhausted {
+			one.exclude(eligible, "")
 		}
 	}
 }
