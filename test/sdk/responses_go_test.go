@@ -117,7 +117,7 @@ func (s *openaiSuite) responseLimited(t *testing.T, dialect, model string) {
 	if !errors.As(err, &apiErr) || apiErr.StatusCode != 429 || apiErr.Response.Header.Get("Retry-After") == "" {
 		t.Errorf("got %v", err)
 	}
-	if got := s.world.calls(t, "limited", dialect) - before; got != 2 {
-		t.Errorf("the provider got %d calls, want 2", got)
+	if got := s.world.calls(t, "limited", dialect) - before; got != 1 {
+		t.Errorf("the provider got %d calls, want 1", got)
 	}
 }

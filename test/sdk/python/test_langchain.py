@@ -103,7 +103,7 @@ class Chat(unittest.TestCase):
         before = calls("limited", dialect)
         with self.assertRaises(openai.RateLimitError):
             self.chat(model).invoke("say:3")
-        self.assertEqual(calls("limited", dialect) - before, 2)
+        self.assertEqual(calls("limited", dialect) - before, 1)
 
     @everywhere("cut")
     def test_cut_streams_raise(self, _, model):
