@@ -129,7 +129,7 @@ func Endpoints() []Endpoint {
 		{http.MethodGet, "/admin/v1/audit/export", auth.ReadAudit, http.StatusOK,
 			"Write entries of the audit chain, the oldest first, as signed lines of JSON; that it was done is an entry too.", with(between, auditing[:4]...), gives((*API).exportAudit)},
 		{http.MethodGet, "/admin/v1/routes", auth.ReadRoutes, http.StatusOK,
-			"List which targets answer for which model, in the order in which they are tried, and how they are.", nil, gives((*API).routes)},
+			"List which targets answer for which model, in the order of the configuration, and how they are.", nil, gives((*API).routes)},
 		{http.MethodPost, "/admin/v1/routes/disable", auth.WriteStops, http.StatusOK,
 			"Take a target, or all of a provider, out: it gets no calls, everywhere within 5 s. The same again changes what was said before.", nil, takes((*API).disableTarget)},
 		{http.MethodPost, "/admin/v1/routes/enable", auth.WriteStops, http.StatusOK,

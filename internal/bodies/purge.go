@@ -16,14 +16,7 @@ type Kept struct {
 	Retention time.Duration
 }
 
-// How the purger goes about it; see [purge.Pace].
-const (
-	firstPurge = 5 * time.Second // after the start
-	fewRows    = 16              // of the first batch
-	manyRows   = 1024            // of any
-	short      = 15 * time.Millisecond
-	long       = 40 * time.Millisecond
-)
+const firstPurge = 5 * time.Second // after the start
 
 // A Purger deletes bodies whose retention is over. Replicas have one each; a lease in the store lets one of them work.
 type Purger struct {
@@ -44,23 +37,14 @@ func NewPurger(k *Keeper, store Store, now func() time.Time) *Purger {
 
 // Run purges every minute until ctx ends.
 func (p *Purger) Run(ctx context.Context) error {
-	timer := time.NewTimer(firstPurge)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return nil
-		}
-		n, err := p.once(ctx)
+	return purge.Loop(ctx, firstPurge, p.once, func(n int, err error) {
 		switch {
-		case err != nil && ctx.Err() == nil:
+		case err != nil:
 			p.log.Error("bodies whose retention is over could not all be deleted: it is tried again", "deleted", n, "error", err)
 		case n > 0:
 			p.log.Info("deleted bodies whose retention is over", "exchanges", n)
 		}
-		timer.Reset(purge.Every)
-	}
+	})
 }
 
 // once deletes all that is due, and says how much that was; then it gives back the space. Another replica that has the lease
@@ -82,22 +66,10 @@ func (p *Purger) once(ctx context.Context) (deleted int, err error) {
 
 // purge deletes what is due of one project.
 func (p *Purger) purge(ctx context.Context, project string) (deleted int, mine bool, err error) {
-	now, pace := p.now(), purge.NewPace(fewRows, 1, manyRows, short, long)
-	for {
-		limit, begun := pace.Rows(), time.Now()
+	now := p.now()
+	return purge.Rows(ctx, func(limit int) (int, bool, error) {
 		n, mine, err := p.store.PurgeBodies(ctx, p.me, project, now, limit)
-		if err != nil || !mine {
-			return deleted, mine, err
-		}
-		deleted += n
 		p.m.purged.Add(float64(n))
-		if n < limit {
-			return deleted, true, nil
-		}
-		took := time.Since(begun)
-		pace.Did(n, took)
-		if err := purge.Rest(ctx, took, purge.Briskly); err != nil {
-			return deleted, true, err
-		}
-	}
+		return n, mine, err
+	})
 }

@@ -8,35 +8,19 @@ import (
 	"github.com/penstock/penstock/internal/purge"
 )
 
-// How the purge goes about it; see [purge.Pace].
-const (
-	firstPurge = 6 * time.Second // after the start
-	fewRows    = 16              // of the first batch
-	manyRows   = 1024            // of any
-	short      = 15 * time.Millisecond
-	long       = 40 * time.Millisecond
-)
+const firstPurge = 6 * time.Second // after the start
 
 // Run deletes every minute what is kept too long, until ctx ends. Replicas do it one at a time.
 func (k *Keeper) Run(ctx context.Context) error {
 	me := rand.Text()
-	timer := time.NewTimer(firstPurge)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return nil
-		}
-		n, err := k.purge(ctx, me)
+	return purge.Loop(ctx, firstPurge, func(ctx context.Context) (int, error) { return k.purge(ctx, me) }, func(n int, err error) {
 		switch {
-		case err != nil && ctx.Err() == nil:
+		case err != nil:
 			k.o.Log.Error("responses whose time is over could not all be deleted: it is tried again", "deleted", n, "error", err)
 		case n > 0:
 			k.o.Log.Info("deleted responses whose time is over", "responses", n)
 		}
-		timer.Reset(purge.Every)
-	}
+	})
 }
 
 // purge deletes all that is due, and says how much that was. Another replica that has the lease is no error.
@@ -46,23 +30,14 @@ func (k *Keeper) purge(ctx context.Context, me string) (deleted int, err error) 
 		return 0, err
 	}
 	for _, project := range projects {
-		pace := purge.NewPace(fewRows, 1, manyRows, short, long)
-		for {
-			limit, begun := pace.Rows(), time.Now()
+		n, mine, err := purge.Rows(ctx, func(limit int) (int, bool, error) {
 			n, mine, err := k.o.Store.PurgeResponses(ctx, me, project, k.o.Now(), KeepFor, limit)
-			if err != nil || !mine {
-				return deleted, err
-			}
-			deleted += n
 			k.purged.Add(float64(n))
-			if n < limit {
-				break
-			}
-			took := time.Since(begun)
-			pace.Did(n, took)
-			if err := purge.Rest(ctx, took, purge.Briskly); err != nil {
-				return deleted, err
-			}
+			return n, mine, err
+		})
+		deleted += n
+		if err != nil || !mine {
+			return deleted, err
 		}
 	}
 	return deleted, purge.GiveBack(ctx, k.o.Store.GiveBack)

@@ -73,3 +73,45 @@ func GiveBack(ctx context.Context, f func(context.Context) (more bool, err error
 		}
 	}
 }
+
+// Loop calls once some time after the start, and then every minute, until ctx ends; told is given what it did. An error that
+// is only the end of ctx is not told.
+func Loop(ctx context.Context, first time.Duration, once func(context.Context) (deleted int, err error), told func(deleted int, err error)) error {
+	timer := time.NewTimer(first)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil
+		}
+		n, err := once(ctx)
+		if ctx.Err() != nil {
+			err = nil
+		}
+		told(n, err)
+		timer.Reset(Every)
+	}
+}
+
+// Rows deletes batch after batch, by del, until fewer are deleted than asked for, and rests between: little at a time, and
+// briskly. mine is false if del says that another replica is at it; then no more is deleted.
+func Rows(ctx context.Context, del func(limit int) (n int, mine bool, err error)) (deleted int, mine bool, err error) {
+	pace := NewPace(16, 1, 1024, 15*time.Millisecond, 40*time.Millisecond)
+	for {
+		limit, begun := pace.Rows(), time.Now()
+		n, mine, err := del(limit)
+		if err != nil || !mine {
+			return deleted, mine, err
+		}
+		deleted += n
+		if n < limit {
+			return deleted, true, nil
+		}
+		took := time.Since(begun)
+		pace.Did(n, took)
+		if err := Rest(ctx, took, Briskly); err != nil {
+			return deleted, true, err
+		}
+	}
+}

@@ -91,30 +91,17 @@ func NewPurger(o Options) (*Purger, error) {
 }
 
 // Run purges every minute until ctx ends.
-func (p *Purger) Run(ctx context.Context) error {
-	timer := time.NewTimer(firstPurge)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return nil
-		}
-		n, err := p.once(ctx)
-		p.tell(ctx, n, err)
-		timer.Reset(purge.Every)
-	}
-}
+func (p *Purger) Run(ctx context.Context) error { return purge.Loop(ctx, firstPurge, p.once, p.tell) }
 
 // tell writes what was done, once an hour at most, and that it failed, once.
-func (p *Purger) tell(ctx context.Context, deleted int, err error) {
+func (p *Purger) tell(deleted int, err error) {
 	p.untold += deleted
 	if now := time.Now(); p.untold > 0 && now.Sub(p.told) >= tellEvery {
 		p.o.Log.Info("deleted exchanges whose retention is over; sums of them stay", "exchanges", p.untold, "kept", p.keep)
 		p.untold, p.told = 0, now
 	}
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case err == nil:
 		p.failed = false
 	case !p.failed:
 		p.failed = true
