@@ -116,7 +116,7 @@ type Candidate struct {
 	// Excluded is why the target could not be chosen, in words for a person; "" if it could.
 	Excluded string `json:"excluded,omitzero"`
 	// Score is what the policy went by, in its unit: seconds (to the first token of a stream, else to the end of the answer),
-	// nano-dollars, a weight, a place in the order.
+	// nano-dollars, a weight, a place in the order; below 0 if that is not known.
 	Score float64 `json:"score,omitzero"`
 	// Probability is that of having been the first to be tried, 0 to 1.
 	Probability float64 `json:"probability,omitzero"`

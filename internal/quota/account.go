@@ -23,7 +23,6 @@ const (
 	Spilled  = "the credential before is at its rate limit, or out of use"
 	Probing  = "it was out of use, and is tried by one call"
 	Limited  = "the provider's rate limit is used up"
-	Denied   = "the credential may not use the model"
 	NotValid = "the provider refuses the credential"
 	NoMoney  = "the provider's account has nothing left to spend"
 )
@@ -96,9 +95,6 @@ func (a *Account) usable(index int, now time.Time, model string, need *[kinds]fl
 		return 0, "", probe
 	}
 	if wait = m.wait(now, need); wait > 0 {
-		if m.denied && now.Before(m.blocked) {
-			return wait, Denied, false
-		}
 		return wait, Limited, false
 	}
 	return 0, "", probe
@@ -263,7 +259,7 @@ func (t *Ticket) Done(now time.Time, in, out int64) {
 // A Failure is what a provider says when a try fails. The zero Failure is that it said nothing.
 type Failure struct {
 	Status     int    // 0 if there was none
-	Class      string // see [Exhausted]
+	Class      string // see [Exhausted]; others say nothing of the credential, not even that it may not do this: some say so of what a caller asked
 	RetryAfter time.Duration
 	Limits     llm.Limits
 }
@@ -283,10 +279,6 @@ func (t *Ticket) Failed(now time.Time, f Failure) {
 	switch {
 	case f.Class == Exhausted || f.Class == Refused:
 		t.putOut(now, f.Class)
-	case f.Class == Permission:
-		if m := t.c.meterOf(t.model, now); m != nil {
-			m.blocked, m.denied = now.Add(maxWait), true
-		}
 	case f.Status == tooMany:
 		t.c.limited++
 		if m := t.c.meterOf(t.model, now); m != nil {

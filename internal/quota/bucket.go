@@ -130,7 +130,6 @@ var kindNames = [kinds]string{"requests", "tokens", "input_tokens", "output_toke
 type meter struct {
 	buckets [kinds]bucket
 	blocked time.Time // until when the provider wants no calls
-	denied  bool      // it is blocked because the credential may not use the model
 	struck  time.Time // when the last 429 came that counts
 	strikes int       // how many in a row
 	used    time.Time
@@ -174,7 +173,6 @@ func (m *meter) limited(now, taken time.Time, asked time.Duration, l *llm.Limits
 		m.strikes++
 		m.struck = now
 	}
-	m.denied = false
 	if asked <= 0 {
 		for _, one := range [...]llm.Limit{l.Requests, l.Tokens, l.InputTokens, l.OutputTokens} {
 			if one.Told && one.Left == 0 {

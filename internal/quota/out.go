@@ -2,11 +2,10 @@ package quota
 
 import "time"
 
-// Classes that take a credential out of use, and one that takes it from a model. They are those of provider.Class.
+// Classes that take a credential out of use. They are those of provider.Class.
 const (
-	Exhausted  = "quota_exhausted" // the account has nothing left to spend
-	Refused    = "credential"      // the provider does not know the credential, or not any more
-	Permission = "permission"      // the credential may not use the model
+	Exhausted = "quota_exhausted" // the account has nothing left to spend
+	Refused   = "credential"      // the provider does not know the credential, or not any more
 )
 
 const (

@@ -130,7 +130,7 @@ func TestAccountProperties(t *testing.T) {
 				case 0:
 					ticket.Failed(now, Failure{Status: 429, RetryAfter: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "after")), Limits: llm.Limits{Tokens: drawLimit(rt, "t")}})
 				case 1:
-					ticket.Failed(now, Failure{Class: rapid.SampledFrom([]string{Exhausted, Refused, Permission, "context_length", ""}).Draw(rt, "class")})
+					ticket.Failed(now, Failure{Class: rapid.SampledFrom([]string{Exhausted, Refused, "permission", "context_length", ""}).Draw(rt, "class")})
 				default:
 					ticket.Answered(now, llm.Limits{Requests: drawLimit(rt, "r"), Tokens: drawLimit(rt, "t"), InputTokens: drawLimit(rt, "i"), OutputTokens: drawLimit(rt, "o")})
 					ticket.Done(now, rapid.Int64Range(-1, 1e6).Draw(rt, "in"), rapid.Int64Range(-1, 1e6).Draw(rt, "out"))

@@ -19,7 +19,7 @@ const (
 	stopped             // an operator stopped its model
 	disabled            // an operator took it out
 	misplaced           // the project's data may not go there
-	unpriced            // somebody pays by a budget, and its price is not known
+	unnamed             // another refused the request, and it is not named for that
 	exhausted           // no credential of its provider can be used
 	limited             // its provider's limits leave no room for now
 	unable              // the model is known not to do what is asked
@@ -28,7 +28,7 @@ const (
 )
 
 // final reports whether nothing makes up for it: neither time nor the lack of others.
-func (e exclusion) final() bool { return e >= byRule && e <= unpriced }
+func (e exclusion) final() bool { return e >= byRule && e <= unnamed }
 
 // A candidate is an upstream as one choice sees it.
 type candidate struct {
@@ -45,6 +45,7 @@ type candidate struct {
 	via    int           // which credential
 
 	pickWords string    // why that one, if it is not the usual
+	excused   bool      // its credentials are out, and nobody else is left
 	tries     int       // so far, of this exchange
 	ready     time.Time // when it may be tried again; zero is at once
 	retried   bool      // it may be tried again at all
@@ -71,14 +72,15 @@ type choosing struct {
 
 	states []health.State
 	in     []bool
-	cached []int64
+	cached [prefixBits]int64 // by bit
 	begin  beginning
 	hashed bool
 
 	tried    int // upstreams that were asked
 	failures []failed
 	diverted bool // only targets for what cannot be asked elsewhere are left
-	broke    bool // the retry budget forbade a try
+	poor     bool // the retry budget forbids a try
+	broke    bool // and that was the end
 	offered  []int
 	gates    []*admission.Gate
 }
@@ -90,7 +92,7 @@ func (r *Router) choose(x *pipeline.Exchange, p *pool) *choosing {
 	c := choosings.Get().(*choosing)
 	*c = choosing{
 		r: r, x: x, pool: p, now: time.Now(), policy: p.policy, probing: -1, doubtful: -1,
-		all: c.all[:0], order: c.order[:0], states: c.states[:0], in: c.in[:0], cached: c.cached[:0],
+		all: c.all[:0], order: c.order[:0], states: c.states[:0], in: c.in[:0],
 		failures: c.failures[:0], offered: c.offered[:0], gates: c.gates[:0],
 	}
 	c.facts.of(x)
@@ -118,8 +120,6 @@ func (c *choosing) gather(members []*upstream) {
 	for _, u := range members {
 		c.all = append(c.all, candidate{upstream: u, share: 1})
 	}
-	c.cached = slices.Grow(c.cached, len(c.all))[:len(c.all)]
-	clear(c.cached)
 }
 
 // hash fills in which upstreams were sent the beginning of the prompt of late.
@@ -129,9 +129,11 @@ func (c *choosing) hash() {
 	}
 	c.hashed = true
 	c.pool.prefix.of(&c.begin, c.x.Request.Raw)
-	c.pool.prefix.match(&c.begin, since(c.pool.prefix.born, c.now), c.cached)
+	c.pool.prefix.match(&c.begin, since(c.pool.prefix.born, c.now), &c.cached)
 	for i := range c.all {
-		c.all[i].cached = min(c.cached[i], c.facts.tokens)
+		if one := &c.all[i]; one.bit != noBit {
+			one.cached = min(c.cached[one.bit], c.facts.tokens)
+		}
 	}
 }
 
@@ -144,6 +146,7 @@ func (c *choosing) rank() {
 		}
 	}
 	if len(c.order) == 1 {
+		c.hash() // what it has of the prompt counts all the same
 		c.all[c.order[0]].chance = 1
 	} else if len(c.order) > 1 {
 		c.policy.rank(c)

@@ -31,6 +31,9 @@ func (r *Router) count(ctx context.Context, x *pipeline.Exchange, p *pool) (*llm
 		if err != nil {
 			return nil, err
 		}
+		if l == nil {
+			return nil, c.explain()
+		}
 		resp, err := c.ask(ctx, l)
 		f, failed := errors.AsType[*provider.Failure](err)
 		switch {

@@ -38,7 +38,10 @@ func (c *choosing) exclude() {
 	c.excludeUnwell()
 }
 
-func (one *candidate) exclude(out exclusion, why string) { one.out, one.why = out, why }
+// exclude leaves the candidate out, or with [eligible] takes it back.
+func (one *candidate) exclude(out exclusion, why string) {
+	one.out, one.why, one.score, one.chance = out, why, 0, 0
+}
 
 func (c *choosing) excludeForGood(one *candidate) {
 	caller := c.x.Caller
@@ -91,24 +94,24 @@ func placeWords(region string, regions []string) string {
 
 // excludeUnless applies a doubtful reason, unless it would leave nobody.
 func (c *choosing) excludeUnless(of func(*candidate) (exclusion, string)) {
-	left, found := 0, 0
+	left, reason := 0, eligible
 	for i := range c.all {
 		one := &c.all[i]
 		if one.out != eligible {
 			continue
 		}
 		if out, why := of(one); out != eligible {
-			one.out, one.why = out, why
-			found++
+			one.exclude(out, why)
+			reason = out
 			continue
 		}
 		left++
 	}
-	if left > 0 || found == 0 {
+	if left > 0 || reason == eligible {
 		return
 	}
 	for i := range c.all { // whoever is asked will know better
-		if one := &c.all[i]; one.out == unable || one.out == tooSmall {
+		if one := &c.all[i]; one.out == reason {
 			one.exclude(eligible, "")
 		}
 	}
@@ -194,6 +197,7 @@ func (c *choosing) excludeLimited() {
 	}
 	for i := range c.all {
 		if one := &c.all[i]; one.out == exhausted {
+			one.excused = true
 			one.exclude(eligible, "")
 		}
 	}
@@ -211,7 +215,9 @@ func (c *choosing) pick(one *candidate) {
 	case one.wait <= 0:
 		one.pickWords = why
 	case why == quota.NotValid || why == quota.NoMoney:
-		one.exclude(exhausted, why)
+		if !one.excused {
+			one.exclude(exhausted, why)
+		}
 	default:
 		one.exclude(limited, why+", for another "+figure.Duration(one.wait.Round(time.Second/10)))
 	}

@@ -44,16 +44,34 @@ func (p *pool) members(t *Table) []*upstream {
 	for _, u := range p.upstreams {
 		ends := u.servers()
 		if ends == nil {
-			f.generations, f.members = append(f.generations, 0), append(f.members, t.place(u, len(f.members)))
+			f.generations = append(f.generations, 0)
+			f.add(u)
 			continue
 		}
 		f.generations = append(f.generations, ends.Generation)
-		for _, e := range nearest(ends.All) {
-			f.members = append(f.members, t.place(t.server(u, e, weightOf(ends.All)), len(f.members)))
+		near := nearest(ends.All)
+		sum := 0.0
+		for _, e := range near {
+			sum += float64(e.Weight)
+		}
+		for _, e := range near {
+			share := 1 / float64(len(near))
+			if sum > 0 {
+				share = float64(e.Weight) / sum
+			}
+			f.add(t.server(u, e.Addr, share))
 		}
 	}
+	p.prefix.number(f.members)
 	p.found.Store(f)
 	return f.members
+}
+
+// add gives an upstream its place among the members; where it stands in the file stays as it is.
+func (f *found) add(u *upstream) {
+	one := *u
+	one.place = len(f.members)
+	f.members = append(f.members, &one)
 }
 
 func (p *pool) fresh(f *found) bool {
@@ -91,30 +109,12 @@ func nearest(all []provider.Endpoint) []provider.Endpoint {
 	return all[:n]
 }
 
-func weightOf(all []provider.Endpoint) (sum float64) {
-	for _, e := range nearest(all) {
-		sum += float64(e.Weight)
-	}
-	return sum
-}
-
-// server is one server of a target. Together they have the target's weight.
-func (t *Table) server(u *upstream, e provider.Endpoint, sum float64) *upstream {
+// server is one server of a target, with its share of the target's weight.
+func (t *Table) server(u *upstream, addr string, share float64) *upstream {
 	one := *u
-	one.endpoint = e.Addr
-	one.key = u.name + "@" + e.Addr
+	one.endpoint = addr
+	one.key = u.name + "@" + addr
 	one.shared = t.state.of(one.key)
-	share := 1 / float64(len(nearest(u.servers().All)))
-	if sum > 0 {
-		share = float64(e.Weight) / sum
-	}
 	one.weight = u.weight * share
-	return &one
-}
-
-// place gives an upstream its place among those to choose from; where it stands in the file stays as it is.
-func (t *Table) place(u *upstream, at int) *upstream {
-	one := *u
-	one.place = at
 	return &one
 }

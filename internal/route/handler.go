@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/internal/admission"
@@ -55,9 +56,6 @@ func (r *Router) Handle(ctx context.Context, x *pipeline.Exchange) (*llm.Respons
 // answer tries until there is an answer, or nobody is left to be asked.
 func (c *choosing) answer(ctx context.Context) (*llm.Response, error) {
 	for c.tried < c.pool.tries {
-		if err := ctx.Err(); err != nil {
-			return nil, halted(ctx, err)
-		}
 		l, err := c.next(ctx)
 		if err != nil {
 			return nil, err
@@ -169,7 +167,9 @@ func (c *choosing) divert(to []*upstream) bool {
 		}
 	}
 	for i := range c.all {
-		c.all[i].retried = false
+		if one := &c.all[i]; !slices.Contains(c.order, i) && !one.out.final() {
+			one.exclude(unnamed, "not named for what was refused")
+		}
 	}
 	return len(c.order) > 0
 }

@@ -42,6 +42,13 @@ func (h *hedging) take() bool {
 	return true
 }
 
+// giveBack gives a hedge back that was not made.
+func (h *hedging) giveBack() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.there++
+}
+
 // hedgeAfter is when another target is asked beside the first try of a call; 0 is never. Calls with tools are not hedged:
 // whoever acts on the answer must not be given two.
 func (c *choosing) hedgeAfter(l *leg) time.Duration {
@@ -91,18 +98,29 @@ func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*
 		return cancel
 	}
 	cancelFirst := begin(first)
+	cancelSecond := context.CancelFunc(func() {})
+	over := false
+	defer func() {
+		if !over { // one of the two panicked, and the other must not go on for nobody
+			cancelFirst()
+			cancelSecond()
+		}
+	}()
 	timer := time.NewTimer(after)
 	defer timer.Stop()
 	select {
 	case one := <-results:
-		return c.alone(ctx, one.whole(), cancelFirst)
+		one, over = one.whole(), true
+		return c.alone(ctx, one, cancelFirst)
 	case <-timer.C:
 	}
 	second := c.second(ctx)
 	if second == nil {
-		return c.alone(ctx, (<-results).whole(), cancelFirst)
+		one := (<-results).whole()
+		over = true
+		return c.alone(ctx, one, cancelFirst)
 	}
-	cancelSecond := begin(second)
+	cancelSecond = begin(second)
 	one := (<-results).whole()
 	won := hedgeLost
 	if (one.leg == second) == (one.err == nil) { // it was first, or is all that is left
@@ -121,12 +139,15 @@ func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*
 			c.lose((<-results).whole())
 			return nil, err
 		}
-		return c.alone(ctx, (<-results).whole(), cancelLoser)
+		other := (<-results).whole()
+		over = true
+		return c.alone(ctx, other, cancelLoser)
 	}
 	cancelLoser()
 	c.x.Note("hedge", one.u.name+" was first; "+loser.u.name+" was cancelled", 0)
 	// The loser is waited for, so that nobody else settles what it still works with. That is soon: it waits for nothing any more.
 	c.lose((<-results).whole())
+	over = true
 	return c.alone(ctx, one, cancelWinner)
 }
 
@@ -167,11 +188,14 @@ func (c *choosing) second(ctx context.Context) *leg {
 		}
 		c.offered = append(c.offered[:0], i)
 		l, err := c.admit(ctx, c.now) // if somebody was quicker, there is none: the first try must not wait for a place in a queue
-		if err != nil {
+		if l == nil || err != nil {
+			c.pool.hedge.giveBack()
 			return nil
 		}
 		l.hedge = true
 		if c.prepare(ctx, l) != nil {
+			one.tries, c.tried = one.tries-1, c.tried-1 // it was not sent
+			c.pool.hedge.giveBack()
 			return nil
 		}
 		return l

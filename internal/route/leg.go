@@ -33,6 +33,7 @@ type leg struct {
 	cached int64
 
 	token  health.Token
+	probe  bool // the token is the right to find out
 	told   bool // health was
 	ticket quota.Ticket
 	slot   admission.Slot
@@ -120,7 +121,10 @@ func (c *choosing) conclude(ctx context.Context, l *leg, resp *llm.Response, err
 	if err != nil {
 		return nil, c.fail(l, try, failure(err))
 	}
-	l.tell(health.Success)
+	if l.probe { // it is known now, and others may go; what becomes of the rest counts as what comes behind it
+		l.tell(health.Success)
+		l.token, l.told = l.u.health.Begin(), false
+	}
 	l.ticket.Answered(time.Now(), resp.Limits)
 	if adapted := c.x.Request.Adapted; len(adapted) > 0 {
 		c.x.Note("adapted", l.u.name+" does not take "+strings.Join(adapted, ", ")+": left out or bent", 0)
@@ -168,11 +172,7 @@ func (l *leg) tell(o health.Outcome) {
 
 // tellAccount says what a failure means for the credential that was shown.
 func (l *leg) tellAccount(now time.Time, f *provider.Failure) {
-	class := f.Class
-	if class == provider.ClassPermission {
-		class = "" // some say 403 of what a caller asked: that must not take the model away from the others
-	}
-	l.ticket.Failed(now, quota.Failure{Status: f.Status, Class: string(class), RetryAfter: f.RetryAfter, Limits: f.Limits})
+	l.ticket.Failed(now, quota.Failure{Status: f.Status, Class: string(f.Class), RetryAfter: f.RetryAfter, Limits: f.Limits})
 }
 
 // resultOf is what a failure says of an upstream's load.
@@ -249,8 +249,16 @@ func (l *leg) finish(ctx context.Context, events iter.Seq2[llm.Event, error]) it
 	return func(yield func(llm.Event, error) bool) {
 		for ev, err := range events {
 			if err == nil {
+				whole := ev.Is(llm.End)
+				if whole { // before whoever is given it settles the try
+					l.tell(health.Success)
+					l.settleAs(admission.OK)
+				}
 				if !yield(ev, nil) {
-					l.settleAs(admission.Canceled)
+					if !whole {
+						l.tell(health.Success) // it was answering
+						l.settleAs(admission.Canceled)
+					}
 					return
 				}
 				continue

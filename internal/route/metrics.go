@@ -46,8 +46,8 @@ func (e exclusion) word() string {
 		return "disabled"
 	case misplaced:
 		return "place"
-	case unpriced:
-		return "unpriced"
+	case unnamed:
+		return "unnamed"
 	case exhausted:
 		return "credential"
 	case limited:

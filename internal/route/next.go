@@ -16,14 +16,29 @@ import (
 // next gives who is asked next, with a slot, or nil if nobody is left who could help in time. Everybody is asked once, in the
 // order of the choice, before anybody is asked again. The error ends the exchange.
 func (c *choosing) next(ctx context.Context) (*leg, error) {
-	c.now = time.Now()
-	if c.tooLate() {
-		return nil, nil
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, halted(ctx, err)
+		}
+		c.now = time.Now()
+		if c.tooLate() {
+			return nil, nil
+		}
+		if there, err := c.offer(ctx); !there || err != nil {
+			return nil, err
+		}
+		if l, err := c.admit(ctx, c.x.Deadline); l != nil || err != nil {
+			return l, err
+		}
 	}
-	c.offered = c.offered[:0]
+}
+
+// offer finds out who may be asked now, and waits for the first who may if nobody is: there is false if that takes too long.
+func (c *choosing) offer(ctx context.Context) (there bool, err error) {
+	c.offered, c.poor = c.offered[:0], false
 	for _, i := range c.order {
 		one := &c.all[i]
-		if c.tried > 0 && one.tries == 0 {
+		if c.tried > 0 && one.tries == 0 && one.out == eligible {
 			c.pick(one) // much may have happened since the choice
 		}
 		if one.tries == 0 && one.out == eligible && c.affords(one) {
@@ -36,14 +51,19 @@ func (c *choosing) next(ctx context.Context) (*leg, error) {
 	if len(c.offered) == 0 {
 		c.lastResort()
 	}
-	if len(c.offered) == 0 {
-		again, err := c.again(ctx)
-		if again < 0 || err != nil {
-			return nil, err
-		}
-		c.offered = append(c.offered, again)
+	if len(c.offered) > 0 {
+		return true, nil
 	}
-	return c.admit(ctx, c.x.Deadline)
+	again, err := c.again(ctx)
+	if again >= 0 && err == nil {
+		c.offered = append(c.offered, again)
+		return true, nil
+	}
+	if c.poor && !c.broke {
+		c.broke = true
+		c.r.o.Metrics.deny()
+	}
+	return false, err
 }
 
 // lastResort offers those that were left out because they are not well: nobody else is left. It is within the retry budget,
@@ -51,11 +71,15 @@ func (c *choosing) next(ctx context.Context) (*leg, error) {
 func (c *choosing) lastResort() {
 	for i := range c.all {
 		one := &c.all[i]
-		if one.out != unwell || one.tries > 0 || c.diverted {
+		if one.out != unwell || one.tries > 0 {
+			continue
+		}
+		if !one.allow(c.now, c.facts.tokens) {
+			c.poor = true
 			continue
 		}
 		one.exclude(eligible, "")
-		if c.pick(one); one.out == eligible && one.allow(c.now, c.facts.tokens) {
+		if c.pick(one); one.out == eligible {
 			one.resort = true
 			c.offered = append(c.offered, i)
 		}
@@ -89,10 +113,7 @@ func (c *choosing) affords(one *candidate) bool {
 	if c.tried == 0 || c.tried == 1 && one.tries == 0 || one.allow(c.now, c.facts.tokens) {
 		return true
 	}
-	if !c.broke {
-		c.r.o.Metrics.deny()
-	}
-	c.broke = true
+	c.poor = true
 	return false
 }
 
@@ -127,15 +148,16 @@ func (c *choosing) again(ctx context.Context) (int, error) {
 	var ready time.Time
 	for i := range c.all {
 		one := &c.all[i]
-		if one.out == limited && (one.retried || one.tries == 0) || one.out == eligible && one.retried {
-			one.out, one.why = eligible, ""
-			c.pick(one)
-		} else {
+		if !(one.out == limited && (one.retried || one.tries == 0) || one.out == eligible && one.retried) {
 			continue
 		}
-		if one.out == limited {
+		one.exclude(eligible, "")
+		if c.pick(one); one.out == limited {
 			one.ready = later(one.ready, c.now.Add(one.wait))
-		} else if one.out != eligible || !c.affords(one) {
+		} else if one.out != eligible {
+			continue
+		}
+		if !c.affords(one) {
 			continue
 		}
 		if best < 0 || one.ready.Before(ready) {
@@ -146,7 +168,7 @@ func (c *choosing) again(ctx context.Context) (int, error) {
 		return -1, nil
 	}
 	wait := ready.Sub(c.now)
-	if wait > time.Duration(c.pool.retryWait) || !c.inTime(&c.all[best], c.now.Add(wait)) {
+	if wait > c.pool.retryWait || !c.inTime(&c.all[best], c.now.Add(wait)) {
 		return -1, nil
 	}
 	// Whoever waits for his turn counts against the budget already: all would wait, and then come at once.
@@ -162,8 +184,8 @@ func (c *choosing) again(ctx context.Context) (int, error) {
 	}
 	c.now = time.Now()
 	one := &c.all[best]
-	one.out, one.why = eligible, ""
-	if c.pick(one); one.out != eligible { // others took what there was
+	one.exclude(eligible, "")
+	if c.pick(one); one.out != eligible || !c.affords(one) { // others took what there was
 		return -1, nil
 	}
 	return best, nil
@@ -176,9 +198,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// admit takes a slot of one of those that are offered, and waits for it in the queue if there is none, until the deadline.
+// admit takes a slot of one of those that are offered, and waits for it in the queue if there is none, until the deadline. It
+// gives nil if an operator has taken that one out meanwhile: then there is another to choose.
 func (c *choosing) admit(ctx context.Context, deadline time.Time) (*leg, error) {
-	l := &leg{c: c.r, x: c.x, tokens: c.facts.tokens}
+	l := &leg{c: c.r, x: c.x, tokens: c.facts.tokens, result: admission.Failed}
 	at := 0
 	if s := c.r.o.Admission; s != nil {
 		c.gates = c.gates[:0]
@@ -203,6 +226,10 @@ func (c *choosing) admit(ctx context.Context, deadline time.Time) (*leg, error) 
 	}
 	i := c.offered[at]
 	one := &c.all[i]
+	if c.excludeForGood(one); one.out != eligible {
+		l.slot.Done(admission.Canceled, -1)
+		return nil, nil //nolint:nilnil // said in the comment
+	}
 	l.place, l.u = i, one.upstream
 	l.cached, l.via.Credential = one.cached, one.via
 	l.via.Endpoint = one.endpoint
@@ -221,7 +248,7 @@ func (c *choosing) admit(ctx context.Context, deadline time.Time) (*leg, error) 
 func (c *choosing) take(l *leg, one *candidate) {
 	if one.health != nil {
 		if c.probing == l.place {
-			l.token, c.probing = c.probe, -1
+			l.token, l.probe, c.probing = c.probe, true, -1
 		} else {
 			l.token = one.health.Begin()
 		}
@@ -236,7 +263,7 @@ func (c *choosing) take(l *leg, one *candidate) {
 	l.trip = one.load.begin(c.now, uncached, one.slots, c.x.Request.Stream, l.retry)
 	one.note(c.now, uncached, l.retry)
 	if c.hashed {
-		c.pool.prefix.sent(&c.begin, since(c.pool.prefix.born, c.now), one.place)
+		c.pool.prefix.sent(&c.begin, since(c.pool.prefix.born, c.now), one.bit)
 	}
 }
 

@@ -3,6 +3,7 @@ package route
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
@@ -175,7 +176,7 @@ func (cheapest) rank(c *choosing) {
 	c.settle()
 	for _, i := range c.order { // records hold numbers
 		if math.IsInf(c.all[i].score, 1) {
-			c.all[i].score = 0
+			c.all[i].score = -1
 		}
 	}
 }
@@ -238,8 +239,12 @@ func (c *choosing) byScore() {
 	})
 }
 
-// sort is an insertion sort: there are few, and nothing is allocated.
+// sort allocates nothing: a few by insertion, as most are, and the many servers that the DNS may name by more.
 func (c *choosing) sort(less func(a, b *candidate) int) {
+	if len(c.order) > scanned {
+		slices.SortStableFunc(c.order, func(i, j int) int { return less(&c.all[i], &c.all[j]) })
+		return
+	}
 	for i := 1; i < len(c.order); i++ {
 		for j := i; j > 0 && less(&c.all[c.order[j]], &c.all[c.order[j-1]]) < 0; j-- {
 			c.order[j], c.order[j-1] = c.order[j-1], c.order[j]

@@ -17,12 +17,13 @@ type prefixes struct {
 	seed maphash.Seed
 	born time.Time
 
-	mu      sync.Mutex // guards the fields below
+	mu      sync.Mutex     // guards the fields below
+	known   map[string]int // the bits of upstreams, by their keys
 	entries map[uint64]prefixEntry
 	old     map[uint64]prefixEntry // what was there before entries filled up
 }
 
-// A prefixEntry says which upstreams were sent a beginning: a bit each, by place, and when.
+// A prefixEntry says which upstreams were sent a beginning: a bit each, and when.
 type prefixEntry struct {
 	who uint64
 	at  int64 // Unix seconds of the monotonic clock's origin; see since
@@ -34,10 +35,11 @@ const (
 	prefixEntries = 31_250 // of one generation; there are two
 	prefixKept    = 5 * 60 // seconds that servers are taken to keep what nobody asks for
 	prefixTokens  = prefixBlock / 4
+	prefixBits    = 64 // upstreams that are told apart
 )
 
 func newPrefixes() *prefixes {
-	return &prefixes{seed: maphash.MakeSeed(), born: time.Now(), entries: map[uint64]prefixEntry{}, old: map[uint64]prefixEntry{}}
+	return &prefixes{seed: maphash.MakeSeed(), born: time.Now(), known: map[string]int{}, entries: map[uint64]prefixEntry{}, old: map[uint64]prefixEntry{}}
 }
 
 // A beginning is a prompt as prefixes knows it: the hashes of its blocks, each over all before it.
@@ -56,9 +58,48 @@ func (p *prefixes) of(b *beginning, text []byte) {
 	}
 }
 
-// match puts how many tokens of the prompt's beginning each upstream was sent of late into tokens, by place.
-func (p *prefixes) match(b *beginning, now int64, tokens []int64) {
-	clear(tokens)
+// noBit is that of an upstream of which nothing is remembered.
+const noBit = -1
+
+// number gives each of some upstreams its bit, the one that it had if it had one: an index that went by places would take one
+// server's prompts for another's when a third comes. If there are not enough for new ones, all is forgotten first.
+func (p *prefixes) number(all []*upstream) {
+	if p == nil {
+		for _, u := range all {
+			u.bit = noBit
+		}
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fresh := 0
+	for _, u := range all {
+		if _, known := p.known[u.key]; !known {
+			fresh++
+		}
+	}
+	if len(p.known)+fresh > prefixBits {
+		clear(p.known)
+		clear(p.entries)
+		clear(p.old)
+	}
+	for _, u := range all {
+		bit, known := p.known[u.key]
+		switch {
+		case known:
+			u.bit = bit
+		case len(p.known) < prefixBits:
+			u.bit = len(p.known)
+			p.known[u.key] = u.bit
+		default:
+			u.bit = noBit
+		}
+	}
+}
+
+// match puts how many tokens of the prompt's beginning each upstream was sent of late into tokens, by their bits.
+func (p *prefixes) match(b *beginning, now int64, tokens *[prefixBits]int64) {
+	*tokens = [prefixBits]int64{}
 	if b.n == 0 {
 		return
 	}
@@ -76,17 +117,15 @@ func (p *prefixes) match(b *beginning, now int64, tokens []int64) {
 		if alive &= e.who; alive == 0 {
 			return
 		}
-		for place := range min(len(tokens), 64) {
-			if alive&(1<<place) != 0 {
-				tokens[place] = int64(i+1) * prefixTokens
-			}
+		for left := alive; left != 0; left &= left - 1 {
+			tokens[bits.TrailingZeros64(left)] = int64(i+1) * prefixTokens
 		}
 	}
 }
 
 // sent remembers that an upstream was sent the prompt.
-func (p *prefixes) sent(b *beginning, now int64, place int) {
-	if b.n == 0 || place >= 64 {
+func (p *prefixes) sent(b *beginning, now int64, bit int) {
+	if b.n == 0 || bit == noBit {
 		return
 	}
 	p.mu.Lock()
@@ -105,7 +144,7 @@ func (p *prefixes) sent(b *beginning, now int64, place int) {
 		if now-e.at > prefixKept {
 			e.who = 0
 		}
-		p.entries[b.hashes[i]] = prefixEntry{who: e.who | 1<<place, at: now}
+		p.entries[b.hashes[i]] = prefixEntry{who: e.who | 1<<bit, at: now}
 	}
 }
 

@@ -1,4 +1,5 @@
-// Package route chooses who answers: it resolves the asked-for model to targets and tries them, in order, each once.
+// Package route chooses who answers: it resolves the asked-for model to targets, puts those that may be asked in an order, and
+// tries them until one answers.
 //
 // It holds the one retry loop of the request path. Every try has an id, is announced to the journal and to the Reserver
 // before it is sent, and is in the record whatever became of it. A try that fails before its first content is followed by

@@ -244,7 +244,7 @@ func fastestPick(tb testing.TB, s *simulation, slots int, affine bool) {
 	x := &pipeline.Exchange{Op: llm.OpChat, Request: &llm.Request{Stream: true}}
 	s.pick = func(s *simulation, j *job) int {
 		c := choosings.Get().(*choosing)
-		*c = choosing{r: t.Router, x: x, pool: p, policy: p.policy, probing: -1, now: clock(s.now), all: c.all[:0], order: c.order[:0], cached: c.cached[:0]}
+		*c = choosing{r: t.Router, x: x, pool: p, policy: p.policy, probing: -1, now: clock(s.now), all: c.all[:0], order: c.order[:0]}
 		defer c.free()
 		x.Request.Raw = j.text
 		c.facts.tokens = int64(j.prompt)

@@ -61,7 +61,7 @@ func NewTable(cfg Config, s Surroundings) *Table {
 		t.state = &State{}
 	}
 	for name, m := range cfg {
-		t.models[name] = t.pool(name, m)
+		t.models[name] = t.pool(m)
 	}
 	if t.open {
 		t.offer(s.Offered)
@@ -74,8 +74,8 @@ func NewTable(cfg Config, s Surroundings) *Table {
 }
 
 // pool compiles the configuration of a model.
-func (t *Table) pool(name string, m ModelConfig) *pool {
-	p := &pool{name: name, policy: policyOf(m.Route), tries: m.Tries, retryWait: int64(m.RetryWait), chosen: len(m.Targets) > 1 || len(m.Rules) > 0}
+func (t *Table) pool(m ModelConfig) *pool {
+	p := &pool{policy: policyOf(m.Route), tries: m.Tries, retryWait: m.RetryWait, chosen: len(m.Targets) > 1 || len(m.Rules) > 0}
 	if p.tries == 0 {
 		p.tries = defaultTries
 	}
@@ -104,6 +104,7 @@ func (t *Table) pool(name string, m ModelConfig) *pool {
 	if p.wantsPrefixes() {
 		p.prefix = newPrefixes()
 	}
+	p.prefix.number(slices.Concat(p.upstreams, p.onContext, p.onPolicy))
 	p.words = p.policy.name() + " over " + strings.Join(p.keys(), ", ")
 	if !p.chosen {
 		p.words = "the only target is " + p.upstreams[0].key
@@ -135,7 +136,7 @@ func (t *Table) upstream(c TargetConfig, place int) *upstream {
 	target, _ := llm.ParseTarget(c.Target)
 	u := &upstream{
 		Target: target, key: c.Target, name: c.Target, provider: t.providers[target.Provider], place: place, origin: place,
-		weight: float64(c.Weight), tags: c.Tags, region: c.Region, slots: c.Slots, shared: t.state.of(c.Target),
+		weight: float64(c.Weight), region: c.Region, slots: c.Slots, shared: t.state.of(c.Target),
 	}
 	if u.gate != nil {
 		u.gate.Expect(c.Slots)
@@ -153,7 +154,7 @@ func (t *Table) upstream(c TargetConfig, place int) *upstream {
 	}
 	if t.around.Model != nil {
 		if m, ok := t.around.Model(target); ok {
-			u.lacks, u.context, u.maxOutput = lacks(&m), m.Context, m.MaxOutput
+			u.lacks, u.context = lacks(&m), m.Context
 		}
 	}
 	return u
@@ -180,7 +181,7 @@ func (t *Table) offer(offered map[string][]string) {
 
 // single is the pool of a target that is asked for by itself.
 func (t *Table) single(target llm.Target) *pool {
-	return t.pool(target.String(), ModelConfig{Targets: Targets(target.String()), RetryWait: defaultRetryWait})
+	return t.pool(ModelConfig{Targets: Targets(target.String()), RetryWait: defaultRetryWait})
 }
 
 // Names lists what can be asked for by name, sorted. Without configured models there is more than it lists.

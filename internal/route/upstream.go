@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/internal/admission"
 	"github.com/penstock/penstock/internal/health"
@@ -23,15 +24,14 @@ type upstream struct {
 	provider Provider
 	place    int // in the order of the pool
 	origin   int // in the order of the configuration
+	bit      int // of the pool's prefixes, or noBit
 	weight   float64
 	region   string
 	private  bool
-	tags     []string
 	slots    int
 	// Of the catalogue's model, as far as it is known.
-	lacks     needs
-	context   int64
-	maxOutput int64
+	lacks   needs
+	context int64
 }
 
 // A shared is what is learnt of an upstream. It is safe for concurrent use.
@@ -48,28 +48,25 @@ type State struct {
 	Health    *health.Board
 	Admission *admission.Scheduler
 
-	mu  sync.Mutex // guards the field below
-	all map[string]*shared
+	mu    sync.Mutex // guards the fields below
+	all   map[string]*shared
+	swept time.Time // when idle ones were forgotten last
 }
 
-// maxShared bounds how many upstreams are told apart: without configured models, callers name them. Those beyond share one.
-const maxShared = 10_000
+// maxShared bounds how many upstreams are remembered: without configured models, callers name them, and servers come and go. Those
+// that have not been used for idleShared are forgotten if there is need; whoever still has one goes on with it.
+const (
+	maxShared  = 10_000
+	idleShared = 10 * time.Minute
+)
 
-// of gives the shared part of an upstream.
+// of gives the shared part of an upstream. If there are too many, it is one that is not remembered.
 func (s *State) of(key string) *shared {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := s.all[key]
 	if one != nil {
 		return one
-	}
-	if s.all == nil {
-		s.all = map[string]*shared{}
-	}
-	if len(s.all) >= maxShared {
-		if key = "*"; s.all[key] != nil {
-			return s.all[key]
-		}
 	}
 	one = &shared{}
 	one.load.init()
@@ -79,18 +76,38 @@ func (s *State) of(key string) *shared {
 	if s.Admission != nil {
 		one.gate = s.Admission.Gate(key)
 	}
-	s.all[key] = one
+	if s.all == nil {
+		s.all = map[string]*shared{}
+	}
+	if len(s.all) < maxShared || s.forget(time.Now()) {
+		s.all[key] = one
+	}
 	return one
+}
+
+// forget drops those that nobody uses, a minute after it did so last at the earliest, and reports whether there is room. The caller
+// holds mu.
+func (s *State) forget(now time.Time) bool {
+	if !s.swept.IsZero() && now.Sub(s.swept) < time.Minute {
+		return false
+	}
+	s.swept = now
+	for key, one := range s.all {
+		idle := min(one.load.pace[streamed].age(now), one.load.pace[plain].age(now))
+		if one.load.inflight.Load() == 0 && idle >= idleShared.Seconds() {
+			delete(s.all, key)
+		}
+	}
+	return len(s.all) < maxShared
 }
 
 // A pool is what answers for one name.
 type pool struct {
-	name      string
 	upstreams []*upstream
 	policy    policy
 	rules     []rule
 	tries     int
-	retryWait int64 // nanoseconds
+	retryWait time.Duration
 	hedge     *hedging
 	// onContext and onPolicy are asked where a target refuses the request for that.
 	onContext, onPolicy []*upstream

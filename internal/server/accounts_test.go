@@ -13,7 +13,7 @@ import (
 // Fault 42: whoever is on call is told which credential it is, and for how long.
 func TestLookoutTellsOfCredentialsThatAreOut(t *testing.T) {
 	t.Parallel()
-	if quota.Permission != string(provider.ClassPermission) || quota.Refused != string(provider.ClassCredential) || quota.Exhausted != string(provider.ClassQuota) {
+	if quota.Refused != string(provider.ClassCredential) || quota.Exhausted != string(provider.ClassQuota) {
 		t.Error("the two packages have other words")
 	}
 	synctest.Test(t, func(t *testing.T) {
