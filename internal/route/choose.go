@@ -45,6 +45,7 @@ type candidate struct {
 	via    int           // which credential
 
 	pickWords string    // why that one, if it is not the usual
+	shown     uint64    // credentials that it was asked with in this exchange, a bit each
 	excused   bool      // its credentials are out, and nobody else is left
 	tries     int       // so far, of this exchange
 	ready     time.Time // when it may be tried again; zero is at once

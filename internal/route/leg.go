@@ -154,7 +154,7 @@ func (c *choosing) fail(l *leg, try *pipeline.Try, f *provider.Failure) error {
 		one.retried = one.account != nil && one.account.Credentials() > 1 // with another
 		one.ready = now
 	case one.retried && one.account != nil && f.Status == http.StatusTooManyRequests:
-		one.ready = now.Add(f.RetryAfter) // the account knows when
+		one.ready = now // the account knows when, and with which credential
 	case one.retried:
 		one.ready = now.Add(max(f.RetryAfter, backoff(one.tries-1)))
 	}

@@ -108,14 +108,18 @@ func (c *choosing) inTime(one *candidate, begin time.Time) bool {
 	return c.x.Deadline.IsZero() || c.x.Deadline.Sub(begin).Seconds() > one.load.idle(float64(c.facts.tokens), kindOf(c.x.Request.Stream))/2
 }
 
-// affords reports whether the try is within the retry budget. The first try and the first fallback to another are outside it.
+// affords reports whether the try is within the retry budget. The first try and the first fallback to another are outside it,
+// and so is one with another credential than those that were refused: a key that is rotated must fail no call.
 func (c *choosing) affords(one *candidate) bool {
-	if c.tried == 0 || c.tried == 1 && one.tries == 0 || one.allow(c.now, c.facts.tokens) {
+	if c.tried == 0 || c.tried == 1 && one.tries == 0 || one.another() || one.allow(c.now, c.facts.tokens) {
 		return true
 	}
 	c.poor = true
 	return false
 }
+
+// another reports whether the candidate was asked with other credentials only than the one that is its turn now.
+func (one *candidate) another() bool { return one.tries > 0 && one.shown&(1<<min(one.via, 63)) == 0 }
 
 // sparing leaves out those that were ejected since the choice, as long as others are left.
 func (c *choosing) sparing() {
@@ -237,7 +241,8 @@ func (c *choosing) admit(ctx context.Context, deadline time.Time) (*leg, error) 
 	if len(c.offered) > 1 && c.tried+1 < c.pool.tries { // else a slow answer is better than none
 		l.via.FirstToken = one.load.firstTokenLimit(c.facts.tokens-one.cached, c.x.Request.Stream)
 	}
-	l.retry = c.tried > 1 || one.tries > 0 || one.resort
+	l.retry = !one.another() && (c.tried > 1 || one.tries > 0) || one.resort
+	one.shown |= 1 << min(one.via, 63)
 	one.tries++
 	c.tried++
 	c.take(l, one)
