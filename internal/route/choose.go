@@ -73,9 +73,8 @@ type choosing struct {
 
 	states []health.State
 	in     []bool
-	cached [prefixBits]int64 // by bit
-	begin  beginning
 	hashed bool
+	prompt *prompt // as the pool's prefixes know it, if hashed
 
 	tried    int // upstreams that were asked
 	failures []failed
@@ -93,7 +92,7 @@ func (r *Router) choose(x *pipeline.Exchange, p *pool) *choosing {
 	c := choosings.Get().(*choosing)
 	*c = choosing{
 		r: r, x: x, pool: p, now: time.Now(), policy: p.policy, probing: -1, doubtful: -1,
-		all: c.all[:0], order: c.order[:0], states: c.states[:0], in: c.in[:0],
+		all: c.all[:0], order: c.order[:0], states: c.states[:0], in: c.in[:0], prompt: c.prompt,
 		failures: c.failures[:0], offered: c.offered[:0], gates: c.gates[:0],
 	}
 	c.facts.of(x)
@@ -129,11 +128,14 @@ func (c *choosing) hash() {
 		return
 	}
 	c.hashed = true
-	c.pool.prefix.of(&c.begin, c.x.Request.Raw)
-	c.pool.prefix.match(&c.begin, since(c.pool.prefix.born, c.now), &c.cached)
+	if c.prompt == nil {
+		c.prompt = new(prompt)
+	}
+	c.pool.prefix.of(&c.prompt.begin, c.x.Request.Raw)
+	c.pool.prefix.match(&c.prompt.begin, since(c.pool.prefix.born, c.now), &c.prompt.cached)
 	for i := range c.all {
 		if one := &c.all[i]; one.bit != noBit {
-			one.cached = min(c.cached[one.bit], c.facts.tokens)
+			one.cached = min(c.prompt.cached[one.bit], c.facts.tokens)
 		}
 	}
 }

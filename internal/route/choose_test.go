@@ -300,7 +300,7 @@ func TestFastest(t *testing.T) {
 		x := exchange(40_000)
 		long := *x.Request
 		c := s.choose(x, s.pool())
-		s.pool().prefix.sent(&c.begin, since(s.pool().prefix.born, c.now), 2)
+		s.pool().prefix.sent(&c.prompt.begin, since(s.pool().prefix.born, c.now), 2)
 		c.free()
 		again := exchange(0)
 		*again.Request = long
@@ -337,7 +337,7 @@ func TestCheapest(t *testing.T) {
 		t.Errorf("score %v, want %v nano-dollars", got, want)
 	}
 	c := s.choose(x, s.pool())
-	s.pool().prefix.sent(&c.begin, since(s.pool().prefix.born, c.now), 1)
+	s.pool().prefix.sent(&c.prompt.begin, since(s.pool().prefix.born, c.now), 1)
 	c.free()
 	if _, order = s.chosen(x); order[0] != "b/m" {
 		t.Errorf("its provider has the beginning cached: %v", order)

@@ -268,7 +268,7 @@ func (c *choosing) take(l *leg, one *candidate) {
 	l.trip = one.load.begin(c.now, uncached, one.slots, c.x.Request.Stream, l.retry)
 	one.note(c.now, uncached, l.retry)
 	if c.hashed {
-		c.pool.prefix.sent(&c.begin, since(c.pool.prefix.born, c.now), one.bit)
+		c.pool.prefix.sent(&c.prompt.begin, since(c.pool.prefix.born, c.now), one.bit)
 	}
 }
 

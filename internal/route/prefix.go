@@ -48,6 +48,12 @@ type beginning struct {
 	hashes [prefixBlocks]uint64
 }
 
+// A prompt is one as the prefixes of a pool know it.
+type prompt struct {
+	begin  beginning
+	cached [prefixBits]int64 // tokens that upstreams were sent of it, by their bits
+}
+
 // of hashes a prompt.
 func (p *prefixes) of(b *beginning, text []byte) {
 	var last uint64

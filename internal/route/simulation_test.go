@@ -244,7 +244,7 @@ func fastestPick(tb testing.TB, s *simulation, slots int, affine bool) {
 	x := &pipeline.Exchange{Op: llm.OpChat, Request: &llm.Request{Stream: true}}
 	s.pick = func(s *simulation, j *job) int {
 		c := choosings.Get().(*choosing)
-		*c = choosing{r: t.Router, x: x, pool: p, policy: p.policy, probing: -1, now: clock(s.now), all: c.all[:0], order: c.order[:0]}
+		*c = choosing{r: t.Router, x: x, pool: p, policy: p.policy, probing: -1, now: clock(s.now), all: c.all[:0], order: c.order[:0], prompt: c.prompt}
 		defer c.free()
 		x.Request.Raw = j.text
 		c.facts.tokens = int64(j.prompt)
@@ -255,7 +255,7 @@ func fastestPick(tb testing.TB, s *simulation, slots int, affine bool) {
 		uncached := max(c.facts.tokens-one.cached, 0)
 		j.trip = one.load.begin(c.now, uncached, one.slots, true, false)
 		if affine {
-			p.prefix.sent(&c.begin, since(born, c.now), one.place)
+			p.prefix.sent(&c.prompt.begin, since(born, c.now), one.bit)
 		}
 		return c.order[0]
 	}
