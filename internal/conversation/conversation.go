@@ -8,6 +8,7 @@
 package conversation
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -204,8 +205,8 @@ func tooLong(what string) *fault.Error {
 // mostItems is how many items a request may name.
 const mostItems = 1000
 
-// Holders gives the turns that items are of, by the ids of the items; those that are of none are left out. What they hold must not
-// be more than most bytes. Errors are faults.
+// Holders gives the turns that items are of, without what was asked in them, by the ids of the items; those that are of none are left
+// out. What they hold must not be more than most bytes. Errors are faults.
 func (k *Keeper) Holders(ctx context.Context, project string, items []string, most int64) (map[string]Turn, error) {
 	if len(items) > mostItems {
 		f := fault.New(fault.InvalidRequest, "input: it names more than 1,000 items.")
@@ -227,8 +228,11 @@ func (k *Keeper) Holders(ctx context.Context, project string, items []string, mo
 				return nil, err
 			}
 			if size += int64(len(t.Response)); size > most {
-				return nil, tooLong("is larger than a body may be (limits.body)")
+				f := fault.New(fault.BodyTooLarge, "input: the responses that its items are of are larger than a body may be (limits.body).")
+				f.Param, f.Hint = "input", "Send the items themselves."
+				return nil, f
 			}
+			t.Input, t.Response = nil, bytes.Clone(t.Response) // both were in one piece of memory, which nobody counts
 			turns[id] = t
 		}
 		all[item] = t

@@ -200,6 +200,13 @@ func TestConversation(t *testing.T) {
 	if err != nil || len(of) != 1 || of["msg_resp_2"].ID != "resp_2" {
 		t.Errorf("%v, %v", of, err)
 	}
+	if of["msg_resp_2"].Input != nil {
+		t.Error("what was asked is held without need")
+	}
+	_, err = k.Holders(t.Context(), "prj_1", []string{"msg_resp_2"}, 1)
+	if f := fault.From(err); f.Code != fault.BodyTooLarge || f.Param != "input" {
+		t.Errorf("%v", err)
+	}
 	if _, err := k.Holders(t.Context(), "prj_1", make([]string, mostItems+1), 100); code(err) != fault.InvalidRequest {
 		t.Errorf("%v", err)
 	}

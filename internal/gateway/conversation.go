@@ -34,7 +34,7 @@ func (g *Gateway) goOn(ctx context.Context, x *pipeline.Exchange, c *call) error
 		return nil
 	}
 	project := x.Caller.Project
-	input, err := g.resolved(ctx, project, r.Field("input"), c)
+	input, changed, err := g.resolved(ctx, project, r.Field("input"), c)
 	if err != nil {
 		return err
 	}
@@ -48,16 +48,13 @@ func (g *Gateway) goOn(ctx context.Context, x *pipeline.Exchange, c *call) error
 		for i := range turns {
 			past[i] = responses.Past{Input: turns[i].Input, Response: turns[i].Response}
 		}
-		joined := responses.Joined(past, input)
-		if int64(len(joined)) > c.runtime.Limits.Body {
-			return tooLarge(int64(len(joined)), c.runtime.Limits.Body)
-		}
-		if err := c.take(g, int64(len(joined))); err != nil {
+		joined, err := responses.Joined(past, input, c.roomFor(g, "previous_response_id"))
+		if err != nil {
 			return err
 		}
 		r.Set("input", joined)
 		x.Note("conversation", "goes on from "+previous+", the turns before it are "+strconv.Itoa(len(turns)), 0)
-	} else if len(input) != len(r.Field("input")) {
+	} else if changed {
 		r.Set("input", input)
 	}
 	r.Set("previous_response_id", nil)
@@ -79,6 +76,19 @@ func (c *call) take(g *Gateway, n int64) error {
 	}
 	c.held += n
 	return nil
+}
+
+// roomFor says whether a call may have a further input of so many bytes in the place of its own, and takes them; param is what made it so
+// large. It is asked before the input is made.
+func (c *call) roomFor(g *Gateway, param string) func(size int64) error {
+	return func(n int64) error {
+		if l := c.runtime.Limits; n > l.Body {
+			f := fault.New(fault.BodyTooLarge, "%s: with what it stands for, the input is %s, the limit is %s (limits.body).", param, size(n), size(l.Body))
+			f.Param = param
+			return f
+		}
+		return c.take(g, n)
+	}
 }
 
 // stateless refuses what needs something that is kept where nothing is.
@@ -114,23 +124,43 @@ func textOf(value []byte) string {
 	return string(rawjson.Unquoted(value))
 }
 
-// resolved is an input with the items that it names by their ids.
-func (g *Gateway) resolved(ctx context.Context, project string, input []byte, c *call) ([]byte, error) {
+// resolved is an input with the items that it names by their ids; changed says that there are such.
+func (g *Gateway) resolved(ctx context.Context, project string, input []byte, c *call) (out []byte, changed bool, err error) {
 	ids := responses.References(input)
 	if len(ids) == 0 {
-		return input, nil
+		return input, false, nil
 	}
 	holders, err := g.o.Conversations.Holders(ctx, project, ids, c.runtime.Limits.Body)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	out, missing := responses.Resolved(input, func(id string) []byte { return responses.OutputItem(holders[id].Response, id) })
-	if missing != "" {
-		f := fault.New(fault.ResponseNotFound, "input: there is no item %q here.", clip(missing))
-		f.Param, f.Hint = "input", "Send the item itself."
-		return nil, f
+	items := itemsOf(holders)
+	for _, id := range ids {
+		if items[id] == nil {
+			f := fault.New(fault.ResponseNotFound, "input: there is no item %q here.", clip(id))
+			f.Param, f.Hint = "input", "Send the item itself."
+			return nil, false, f
+		}
 	}
-	return out, nil
+	out, err = responses.Resolved(input, items, c.roomFor(g, "input"))
+	return out, true, err
+}
+
+// itemsOf are items by their ids, of the turns that hold them. Each response is walked once, however many of its items are named.
+func itemsOf(holders map[string]conversation.Turn) map[string][]byte {
+	items, walked := make(map[string][]byte, len(holders)), map[string]bool{}
+	for _, t := range holders {
+		if walked[t.ID] {
+			continue
+		}
+		walked[t.ID] = true
+		for id, item := range responses.OutputItems(t.Response) {
+			if holders[id].ID == t.ID {
+				items[id] = item
+			}
+		}
+	}
+	return items
 }
 
 // A holding is a writer that has the whole response when it has written the end.

@@ -42,8 +42,8 @@ func exchange(op llm.Operation) func(*Gateway, http.ResponseWriter, *http.Reques
 			err = admit(x, c)
 		}
 		if err == nil && x.Dialect == llm.Responses {
-			err = g.goOn(ctx, x, c)
 			defer func() { g.held.Add(-c.held) }()
+			err = g.goOn(ctx, x, c)
 		}
 		if err == nil {
 			if ctx, err = c.keyed(ctx, g, r, x, b.b); c.once != nil {

@@ -286,6 +286,78 @@ func TestItemReferences(t *testing.T) {
 	}
 }
 
+// However often a request names an item, what becomes of it is no larger than a body may be, and counts among what bodies may hold
+// together: few bytes are not made many.
+func TestItemReferencesAreHeldWithinBounds(t *testing.T) {
+	t.Parallel()
+	e := penstocktest.Start(t, penstocktest.Options{
+		Config: allDialects + "limits: { body: 256KB, in_flight: 256KB }\n", Sim: &sim.Config{Seed: 1, Providers: speakerProviders()},
+	})
+	key := e.Key("home")
+	said := responseOf(t, e.Post(key, "/v1/responses", `{"model":"gpt","input":"echo:`+strings.Repeat("water ", 3500)+`"}`).Text()).Output
+	ask := func(path string, times int, more string) penstocktest.Answer {
+		input := strings.Repeat(`{"type":"item_reference","id":"`+said[len(said)-1].ID+`"},`, times) + `{"role":"user","content":"say:1"}`
+		return e.Post(key, path, `{"model":"gpt","input":[`+input+`]`+more+`}`)
+	}
+	if a := ask("/v1/responses", 3, ""); a.Status != http.StatusOK {
+		t.Fatalf("a few: %d %s", a.Status, a.Text())
+	}
+	sent := e.Sim.Requests()
+	if n := strings.Count(sent[len(sent)-1].Body, "water "); n != 3*3500 {
+		t.Errorf("the provider was sent %d of the words", n)
+	}
+	for _, path := range []string{"/v1/responses", "/v1/responses/input_tokens"} {
+		a := ask(path, 1000, "")
+		if a.Status != http.StatusRequestEntityTooLarge || !strings.Contains(a.Text(), `"param":"input"`) {
+			t.Errorf("many: %d %.300s", a.Status, a.Text())
+		}
+	}
+	// Such as fits alone, and not beside the body that names it; and such as fits, and not together with what comes before it.
+	if a := ask("/v1/responses", 11, `,"metadata":{"a":"`+strings.Repeat("x", 40<<10)+`"}`); a.Status != http.StatusServiceUnavailable {
+		t.Errorf("beside a body: %d %.300s", a.Status, a.Text())
+	}
+	id := onlyID(t, ask("/v1/responses", 4, "").Text())
+	if a := ask("/v1/responses", 5, `,"previous_response_id":"`+id+`"`); a.Status != http.StatusServiceUnavailable {
+		t.Errorf("with what comes before: %d %.300s", a.Status, a.Text())
+	}
+	if a := ask("/v1/responses", 9, `,"previous_response_id":"`+id+`"`); a.Status != http.StatusRequestEntityTooLarge || !strings.Contains(a.Text(), `"param":"previous_response_id"`) {
+		t.Errorf("too much with what comes before: %d %.300s", a.Status, a.Text())
+	}
+	if n := len(e.Sim.Requests()); n != len(sent)+1 {
+		t.Errorf("%d requests reached a provider, want %d", n, len(sent)+1)
+	}
+	e.AtRest()
+	if n := e.Metric("penstock_held_body_bytes"); n != 0 {
+		t.Errorf("%v bytes are held at rest", n)
+	}
+}
+
+// An item is put where it is named also if that makes the input no longer.
+func TestItemReferencesOfTheSameLength(t *testing.T) {
+	t.Parallel()
+	e := speakers(t)
+	key := e.Key("home")
+	a := e.Post(key, "/v1/responses", `{"model":"gpt","input":"echo:a word of mine"}`)
+	var whole struct {
+		Output []json.RawMessage `json:"output"`
+	}
+	if err := json.Unmarshal(a.Body, &whole); err != nil || len(whole.Output) != 1 {
+		t.Fatalf("%s: %v", a.Text(), err)
+	}
+	name := `{"type":"item_reference","id":"` + responseOf(t, a.Text()).Output[0].ID + `"}`
+	const own = `{"role":"user","content":"echo:so"}`
+	input := "[" + name + "," + own + strings.Repeat(" ", len(whole.Output[0])-len(name)) + "]"
+	before := len(e.Sim.Requests())
+	a = e.Post(key, "/v1/responses", `{"model":"claude","input":`+input+`}`)
+	if sent := e.Sim.Requests(); a.Status != http.StatusOK || len(sent) != before+1 || !strings.Contains(sent[before].Body, "a word of mine") {
+		t.Errorf("%d %s", a.Status, a.Text())
+	}
+	a = e.Post(key, "/v1/responses", `{"model":"claude","input":[{"type":"item_reference"},`+own+`]}`)
+	if a.Status != http.StatusNotFound || !strings.Contains(a.Text(), `"param":"input"`) {
+		t.Errorf("an item without a name: %d %s", a.Status, a.Text())
+	}
+}
+
 // Responses outlive a restart, and are in clear nowhere in the store.
 func TestResponsesOutliveARestart(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package responses
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 
@@ -56,27 +57,20 @@ func prefixOf(o *rawjson.Object) string {
 	return "item_"
 }
 
-// Joined is the input of a request that goes on from others: theirs with what was answered, the oldest first, and then its own.
-func Joined(past []Past, input []byte) []byte {
-	w := rawjson.Writer{Dst: []byte{'['}}
-	add := func(array []byte) {
-		c := rawjson.Cursor{Text: array}
-		for range c.Elements() {
-			w.Comma()
-			w.Dst = append(w.Dst, c.Value()...)
+// Joined is the input of a request that goes on from others: theirs with what was answered, the oldest first, and then its own. It is
+// made if room, which is told how many bytes it has, gives no error.
+func Joined(past []Past, input []byte, room func(size int64) error) ([]byte, error) {
+	return arrayOf(room, func(w *array) {
+		for _, p := range past {
+			w.all(p.Input)
+			w.all(rawjson.ObjectOf(p.Response).Value(outputField))
 		}
-	}
-	for _, p := range past {
-		add(p.Input)
-		add(rawjson.ObjectOf(p.Response).Value(outputField))
-	}
-	if len(input) > 0 && input[0] == '"' {
-		w.Comma()
-		w.Dst = append(append(append(w.Dst, `{"role":"user","content":`...), input...), '}')
-	} else {
-		add(input)
-	}
-	return append(w.Dst, ']')
+		if len(input) > 0 && input[0] == '"' {
+			w.element([]byte(`{"role":"user","content":`), input, []byte("}"))
+		} else {
+			w.all(input)
+		}
+	})
 }
 
 // ID is a response's id, "" if it has none.
@@ -144,52 +138,106 @@ func AppendItems(dst, items []byte, p Page) (out []byte, ok bool) {
 	return append(w.Dst, '}'), true
 }
 
-// References are the ids of items that an input names instead of holding them.
+// References are the ids of items that an input names instead of holding them, each once, in the order of their first places.
 func References(input []byte) (ids []string) {
-	items, _ := rawjson.ObjectsOf(input)
-	for _, o := range items {
-		if kind := o.Str(typeField); kind == "item_reference" || kind == "" && o.Only(typeField, idField) && o.Str(idField) != "" {
-			ids = append(ids, o.Str(idField))
-		}
-	}
-	return ids
-}
-
-// Resolved is an input with items in the place of those that are named by their ids; missing is the first id of which there is none.
-func Resolved(input []byte, find func(id string) []byte) (out []byte, missing string) {
-	w := rawjson.Writer{Dst: append(make([]byte, 0, len(input)), '[')}
+	seen := map[string]bool{}
 	c := rawjson.Cursor{Text: input}
 	for range c.Elements() {
-		item := c.Value()
-		if ids := References(append(append([]byte{'['}, item...), ']')); len(ids) == 1 {
-			if item = find(ids[0]); item == nil {
-				return nil, ids[0]
-			}
-		}
-		w.Comma()
-		w.Dst = append(w.Dst, item...)
-	}
-	return append(w.Dst, ']'), ""
-}
-
-// OutputIDs are the ids of the items of a response.
-func OutputIDs(response []byte) (ids []string) {
-	items, _ := rawjson.ObjectsOf(rawjson.ObjectOf(response).Value(outputField))
-	for _, o := range items {
-		if id := o.Str(idField); id != "" {
+		if id, ok := named(c.Value()); ok && !seen[id] {
+			seen[id] = true
 			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
-// OutputItem is the item of an id among those of a response, nil if it is not.
-func OutputItem(response []byte, id string) (found []byte) {
-	c := rawjson.Cursor{Text: rawjson.ObjectOf(response).Value(outputField)}
-	for range c.Elements() {
-		if item := c.Value(); ID(item) == id {
-			found = item
+// named is the id of the item that an element of an input stands for; ok is false of those that are items themselves.
+func named(element []byte) (id string, ok bool) {
+	o := rawjson.ObjectOf(element)
+	id = o.Str(idField)
+	kind := o.Str(typeField)
+	return id, kind == "item_reference" || kind == "" && id != "" && o.Only(typeField, idField)
+}
+
+// Resolved is an input with items in the place of those that it names by their ids. It is made if room, which is told how many bytes
+// it has, gives no error: few names can stand for much.
+func Resolved(input []byte, items map[string][]byte, room func(size int64) error) ([]byte, error) {
+	return arrayOf(room, func(w *array) {
+		c := rawjson.Cursor{Text: input}
+		for range c.Elements() {
+			element := c.Value()
+			if id, ok := named(element); ok {
+				element = items[id]
+			}
+			w.element(element)
+		}
+	})
+}
+
+// OutputIDs are the ids of the items of a response.
+func OutputIDs(response []byte) (ids []string) {
+	for id := range OutputItems(response) {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// OutputItems are the items of a response that have an id, by that.
+func OutputItems(response []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		c := rawjson.Cursor{Text: rawjson.ObjectOf(response).Value(outputField)}
+		for range c.Elements() {
+			item := c.Value()
+			if id := ID(item); id != "" && !yield(id, item) {
+				return
+			}
 		}
 	}
-	return found
+}
+
+// An array is one of JSON that is walked twice: to know its size, and to be written.
+type array struct {
+	dst   []byte
+	size  int64
+	write bool
+	some  bool // elements so far
+}
+
+// arrayOf makes an array of what walk gives it, if room gives no error for its size.
+func arrayOf(room func(size int64) error, walk func(a *array)) ([]byte, error) {
+	a := array{size: int64(len("[]"))}
+	walk(&a)
+	if err := room(a.size); err != nil {
+		return nil, err
+	}
+	a = array{dst: append(make([]byte, 0, a.size), '['), write: true}
+	walk(&a)
+	return append(a.dst, ']'), nil
+}
+
+// element adds an element, which may be in parts.
+func (a *array) element(parts ...[]byte) {
+	if a.some {
+		a.part([]byte(","))
+	}
+	a.some = true
+	for _, p := range parts {
+		a.part(p)
+	}
+}
+
+func (a *array) part(p []byte) {
+	if a.write {
+		a.dst = append(a.dst, p...)
+	} else {
+		a.size += int64(len(p))
+	}
+}
+
+// all adds the elements of another array.
+func (a *array) all(other []byte) {
+	c := rawjson.Cursor{Text: other}
+	for range c.Elements() {
+		a.element(c.Value())
+	}
 }

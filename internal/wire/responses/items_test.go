@@ -1,6 +1,9 @@
 package responses
 
 import (
+	"encoding/json"
+	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -82,7 +85,11 @@ func TestJoined(t *testing.T) {
 		{Input: InputItems([]byte(`"one"`), "resp_1"), Response: []byte(`{"output":[{"type":"message","id":"msg_1","role":"assistant","content":[]}]}`)},
 		{Input: []byte(`[{"role":"user","content":"two"}]`), Response: []byte(`{"output":[]}`)},
 	}
-	c := roundTrip(t, []byte(`{"model":"m","input":`+string(Joined(past, []byte(`"three"`)))+`}`))
+	joined, err := Joined(past, []byte(`"three"`), anySize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := roundTrip(t, []byte(`{"model":"m","input":`+string(joined)+`}`))
 	var roles []string
 	for _, m := range c.Messages {
 		roles = append(roles, string(m.Role)+" "+textOf(m.Parts))
@@ -113,21 +120,65 @@ func TestItemLists(t *testing.T) {
 // Items are named by their ids, in the forms that libraries have for that.
 func TestReferences(t *testing.T) {
 	t.Parallel()
-	input := []byte(`[{"type":"item_reference","id":"a"},{"id":"b"},{"role":"user","content":"c"},{"type":null,"id":"d"},{"type":"message","id":"e"}]`)
+	input := []byte(`[{"type":"item_reference","id":"a"},{"id":"b"},{"role":"user","content":"c"},{"type":null,"id":"d"},{"type":"message","id":"e"}, {"id":"b"}]`)
 	if diff := cmp.Diff([]string{"a", "b", "d"}, References(input)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{""}, References([]byte(`[{"type":"item_reference"}]`))); diff != "" {
 		t.Error(diff)
 	}
 	if References([]byte(`"text"`)) != nil {
 		t.Error("a text names nothing")
 	}
-	out, missing := Resolved(input, func(id string) []byte { return []byte(`{"id":"` + strings.ToUpper(id) + `"}`) })
-	if want := `[{"id":"A"},{"id":"B"},{"role":"user","content":"c"},{"id":"D"},{"type":"message","id":"e"}]`; string(out) != want || missing != "" {
-		t.Errorf("%s %s", out, missing)
+	items := map[string][]byte{"a": []byte(`{"id":"A"}`), "b": []byte(`{"id":"B"}`), "d": []byte(`{"id":"D"}`)}
+	out, err := Resolved(input, items, anySize)
+	if want := `[{"id":"A"},{"id":"B"},{"role":"user","content":"c"},{"id":"D"},{"type":"message","id":"e"},{"id":"B"}]`; string(out) != want || err != nil {
+		t.Errorf("%s %v", out, err)
 	}
-	if _, missing := Resolved(input, func(string) []byte { return nil }); missing != "a" {
-		t.Errorf("missing %q", missing)
+	if diff := cmp.Diff([]string{"a", "b"}, OutputIDs([]byte(`{"output":[{"id":"a","n":1},{"id":"b"},{},1]}`))); diff != "" {
+		t.Error(diff)
 	}
-	if got := string(OutputItem([]byte(`{"output":[{"id":"a","n":1},{"id":"b"}]}`), "a")); got != `{"id":"a","n":1}` {
-		t.Errorf("%s", got)
+	for id, item := range OutputItems([]byte(`{"output":[{"n":0},{"id":"a","n":1},{"id":"b"}]}`)) {
+		if id != "a" || string(item) != `{"id":"a","n":1}` {
+			t.Errorf("%s: %s", id, item)
+		}
+		break
+	}
+}
+
+func anySize(int64) error { return nil }
+
+// The size of what is made is known before it is, to the byte, and nothing is made for which there is no room.
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	full := errors.New("full")
+	past := []Past{{Input: []byte(`[{"a": 1} , {"b":2}]`), Response: []byte(`{"output":[{"c":3}]}`)}, {Input: []byte(`[]`), Response: []byte(`{}`)}}
+	items := map[string][]byte{"a": []byte(`{"id":"a","text":"` + strings.Repeat("x", 1<<20) + `"}`)}
+	many := []byte("[" + strings.Repeat(`{"id":"a"} ,`, 999) + `{"id":"a"}]`)
+	for name, of := range map[string]func(room func(int64) error) ([]byte, error){
+		"a text after others": func(room func(int64) error) ([]byte, error) { return Joined(past, []byte(`"so"`), room) },
+		"items after others":  func(room func(int64) error) ([]byte, error) { return Joined(past, []byte(`[ {"d":4}]`), room) },
+		"nothing":             func(room func(int64) error) ([]byte, error) { return Joined(nil, []byte(`[]`), room) },
+		"names": func(room func(int64) error) ([]byte, error) {
+			return Resolved([]byte(`[{"id":"a"},{"e":5}, {"id":"a"}]`), items, room)
+		},
+	} {
+		size := int64(0)
+		out, err := of(func(n int64) error { size = n; return nil })
+		if err != nil || int64(len(out)) != size || !json.Valid(out) {
+			t.Errorf("%s: %d bytes were announced, and %d are made: %.200s (%v)", name, size, len(out), out, err)
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	out, err := Resolved(many, items, func(n int64) error {
+		if n < 1000<<20 {
+			t.Errorf("%d bytes", n)
+		}
+		return full
+	})
+	runtime.ReadMemStats(&after)
+	if made := after.TotalAlloc - before.TotalAlloc; out != nil || !errors.Is(err, full) || made > 64<<20 {
+		t.Errorf("%d bytes, %v; %d were allocated", len(out), err, made)
 	}
 }
