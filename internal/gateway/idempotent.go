@@ -143,9 +143,15 @@ func (o *once) failed(f *fault.Error) {
 	}
 }
 
+// settles reports whether what the client is sent is the key's answer. That it has left is none: whoever repeats the call did not, and
+// how the call would have ended is not known.
+func (o *once) settles() bool {
+	return o != nil && o.Claimed() && (o.fault == nil || o.fault.Kind != fault.Canceled)
+}
+
 // keepStream keeps a stream that is at its end.
 func (o *once) keepStream(h http.Header) {
-	if o == nil || !o.Claimed() {
+	if !o.settles() {
 		return
 	}
 	a := o.answer(http.StatusOK, h, o.tape)
@@ -155,7 +161,7 @@ func (o *once) keepStream(h http.Header) {
 
 // keep keeps a plain answer, or an error.
 func (o *once) keep(status int, h http.Header, b []byte) {
-	if o == nil || !o.Claimed() {
+	if !o.settles() {
 		return
 	}
 	a := o.answer(status, h, b)
