@@ -52,6 +52,8 @@ providers:
   goog: { dialect: gemini, credential: env:X }
   vertex: { dialect: gemini, base_url: "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1", credential: env:X }
   house: { dialect: openai, base_url: "http://10.0.0.7:8000/v1", private: true, models: [qwen3-32b] }
+  found: { dialect: openai, base_url: "http://vllm.internal:8000/v1", private: true, models: [qwen3-32b], discover: a, discover_every: 10s }
+  records: { dialect: openai, base_url: "http://vllm.internal/v1", private: true, models: [qwen3-32b], discover: srv }
 models:
   zebra:
     route: weighted
@@ -64,6 +66,8 @@ models:
       - goog/gemini-2.5-flash
       - vertex/gemini-2.5-flash
       - house/qwen3-32b
+      - found/qwen3-32b
+      - records/qwen3-32b
   alone: { targets: [openai/gpt-4o-mini] }
 `
 

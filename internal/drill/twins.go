@@ -45,7 +45,8 @@ func simModel(model string) string {
 // called are the targets that the load will come to.
 //
 // All that decides about an exchange stays as it is: models, targets, policies, timers, limits, regions. What would reach out,
-// or touch what a running Penstock has, is replaced: addresses, credentials, TLS, proxy, store, key ring, alerts, telemetry.
+// or touch what a running Penstock has, is replaced: addresses and how they are found, credentials, TLS, proxy, store, key ring,
+// alerts, telemetry.
 func newTwins(team *config.File, called []llm.Target, dir, address string, seed uint64) (*twins, error) {
 	cfg := *team
 	cfg.Listen, cfg.TLS = "127.0.0.1:0", config.TLS{}
@@ -91,7 +92,8 @@ func twinOf(team *config.File, name, dir, address string) (provider.Config, erro
 		}
 	}
 	p.BaseURL = "http://" + address + "/" + simName(name) + basePath(p)
-	p.HTTP2 = false // needs TLS
+	p.HTTP2 = false                     // needs TLS
+	p.Discover, p.DiscoverEvery = "", 0 // asks the DNS, which knows no twins
 	var err error
 	p.Credential, p.Credentials, err = credentials(p, dir, simName(name))
 	return p, err
