@@ -112,8 +112,8 @@ var registry = map[Code]Entry{
 	KeyReused:         {Kind: Unprocessable, Meaning: "The Idempotency-Key was used for another request.", Hint: "Use a new key for each call, and the same one for repeats of it only."},
 	KeyBusy:           {Kind: Conflict, Meaning: "The first call with this Idempotency-Key still runs.", Hint: "Retry after the time given, with the same key."},
 	KeyOutcomeUnknown: {Kind: Conflict, Meaning: "How the first call with this Idempotency-Key ended is not known; it is not run again.", Hint: "Use a new key if you accept that the call may run twice."},
-	KeyUnkept:         {Kind: Conflict, Meaning: "The first call with this Idempotency-Key has ended, and its answer was not kept.", Hint: "Use a new key if you accept that the call runs twice."},
-	KeyUnavailable:    {Kind: Unavailable, Meaning: "Whether an Idempotency-Key was used before cannot be known at the moment.", Hint: "Nothing was sent to a provider; retry, with the same key."},
+	KeyUnkept:         {Kind: Conflict, Meaning: "The first call with this Idempotency-Key has ended, and its answer was not kept, or does not open any more.", Hint: "Use a new key if you accept that the call runs twice."},
+	KeyUnavailable:    {Kind: Unavailable, Meaning: "Whether an Idempotency-Key was used before, or what was answered, cannot be known at the moment, or not by this replica.", Hint: "Nothing was sent to a provider; retry, with the same key."},
 
 	SealedAway: {Kind: Internal, Meaning: "Bodies are kept and cannot be opened: they were changed, or a newer Penstock kept them.", Hint: "The message says which. A row that was changed opens again from a backup only."},
 }

@@ -99,19 +99,21 @@ func (k *Keeper) seal(n name, a *Answer) Row {
 	return Row{State: Unkept}
 }
 
-// open gives the answer of a row. Errors are faults.
-func (k *Keeper) open(r Row) (*Answer, error) {
+// open gives the answer of a row, or says why it cannot, and how that is counted. Errors are faults.
+func (k *Keeper) open(r Row) (a *Answer, outcome string, err error) {
 	plain, err := k.o.Ring.Unseal(nil, r.Sealed, bound(name{r.Project, r.Key}))
 	if err == nil {
-		var a *Answer
-		if a, err = unpack(plain); err == nil {
-			return a, nil
-		}
+		a, err = unpack(plain)
+	}
+	switch {
+	case err == nil:
+		return a, "replayed", nil
+	case errors.Is(err, errNewer) || errors.Is(err, seal.ErrNewer):
+		return nil, "unavailable", newer(err)
 	}
 	if f := seal.Fault(err); f != nil {
-		return nil, f
+		return nil, "unavailable", f
 	}
-	f := unkept(r.Exchange)
-	f.Err = err
-	return nil, f
+	k.o.Log.Error("the answer to a call with an idempotency key does not open: repeats are told so", "exchange", r.Exchange, "error", err)
+	return nil, "garbled", garbled(r.Exchange, err)
 }

@@ -45,12 +45,11 @@ func (c *Call) Begin(ctx context.Context) (*llm.Response, error) {
 		c.k.count("unknown")
 		return nil, unknown(row.Exchange)
 	}
-	a, err := c.k.open(row)
+	a, outcome, err := c.k.open(row)
+	c.k.count(outcome)
 	if err != nil {
-		c.k.count("unavailable")
 		return nil, err
 	}
-	c.k.count("replayed")
 	c.x.Note("idempotency", "the answer of exchange "+row.Exchange+" is given again", took)
 	c.replay = a
 	return c.again()

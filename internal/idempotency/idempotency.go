@@ -126,11 +126,11 @@ func NewKeeper(o Options) (*Keeper, error) {
 		o: o, encoder: encoder, here: map[name]*Call{}, claims: map[string]bool{},
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "penstock_idempotent_calls_total",
-			Help: "Calls with an Idempotency-Key, by what became of them: first, replayed, returned (nothing was billed, the key is free again), mismatch, busy, unknown, unkept, unavailable, unsettled (its answer could not be kept).",
+			Help: "Calls with an Idempotency-Key, by what became of them: first, replayed, returned (nothing was billed, the key is free again), mismatch, busy, unknown, unkept, unavailable, garbled (its answer was kept, and does not open), unsettled (its answer could not be kept).",
 		}, []string{"outcome"}),
 		purged: prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_idempotency_keys_purged_total", Help: "Idempotency keys that were deleted when their day was over."}),
 	}
-	for _, outcome := range []string{"first", "replayed", "returned", "mismatch", "busy", "unknown", "unkept", "unavailable", "unsettled"} {
+	for _, outcome := range []string{"first", "replayed", "returned", "mismatch", "busy", "unknown", "unkept", "unavailable", "garbled", "unsettled"} {
 		k.calls.WithLabelValues(outcome) // so that a scrape has it before there is one
 	}
 	return k, errors.Join(o.Metrics.Register(k.calls), o.Metrics.Register(k.purged))
@@ -179,6 +179,16 @@ func unknown(exchange string) *fault.Error {
 
 func unkept(exchange string) *fault.Error {
 	return spent(fault.New(fault.KeyUnkept, "The first call with this Idempotency-Key has ended (request %s), and its answer was not kept to be given again: it was too large, or the project keeps no answers.", exchange))
+}
+
+func garbled(exchange string, err error) *fault.Error {
+	return spent(fault.Wrap(fault.KeyUnkept, err, "The first call with this Idempotency-Key has ended (request %s), and its answer is kept and cannot be opened: it was changed.", exchange))
+}
+
+func newer(err error) *fault.Error {
+	f := fault.Wrap(fault.KeyUnavailable, err, "The answer of the first call with this Idempotency-Key was kept by a newer Penstock: another replica can give it.")
+	f.RetryAfter = 2 * time.Second
+	return f
 }
 
 func unavailable(err error) *fault.Error {

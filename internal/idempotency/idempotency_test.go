@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -355,17 +356,65 @@ func TestSealed(t *testing.T) {
 		if len(a.Body) > 8 && bytes.Contains(row.Sealed, a.Body) {
 			t.Error("it is in clear")
 		}
-		got, err := all[0].open(row)
+		got, _, err := all[0].open(row)
 		if err != nil || got.Status != a.Status || got.Stream != a.Stream || !bytes.Equal(got.Body, a.Body) || got.Header[0] != a.Header[0] {
 			t.Fatalf("%+v: %+v, %v", a, got, err)
 		}
 		for _, n := range []name{{"prj", "l"}, {"other", "k"}, {"pr", "jk"}} {
 			row.Project, row.Key = n.project, n.key
-			if _, err := all[0].open(row); code(err) != fault.KeyUnkept {
+			if _, _, err := all[0].open(row); code(err) != fault.KeyUnkept {
 				t.Errorf("opens as %v: %v", n, err)
 			}
 		}
 	})
+}
+
+// TestAnswersThatDoNotOpen: what only this replica cannot read, another can, and it is asked for again; what nobody can read is said to be
+// so for good. Neither runs again.
+func TestAnswersThatDoNotOpen(t *testing.T) {
+	t.Parallel()
+	newer := func(all []*Keeper, r *Row) {
+		plain, err := all[0].o.Ring.Unseal(nil, r.Sealed, bound(name{r.Project, r.Key}))
+		if err == nil {
+			plain[0] = format + 1
+			r.Sealed, err = all[0].o.Ring.Seal(nil, plain, bound(name{r.Project, r.Key}))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for what, c := range map[string]struct {
+		change  func(all []*Keeper, r *Row)
+		code    fault.Code
+		says    string
+		outcome string
+	}{
+		"by a newer version": {newer, fault.KeyUnavailable, "newer Penstock", "unavailable"},
+		"sealed by a newer":  {func(_ []*Keeper, r *Row) { r.Sealed[0]++ }, fault.KeyUnavailable, "newer Penstock", "unavailable"},
+		"changed":            {func(_ []*Keeper, r *Row) { r.Sealed[len(r.Sealed)-1] ^= 1 }, fault.KeyUnkept, "cannot be opened", "garbled"},
+		"cut":                {func(_ []*Keeper, r *Row) { r.Sealed = r.Sealed[:len(r.Sealed)/2] }, fault.KeyUnkept, "cannot be opened", "garbled"},
+		"gone":               {func(_ []*Keeper, r *Row) { r.Sealed = nil }, fault.KeyUnkept, "cannot be opened", "garbled"},
+	} {
+		all, m := replicas(t, 1, new(bytes.Buffer))
+		first(t, all[0].of("prj", "k", "b")).Settle(t.Context(), said)
+		for _, r := range m.rows {
+			c.change(all, &r.Row)
+		}
+		call := all[0].of("prj", "k", "b")
+		resp, err := call.Begin(t.Context())
+		f := fault.From(err)
+		if resp != nil || f.Code != c.code || !strings.Contains(f.Message, c.says) || call.Claimed() || m.claims != 1 {
+			t.Errorf("%s: %v, %v, claimed %v", what, resp, err, call.Claimed())
+		}
+		if again := c.code == fault.KeyUnavailable; f.Spent == again || (f.RetryAfter > 0) != again || f.HTTPStatus() != map[bool]int{true: 503, false: 409}[again] {
+			t.Errorf("%s: %d, after %v, for good: %v", what, f.HTTPStatus(), f.RetryAfter, f.Spent)
+		}
+		for _, outcome := range []string{"unavailable", "garbled", "unkept", "replayed"} {
+			if n := testutil.ToFloat64(all[0].calls.WithLabelValues(outcome)); (n == 1) != (outcome == c.outcome) {
+				t.Errorf("%s: %v are counted as %s", what, n, outcome)
+			}
+		}
+	}
 }
 
 func FuzzUnpack(f *testing.F) {
