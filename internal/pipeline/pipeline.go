@@ -166,8 +166,35 @@ type Try struct {
 	Unpriced bool      `json:"unpriced,omitzero"`
 	// Price is the target's at dispatch, nil if it has none; what changes later does not change this try.
 	Price *llm.Price `json:"-"`
+	// BoundNano is the most that the try may cost, as it was reckoned before it was sent; 0 if that is not known.
+	BoundNano llm.Money `json:"bound_nano,omitzero"`
+	// Charges are what budgets the try counts for, and what was reserved from each.
+	Charges []Charge `json:"charges,omitempty"`
 	// Held is what is reserved for the try, nil if nothing is, or no longer.
 	Held Reservation `json:"-"`
+}
+
+// A Charge is a try's part of one window of a budget.
+type Charge struct {
+	Budget  string `json:"budget"`           // id
+	Subject string `json:"subject,omitzero"` // whose part it is where the budget holds for each of many
+	Start   int64  `json:"window"`           // when the window begins, in microseconds since 1970
+	Lease   string `json:"lease,omitzero"`   // that was reserved from; "" if the budget only observes
+	Held    int64  `json:"held"`             // what was reserved: nano-dollars or tokens
+	Tokens  bool   `json:"tokens,omitzero"`  // the unit is tokens
+}
+
+// Spent is what a try came to for a charge, in its unit: all that was reserved as long as that is not known.
+func (c *Charge) Spent(t *Try) int64 {
+	switch {
+	case t.Outcome == Released:
+		return 0
+	case t.Outcome == Unknown:
+		return c.Held
+	case c.Tokens:
+		return max(t.Usage.Input, 0) + max(t.Usage.Output, 0)
+	}
+	return max(int64(t.CostNano), 0)
 }
 
 // Settle settles what is held for the try, and is nothing if that is done already. It is called where the outcome is

@@ -27,7 +27,9 @@ const (
 // and lists behind their length. This costs a tenth of JSON, on the request's path and in the worker. Whoever changes the
 // fields makes another version and keeps reading the older ones.
 const (
-	entryVersion = 4
+	entryVersion = 5
+	// choicesVersion knew no budgets.
+	choicesVersion = 4
 	// clocksVersion knew no classes, no choices, and of tries neither servers nor credentials nor hedges.
 	clocksVersion = 3
 	// tracesVersion knew neither what providers say of their answers, nor when stages decided, nor of clocks that are wrong.
@@ -146,7 +148,19 @@ func appendTry(b []byte, t *pipeline.Try) []byte {
 	}
 	b = appendText(b, t.Endpoint)
 	b = appendInt(b, int64(t.Credential))
-	return append(b, flags(t.Hedge))
+	b = append(b, flags(t.Hedge))
+	b = appendInt(b, int64(t.BoundNano))
+	b = appendInt(b, int64(len(t.Charges)))
+	for i := range t.Charges {
+		c := &t.Charges[i]
+		b = appendText(b, c.Budget)
+		b = appendText(b, c.Subject)
+		b = appendInt(b, c.Start)
+		b = appendText(b, c.Lease)
+		b = appendInt(b, c.Held)
+		b = append(b, flags(c.Tokens))
+	}
+	return b
 }
 
 func appendUsage(b []byte, u llm.Usage) []byte {
@@ -343,6 +357,14 @@ func (d *decoder) try() pipeline.Try {
 	}
 	if d.made > clocksVersion {
 		t.Endpoint, t.Credential, t.Hedge = d.text(), int(d.int()), d.byte()&1 != 0
+	}
+	if d.made > choicesVersion {
+		t.BoundNano = llm.Money(d.int())
+		t.Charges = list(d, func(d *decoder) pipeline.Charge {
+			return pipeline.Charge{
+				Budget: d.text(), Subject: d.text(), Start: d.int(), Lease: d.text(), Held: d.int(), Tokens: d.byte()&1 != 0,
+			}
+		})
 	}
 	return t
 }

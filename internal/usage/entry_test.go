@@ -30,7 +30,10 @@ func fullRecord() *Record {
 		ClockMS: -90_000, Trace: w3c.TraceID{1, 15: 16}, ParentSpan: w3c.SpanID{1, 7: 8}, TraceFlags: w3c.Sampled, TraceState: "vendor=1",
 		Tries: []pipeline.Try{
 			{ID: "ex_01K97K2QJ4Z0-1", Target: "openai/gpt-5-mini", StartNS: 600_000, TookNS: 312_000_000, Status: 429,
-				Reason: "status", Detail: "status: too many", Endpoint: "10.0.0.7:8000", Credential: 2, Hedge: true, Outcome: pipeline.Released, Unpriced: true},
+				Reason: "status", Detail: "status: too many", Endpoint: "10.0.0.7:8000", Credential: 2, Hedge: true, Outcome: pipeline.Released, Unpriced: true,
+				BoundNano: 9000, Charges: []pipeline.Charge{
+					{Budget: "bud_1", Start: 1_764_374_400_000_000, Lease: "ls_1", Held: 9000}, {Budget: "bud_2", Subject: "anna", Held: 400, Tokens: true},
+				}},
 			{ID: "ex_01K97K2QJ4Z0-2", Target: "claude/claude-haiku-4-5", StartNS: 313_000_000, TookNS: 1_240_000_000, FirstNS: 551_000_000,
 				Status: 200, Reason: "ok", Upstream: "msg_1", AnswerID: "chatcmpl-1", Model: "claude-haiku-4-5-20251001",
 				Finish: []llm.FinishReason{llm.FinishStop, llm.FinishLength}, Outcome: pipeline.SettledActual, Usage: u, CostNano: 2_012_000},
@@ -63,7 +66,13 @@ func TestEveryRecordSurvivesTheJournal(t *testing.T) {
 			Detail: text.Draw(t, "detail"), Upstream: text.Draw(t, "upstream"), Outcome: pipeline.Outcome(text.Draw(t, "outcome")),
 			Usage: usage.Draw(t, "usage"), CostNano: llm.Money(rapid.Int64().Draw(t, "cost")), Unpriced: rapid.Bool().Draw(t, "unpriced"),
 			Endpoint: text.Draw(t, "endpoint"), Credential: rapid.IntRange(0, 9).Draw(t, "credential"), Hedge: rapid.Bool().Draw(t, "hedge"),
-			AnswerID: text.Draw(t, "answer"), Model: text.Draw(t, "model"),
+			AnswerID: text.Draw(t, "answer"), Model: text.Draw(t, "model"), BoundNano: llm.Money(rapid.Int64().Draw(t, "bound")),
+			Charges: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) pipeline.Charge {
+				return pipeline.Charge{
+					Budget: text.Draw(t, "budget"), Subject: text.Draw(t, "subject"), Start: rapid.Int64().Draw(t, "start"),
+					Lease: text.Draw(t, "lease"), Held: rapid.Int64().Draw(t, "held"), Tokens: rapid.Bool().Draw(t, "tokens"),
+				}
+			}), 0, 5).Draw(t, "charges"),
 			Finish: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) llm.FinishReason { return llm.FinishReason(text.Draw(t, "reason")) }), 0, 3).Draw(t, "finish"),
 		}
 	})
@@ -129,9 +138,34 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 	}
 }
 
+// recordOfVersion4 is the full record, as far as that version knew it.
+func recordOfVersion4() *Record {
+	r := fullRecord()
+	for i := range r.Tries {
+		r.Tries[i].BoundNano, r.Tries[i].Charges = 0, nil
+	}
+	return r
+}
+
+// TestEntriesOfTheFourthVersionAreRead reads what a Penstock wrote that knew no budgets.
+func TestEntriesOfTheFourthVersionAreRead(t *testing.T) {
+	t.Parallel()
+	payload, err := os.ReadFile("testdata/version4.entry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRecord(string(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(recordOfVersion4(), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // recordOfVersion3 is the full record, as far as that version knew it.
 func recordOfVersion3() *Record {
-	r := fullRecord()
+	r := recordOfVersion4()
 	r.Class, r.Choice = "", nil
 	for i := range r.Tries {
 		r.Tries[i].Endpoint, r.Tries[i].Credential, r.Tries[i].Hedge = "", 0, false
