@@ -64,6 +64,16 @@ func (p Price) Cost(u Usage) Money {
 	return Money(min(q, math.MaxInt64))
 }
 
+// Most is the most that a call with so many tokens can cost at this price, whatever part of its prompt is read from or written to
+// a cache, and however long it turns out to be. It rounds and saturates as Cost does.
+func (p Price) Most(input, output int64) Money {
+	in, out := max(p.Input, p.CachedInput, p.CacheWrite), p.Output
+	for long := p.Long; long != nil && input > p.LongOver; p, long = *long, long.Long {
+		in, out = max(in, long.Input, long.CachedInput, long.CacheWrite), max(out, long.Output)
+	}
+	return Price{Input: in, Output: out}.Cost(Usage{Input: input, Output: output})
+}
+
 // Plus adds two amounts. It saturates instead of wrapping around, as Cost does.
 func (m Money) Plus(n Money) Money { return Money(plus(int64(m), int64(n))) }
 

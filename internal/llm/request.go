@@ -81,11 +81,21 @@ func (r *Request) Set(name string, value []byte) {
 	r.chat = nil
 	for i := range r.edits {
 		if r.edits[i].Name == name {
+			r.edits = slices.Clone(r.edits) // a try that is under way may have a copy of the request
 			r.edits[i].Value = value
 			return
 		}
 	}
-	r.edits = append(r.edits, Edit{name, value})
+	r.edits = append(slices.Clip(r.edits), Edit{name, value})
+}
+
+// Size is about how many bytes the body has with all recorded edits, never less.
+func (r *Request) Size() int64 {
+	n := int64(len(r.Raw))
+	for i := range r.edits {
+		n += int64(len(r.edits[i].Name)+len(r.edits[i].Value)) + 4
+	}
+	return n
 }
 
 // Field returns the raw JSON value of a top-level member, edits included, or nil.

@@ -69,6 +69,13 @@ type Exchange struct {
 	Class string // gateway
 	// Begun says that the client was sent status 200 before there was an answer, to keep its connection alive.
 	Begun atomic.Bool // gateway
+	// Allowance is what the caller may use, nil if nothing limits it.
+	Allowance Allowance // limit
+	// Low is how much of the fullest budget that the exchange counts for is used, in percent.
+	Low int // limit
+	// OutputCap is what one choice may generate at most where the caller asks for more or does not say, in tokens; DefaultOutput is the
+	// cap where it does not say and a budget needs one. 0 is none.
+	OutputCap, DefaultOutput int64 // gateway, then route
 	// Once is there if the caller wants that what it asks for happens once, however often it asks.
 	Once Once // gateway
 
@@ -78,6 +85,31 @@ type Exchange struct {
 	Answering int        // route
 	Decisions []Decision // every stage, through Note
 }
+
+// An Allowance is what limits an exchange, for whoever tells the caller.
+type Allowance interface {
+	// Rates appends how the rate limits of the exchange stand.
+	Rates(dst []RateStanding) []RateStanding
+}
+
+// A RateStanding is how a rate limit stands: so much a minute.
+type RateStanding struct {
+	Measure     string // "requests", "tokens", "input_tokens", "output_tokens"
+	Limit, Left int64
+	Reset       time.Duration // until all of it is there again
+}
+
+// An Unaffordable error says that a try cannot be paid from a budget, or must not be; another target may be cheaper.
+type Unaffordable struct {
+	Why string // in a few words, for the record
+	Err error  // what the caller is told if there is no other; a fault
+}
+
+// Error gives both.
+func (u *Unaffordable) Error() string { return u.Why + ": " + u.Err.Error() }
+
+// Unwrap gives what the caller is told.
+func (u *Unaffordable) Unwrap() error { return u.Err }
 
 // A Once sees to it that a call that is made again is not run again.
 type Once interface {
@@ -166,6 +198,8 @@ type Try struct {
 	Unpriced bool      `json:"unpriced,omitzero"`
 	// Price is the target's at dispatch, nil if it has none; what changes later does not change this try.
 	Price *llm.Price `json:"-"`
+	// MaxOutput is the cap on generated tokens of each choice that the try was sent with for the sake of limits; 0 is none.
+	MaxOutput int64 `json:"max_output,omitzero"`
 	// BoundNano is the most that the try may cost, as it was reckoned before it was sent; 0 if that is not known.
 	BoundNano llm.Money `json:"bound_nano,omitzero"`
 	// Charges are what budgets the try counts for, and what was reserved from each.

@@ -149,6 +149,7 @@ func appendTry(b []byte, t *pipeline.Try) []byte {
 	b = appendText(b, t.Endpoint)
 	b = appendInt(b, int64(t.Credential))
 	b = append(b, flags(t.Hedge))
+	b = appendInt(b, t.MaxOutput)
 	b = appendInt(b, int64(t.BoundNano))
 	b = appendInt(b, int64(len(t.Charges)))
 	for i := range t.Charges {
@@ -359,7 +360,7 @@ func (d *decoder) try() pipeline.Try {
 		t.Endpoint, t.Credential, t.Hedge = d.text(), int(d.int()), d.byte()&1 != 0
 	}
 	if d.made > choicesVersion {
-		t.BoundNano = llm.Money(d.int())
+		t.MaxOutput, t.BoundNano = d.int(), llm.Money(d.int())
 		t.Charges = list(d, func(d *decoder) pipeline.Charge {
 			return pipeline.Charge{
 				Budget: d.text(), Subject: d.text(), Start: d.int(), Lease: d.text(), Held: d.int(), Tokens: d.byte()&1 != 0,

@@ -31,7 +31,7 @@ func fullRecord() *Record {
 		Tries: []pipeline.Try{
 			{ID: "ex_01K97K2QJ4Z0-1", Target: "openai/gpt-5-mini", StartNS: 600_000, TookNS: 312_000_000, Status: 429,
 				Reason: "status", Detail: "status: too many", Endpoint: "10.0.0.7:8000", Credential: 2, Hedge: true, Outcome: pipeline.Released, Unpriced: true,
-				BoundNano: 9000, Charges: []pipeline.Charge{
+				MaxOutput: 64, BoundNano: 9000, Charges: []pipeline.Charge{
 					{Budget: "bud_1", Start: 1_764_374_400_000_000, Lease: "ls_1", Held: 9000}, {Budget: "bud_2", Subject: "anna", Held: 400, Tokens: true},
 				}},
 			{ID: "ex_01K97K2QJ4Z0-2", Target: "claude/claude-haiku-4-5", StartNS: 313_000_000, TookNS: 1_240_000_000, FirstNS: 551_000_000,
@@ -67,6 +67,7 @@ func TestEveryRecordSurvivesTheJournal(t *testing.T) {
 			Usage: usage.Draw(t, "usage"), CostNano: llm.Money(rapid.Int64().Draw(t, "cost")), Unpriced: rapid.Bool().Draw(t, "unpriced"),
 			Endpoint: text.Draw(t, "endpoint"), Credential: rapid.IntRange(0, 9).Draw(t, "credential"), Hedge: rapid.Bool().Draw(t, "hedge"),
 			AnswerID: text.Draw(t, "answer"), Model: text.Draw(t, "model"), BoundNano: llm.Money(rapid.Int64().Draw(t, "bound")),
+			MaxOutput: rapid.Int64().Draw(t, "cap"),
 			Charges: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) pipeline.Charge {
 				return pipeline.Charge{
 					Budget: text.Draw(t, "budget"), Subject: text.Draw(t, "subject"), Start: rapid.Int64().Draw(t, "start"),
@@ -142,7 +143,7 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 func recordOfVersion4() *Record {
 	r := fullRecord()
 	for i := range r.Tries {
-		r.Tries[i].BoundNano, r.Tries[i].Charges = 0, nil
+		r.Tries[i].MaxOutput, r.Tries[i].BoundNano, r.Tries[i].Charges = 0, 0, nil
 	}
 	return r
 }
