@@ -48,7 +48,8 @@ type Trade struct {
 	Back int64
 	// Replicas is how many there are to share with, at least 1.
 	Replicas int
-	// End gives the lease up: Back is all that was free, and nothing that was spent from it is still to be told.
+	// End gives the lease up, with all that is left in it: nothing that was spent from it is still to be told. It is nothing if the
+	// lease is not there any more.
 	End bool
 }
 
@@ -70,6 +71,12 @@ func (s State) Free() int64 { return max(s.Limit-s.Settled-s.Held-s.Unknown, 0) 
 type Result struct {
 	Granted int64 // 0, or Need to Want
 	State   State // afterwards
+	// Net is what the lease was granted less what it gave back, over all its trades, whatever of it is in the books by now. It is
+	// how a holder learns what became of a trade whose reply was lost: what is free is Net less what its calls reserve and came to.
+	Net int64
+	// Left is what the lease has in the store now: Net less what the records of calls have taken from it. A holder that knows what
+	// its calls came to sees from it what is not told yet.
+	Left int64
 	// Tail says that little is left: what is free is to be given back at once, for another may need it.
 	Tail bool
 	// Lost says that the lease was settled by hand meanwhile: nothing may be spent from it any more. A new one is needed.
@@ -86,6 +93,13 @@ const (
 )
 
 // Store is what escrow needs to have kept. Each method is one transaction.
+//
+// The record of a call takes from its lease what the call came to, at most what it had reserved (all of that if it is unknown what it
+// came to); what a call came to beyond that is added to what is settled and to what is over, and takes nothing.
+//
+// A Trade that returns an error may be in force or not. Once a later trade of the same lease succeeded it is decided: a trade must not
+// come into force after one that was begun later. Locking the pool in a statement of its own before anything else is enough, since
+// whoever does not wait for the answer does not go on to commit.
 type Store interface {
 	// Trade makes all trades or none; results are in their order. It locks pools in the order of their keys.
 	Trade(ctx context.Context, h Holder, trades []Trade) ([]Result, error)
