@@ -49,6 +49,14 @@ const (
 	HoldLifted     Action = "hold.lift"
 	TargetDisabled Action = "target.disable"
 	TargetEnabled  Action = "target.enable"
+	BudgetSet      Action = "budget.set"
+	BudgetDeleted  Action = "budget.delete"
+	LimitSet       Action = "limit.set"
+	LimitDeleted   Action = "limit.delete"
+	TierSet        Action = "tier.set"
+	TierDeleted    Action = "tier.delete"
+	TierAssigned   Action = "tier.assign"
+	TierTaken      Action = "tier.take"
 )
 
 // Actions lists all actions.
@@ -78,6 +86,9 @@ func Actions() []Action {
 		HoldLifted,
 		TargetDisabled,
 		TargetEnabled,
+		BudgetSet, BudgetDeleted,
+		LimitSet, LimitDeleted,
+		TierSet, TierDeleted, TierAssigned, TierTaken,
 	}
 }
 

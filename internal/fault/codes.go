@@ -48,6 +48,7 @@ const (
 	SealedAway       Code = "bodies_unreadable"
 	ResponseNotFound Code = "previous_response_not_found"
 	OnHold           Code = "on_hold"
+	InUse            Code = "in_use"
 
 	KeyReused         Code = "idempotency_key_reused"
 	KeyBusy           Code = "idempotency_in_progress"
@@ -108,6 +109,8 @@ var registry = map[Code]Entry{
 	OutcomeUnknown:   {Kind: Internal, Meaning: "Penstock stopped before the exchange had ended. Only records have this code; no caller is sent it.", Hint: "What was billed is in the provider's own report."},
 	ResponseNotFound: {Kind: NotFound, Meaning: "No such response of this project is kept: there was none, its 30 days are over, or it was not to be kept (store: false).", Hint: "Send what was said before in the input."},
 	OnHold:           {Kind: Conflict, Meaning: "The project is on hold, and nothing of it is deleted.", Hint: "An auditor can lift the hold."},
+
+	InUse: {Kind: Conflict, Meaning: "What was to be deleted is in use."},
 
 	KeyReused:         {Kind: Unprocessable, Meaning: "The Idempotency-Key was used for another request.", Hint: "Use a new key for each call, and the same one for repeats of it only."},
 	KeyBusy:           {Kind: Conflict, Meaning: "The first call with this Idempotency-Key still runs.", Hint: "Retry after the time given, with the same key."},

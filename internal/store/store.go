@@ -32,6 +32,7 @@ import (
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/secret"
 	"github.com/penstock/penstock/internal/stop"
@@ -48,6 +49,7 @@ var (
 	_ stop.Store    = (*Store)(nil)
 	_ health.Store  = (*Store)(nil)
 	_ bodies.Store  = (*Store)(nil)
+	_ limit.Store   = (*Store)(nil)
 
 	_ retention.Store     = (*Store)(nil)
 	_ retention.HoldStore = (*Store)(nil)

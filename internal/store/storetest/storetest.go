@@ -21,6 +21,7 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/idempotency"
+	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
@@ -34,6 +35,7 @@ type Store interface {
 	catalog.Store
 	audit.Store
 	stop.Store
+	limit.Store
 	health.Store
 	// Declare makes changes of tenants and prices together, on the versions given: admin.Declarer.
 	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override) error
@@ -68,6 +70,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"prices":                      testPrices,
 		"prices against a model":      testPricesAgainstModel,
 		"stops":                       testStops,
+		"budgets":                     testBudgets,
+		"limits":                      testLimits,
+		"tiers":                       testTiers,
+		"budgets against a model":     testBudgetsAgainstModel,
 		"ejections":                   testEjections,
 		"disabled targets":            testDisabled,
 		"audit":                       testAudit,
