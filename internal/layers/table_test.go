@@ -40,7 +40,7 @@ var layers = []layer{
 var siblings = map[string]string{"provider/*": "provider", "provider/azure": "provider/openai", "wire/responses": "wire/openai"}
 
 // support are packages for tests. They may import everything; only tests and each other may import them.
-var support = []string{"penstocktest", "telemetry/collectortest", "store/storetest", "store/pgtest", "provider/codectest", "layers", "sim/simtest"}
+var support = []string{"penstocktest", "telemetry/collectortest", "store/storetest", "store/pgtest", "provider/codectest", "layers", "sim/simtest", "escrow/escrowtest"}
 
 // programs are the packages that no other imports, and which of ours each may import.
 var programs = map[string][]string{

@@ -1,0 +1,24 @@
+package escrow
+
+// A Hand is what a bank has of a lease.
+type Hand struct {
+	Key               Key
+	Lease             string
+	Free, Held, Spent int64
+	Tail              bool
+}
+
+// Hands are what a bank has.
+func (b *Bank) Hands() (hands []Hand) {
+	for _, p := range b.leased() {
+		p.mu.Lock()
+		if l := p.lease; l != nil {
+			hands = append(hands, Hand{p.key, l.id, l.free + l.owed, l.held, l.spent, p.tail})
+		}
+		p.mu.Unlock()
+	}
+	return hands
+}
+
+// Known is how many pools are in memory.
+func (b *Bank) Known() int { return b.pools() }

@@ -1,0 +1,259 @@
+package escrow
+
+import (
+	"crypto/rand"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Pool is what is shared, as this process knows it: its terms, how it stood when the store was last asked, and the lease here.
+type Pool struct {
+	bank    *Bank
+	key     Key
+	version atomic.Int64 // of terms
+	used    atomic.Int32 // when it was asked for, in seconds of the bank's clock
+
+	mu    sync.Mutex // guards what follows
+	terms Terms
+	state State // as of the last good trade
+	lease *lease
+	wait  []*waiter
+	// Less than short is not asked for again before the lapse of a while after shortAt, since it was refused then.
+	short, shortAt int64
+	known          bool // that state is
+	tail           bool // what is free is to be given back at once
+	refill         bool // it is asked for
+	recall         bool // what is free is to be given back
+	later          bool // it will be asked for again in a moment
+
+	// Guarded by the bank's lock.
+	at     int32 // in the list of those with a lease, -1 if it is in none
+	queued rank
+	again  rank // it is to be queued once what runs for it is done
+	busy   bool // a trade runs
+}
+
+// A lease is a part of a pool that this process may spend.
+//
+// What is free follows from what the store said last, and from what was done here since:
+//
+//	free = net - held - spent - owed - what is on its way back
+//
+// The store knows net exactly. Of held and spent it knows nothing until calls are written, which changes neither: the record of a
+// call takes from the lease in the store what the call was settled with here. So free, held and what is settled and not written yet
+// are together never more than the lease has in the store, whichever trades came into force: one whose reply was lost counts as
+// given back and as not granted, until the next that succeeds says what net is.
+type lease struct {
+	id    string
+	net   int64 // granted less given back, by the last good trade
+	told  int64 // of spent, what was in the books then
+	free  int64
+	held  int64 // reserved by calls that run
+	spent int64 // what calls came to that were settled, at most what they had reserved
+	owed  int64 // of what was free: what calls came to beyond what they had reserved, to be given back
+	over  int64 // what they came to beyond, since the last good trade
+	until int64 // when it must not be spent from any more, unless it is renewed
+	begun int64 // when the last good trade began
+	used  int64 // when it was last used
+	// promised is for calls that have been told that it is there and have not taken it yet, if they take it soon after promisedAt.
+	promised, promisedAt int64
+	slice                int64 // what was free after the last grant
+	typical              int64 // what a call reserves, rather more than less
+	demand               meter
+	shown                int64 // spent, when Changed was last called
+	trading              bool  // a trade of it runs
+}
+
+const (
+	grace    = int64(300 * time.Millisecond)           // how long what was promised is kept
+	fresh    = int64(Life - StopBefore)                // how long a lease may be spent from after the beginning of a renewal
+	idle     = int64(time.Minute)                      // how long an unused lease is kept
+	keep     = int64(3 * time.Minute)                  // how long an unused pool without a lease is
+	refused  = int64(500 * time.Millisecond)           // how long what was refused is refused without asking
+	span     = int64(5 * time.Second)                  // over which demand is counted
+	everyOld = int64(RenewEvery - 50*time.Millisecond) // looks come each second, not to the nanosecond
+)
+
+func newLease() *lease { return &lease{id: "lease_" + rand.Text()} }
+
+// Hold reserves an amount for a call, from the lease alone, and returns the id of the lease. It is false if the lease has too little
+// free or was not renewed in time: then Fund may help.
+func (p *Pool) Hold(amount int64) (id string, ok bool) {
+	if amount < 0 {
+		return "", false
+	}
+	p.mu.Lock()
+	l := p.lease
+	if l == nil || amount > l.free {
+		p.mu.Unlock()
+		return "", false
+	}
+	now := p.bank.now()
+	if now >= l.until {
+		p.mu.Unlock()
+		return "", false
+	}
+	l.free -= amount
+	l.held += amount
+	l.promised = max(l.promised-amount, 0)
+	l.used = now
+	l.demand.add(now, amount)
+	l.typical = max(amount, l.typical-l.typical/16)
+	id = l.id
+	low := !p.refill && !p.tail && l.free < l.slice/2
+	if low {
+		p.refill = true
+	}
+	p.mu.Unlock()
+	if low {
+		p.bank.queue(background, p)
+	}
+	return id, true
+}
+
+// Settle ends what Hold began: the call came to spent, and the rest of what it held is free again. It must be called once for each
+// Hold, with what the record of the call will say.
+//
+// If a call came to more than it held, the surplus is taken from what is free, as far as that goes, and given back to the pool. In
+// the store the record books it as spent and as over, and leaves the lease alone: so the pool is not charged twice, and what would
+// have been spent beyond the limit is made up for where something is left.
+//
+// If the lease was lost meanwhile, nothing returns: whoever settled it by hand has decided what became of all that was in it.
+func (p *Pool) Settle(id string, held, spent int64) {
+	held, spent = max(held, 0), max(spent, 0)
+	p.mu.Lock()
+	l := p.lease
+	if l == nil || l.id != id {
+		p.mu.Unlock()
+		return
+	}
+	held = min(held, l.held) // a second Settle must not make money
+	took := min(spent, held)
+	l.held -= held
+	l.spent += took
+	l.free += held - took
+	if over := spent - held; over > 0 {
+		made := max(min(over, l.free), 0)
+		l.free -= made
+		l.owed += made
+		l.over = plus(l.over, over)
+	}
+	l.used = p.bank.now()
+	var ask rank
+	if held > took {
+		p.short = 0
+		switch {
+		case len(p.wait) > 0:
+			ask = urgent
+		case p.tail:
+			ask = background
+		}
+	}
+	p.mu.Unlock()
+	if ask != none {
+		p.bank.queue(ask, p)
+	}
+}
+
+// State is how the pool stands as far as that is known here: as the store said last, and with what was settled here since. It is
+// false if the store was not asked yet. What others did is as old as the last trade, at most 10 s while the pool is in use.
+func (p *Pool) State() (State, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stands(), p.known
+}
+
+// stands is State, with the lock held.
+func (p *Pool) stands() State {
+	s := p.state
+	if l := p.lease; l != nil {
+		untold := min(max(l.spent-l.told, 0), s.Held)
+		s.Held -= untold
+		s.Settled = plus(s.Settled, plus(untold, l.over))
+		s.Over = plus(s.Over, l.over)
+	}
+	return s
+}
+
+// Key is what the pool is called.
+func (p *Pool) Key() Key { return p.key }
+
+// spare is what is free and promised to nobody.
+func (l *lease) spare(now int64) int64 {
+	if now-l.promisedAt >= grace {
+		l.promised = 0
+	}
+	return max(l.free-l.promised, 0)
+}
+
+// newTerms replaces the terms by newer ones.
+func (p *Pool) newTerms(t Terms) {
+	p.mu.Lock()
+	if t.Version <= p.terms.Version {
+		p.mu.Unlock()
+		return
+	}
+	lower := t.Limit < p.terms.Limit
+	p.terms, p.short = t, 0
+	p.version.Store(t.Version)
+	ask := p.lease != nil
+	if ask && lower {
+		p.recall = true // the store may have to take it back; calls ask anew
+	}
+	p.mu.Unlock()
+	if ask {
+		p.bank.queue(background, p)
+	}
+}
+
+func (p *Pool) touch(now int64) {
+	if second := int32(now / int64(time.Second)); p.used.Load() != second {
+		p.used.Store(second)
+	}
+}
+
+// forgettable reports whether nobody would miss the pool. It is asked with the lock of its shard held, so that nobody finds it
+// meanwhile; who has it still and asks the store again through it is served as before.
+func (p *Pool) forgettable(now int64) bool {
+	if now-int64(p.used.Load())*int64(time.Second) < keep {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lease == nil && len(p.wait) == 0
+}
+
+// A meter counts what was reserved in the last five seconds.
+type meter struct{ since, now, before int64 }
+
+func (m *meter) add(at, amount int64) {
+	m.turn(at)
+	m.now = plus(m.now, amount)
+}
+
+func (m *meter) turn(at int64) {
+	switch past := at - m.since; {
+	case past < span:
+	case past < 2*span:
+		m.since, m.before, m.now = m.since+span, m.now, 0
+	default:
+		m.since, m.before, m.now = at, 0, 0
+	}
+}
+
+// sum is what was reserved in the last five seconds, if it was reserved evenly before.
+func (m *meter) sum(at int64) int64 {
+	m.turn(at)
+	left := (span - (at - m.since)) / int64(time.Millisecond)
+	return plus(m.now, m.before/(span/int64(time.Millisecond))*left)
+}
+
+// plus adds amounts that are not negative, and stays at the largest there is.
+func plus(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
