@@ -50,6 +50,11 @@ const (
 	OnHold           Code = "on_hold"
 	InUse            Code = "in_use"
 
+	QuotaSpent        Code = "insufficient_quota"
+	RateExceeded      Code = "rate_limit_exceeded"
+	OverTier          Code = "over_tier"
+	LimitsUnavailable Code = "limits_unavailable"
+
 	KeyReused         Code = "idempotency_key_reused"
 	KeyBusy           Code = "idempotency_in_progress"
 	KeyOutcomeUnknown Code = "idempotency_outcome_unknown"
@@ -110,7 +115,11 @@ var registry = map[Code]Entry{
 	ResponseNotFound: {Kind: NotFound, Meaning: "No such response of this project is kept: there was none, its 30 days are over, or it was not to be kept (store: false).", Hint: "Send what was said before in the input."},
 	OnHold:           {Kind: Conflict, Meaning: "The project is on hold, and nothing of it is deleted.", Hint: "An auditor can lift the hold."},
 
-	InUse: {Kind: Conflict, Meaning: "What was to be deleted is in use."},
+	InUse:             {Kind: Conflict, Meaning: "What was to be deleted is in use."},
+	QuotaSpent:        {Kind: RateLimited, Meaning: "A budget that the call counts for has not enough left for it, or does not allow it.", Hint: "Do not retry before the budget's window ends; whoever runs Penstock can raise it."},
+	RateExceeded:      {Kind: RateLimited, Meaning: "A limit on requests, tokens or calls at once leaves no room for the call.", Hint: "Retry after the time given."},
+	OverTier:          {Kind: Forbidden, Meaning: "The tier of the project, key or end user does not allow the call as it is."},
+	LimitsUnavailable: {Kind: Unavailable, Meaning: "What the caller may use cannot be known at the moment.", Hint: "Nothing was sent to a provider; retry."},
 
 	KeyReused:         {Kind: Unprocessable, Meaning: "The Idempotency-Key was used for another request.", Hint: "Use a new key for each call, and the same one for repeats of it only."},
 	KeyBusy:           {Kind: Conflict, Meaning: "The first call with this Idempotency-Key still runs.", Hint: "Retry after the time given, with the same key."},

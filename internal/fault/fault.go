@@ -44,6 +44,8 @@ type Error struct {
 	Spent bool
 	// Status is the code's own, or a provider's where that is what the caller shall see; 0 lets Kind decide.
 	Status int
+	// Detail is a JSON object with what a program may want to know of it, for the member "penstock" of the error; nil if there is none.
+	Detail []byte
 	// Body is a provider's own error object in the client's dialect (redacted), passed on as it is; nil otherwise.
 	Body []byte
 	Err  error

@@ -20,6 +20,7 @@ const (
 	disabled            // an operator took it out
 	misplaced           // the project's data may not go there
 	unnamed             // another refused the request, and it is not named for that
+	unpaid              // no budget of the caller buys a try
 	exhausted           // no credential of its provider can be used
 	limited             // its provider's limits leave no room for now
 	unable              // the model is known not to do what is asked
@@ -28,7 +29,7 @@ const (
 )
 
 // final reports whether nothing makes up for it: neither time nor the lack of others.
-func (e exclusion) final() bool { return e >= byRule && e <= unnamed }
+func (e exclusion) final() bool { return e >= byRule && e <= unpaid }
 
 // A candidate is an upstream as one choice sees it.
 type candidate struct {
@@ -66,6 +67,7 @@ type choosing struct {
 	policy  policy
 	rule    string
 	refusal error // of the last that an operator stopped
+	unpaid  error // of the last that the caller's budgets do not buy
 	probe   health.Token
 	probing int // the place of the candidate that is probed, -1 if none is
 	// doubtful is the place of one that may be well again, -1 if none is.
@@ -97,7 +99,10 @@ func (r *Router) choose(x *pipeline.Exchange, p *pool) *choosing {
 	}
 	c.facts.of(x)
 	c.gather(p.members(r.o.Table))
-	c.apply(p.rules)
+	x.DefaultOutput = p.output
+	if !c.spare() {
+		c.apply(p.rules)
+	}
 	c.exclude()
 	c.rank()
 	c.findOut()
@@ -109,7 +114,7 @@ func (c *choosing) free() {
 	if c.probing >= 0 { // it was not sent after all
 		c.all[c.probing].health.End(c.probe, health.Ignored)
 	}
-	c.r, c.x, c.pool, c.policy, c.refusal, c.facts = nil, nil, nil, nil, nil, facts{}
+	c.r, c.x, c.pool, c.policy, c.refusal, c.unpaid, c.facts = nil, nil, nil, nil, nil, nil, facts{}
 	clear(c.all)
 	clear(c.failures)
 	clear(c.gates)

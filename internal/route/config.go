@@ -35,6 +35,8 @@ type ModelConfig struct {
 	Tries     int           `yaml:"tries" range:"1,10" default:"4" doc:"most attempts for one call, over all targets"`
 	RetryWait time.Duration `yaml:"retry_wait" zero:"true" default:"5s" doc:"the longest that a call waits for a target that has failed, or asks to wait, if no other is left; what would take longer is answered at once, with Retry-After"`
 	Hedge     HedgeConfig   `yaml:"hedge" doc:"a second request to another target if the first token is late; off unless share is set"`
+	MaxOutput int64         `yaml:"max_output" range:"0,10000000" default:"0" doc:"the cap on generated tokens, reasoning included, of calls that name none, where a budget or a tier needs one; 0 is 4096, or what the model can generate at most if that is less"`
+	WhenLow   WhenLowConfig `yaml:"when_low" doc:"what answers instead of refusals while a budget of the caller runs out"`
 	// Refusals of the request itself go to the targets that are named for them, and to no other.
 	OnContextLength []string `yaml:"on_context_length" doc:"PROVIDER/MODEL to ask, in this order, where a target says that the prompt is too long for it"`
 	OnContentPolicy []string `yaml:"on_content_policy" doc:"PROVIDER/MODEL to ask, in this order, where a target refuses the content; without any, the refusal is the answer"`
@@ -64,6 +66,14 @@ func Targets(all ...string) []TargetConfig {
 type HedgeConfig struct {
 	Share string `yaml:"share" kind:"share" doc:"the most of a model's calls that are hedged, such as 2%; without it none are. Calls with tools never are"`
 	Most  string `yaml:"most_cost" kind:"decimal" doc:"the most that the second request may be expected to cost, in US dollars, such as 0.01; of a target without a price that is not known, so it is not asked. By default there is no bound but share"`
+}
+
+// A WhenLowConfig says what becomes of calls whose budget is nearly used.
+type WhenLowConfig struct {
+	At   string   `yaml:"at" kind:"share" doc:"from which share of a budget on, settled and held together, such as 90%"`
+	Only []string `yaml:"only" doc:"the targets then: PROVIDER/MODEL, PROVIDER/* or tag:WORD of the model's; by default all"`
+	// MaxOutput lowers the cap of calls that want more, or name none.
+	MaxOutput int64 `yaml:"max_output" range:"0,10000000" default:"0" doc:"the cap on generated tokens then; 0 leaves it"`
 }
 
 // A RuleConfig changes the choice for some requests.
@@ -117,6 +127,7 @@ func (v *validator) model(path string, m ModelConfig) {
 			v.add(path+".hedge.most_cost", "add share, such as 2%", "nothing is hedged")
 		}
 	}
+	v.whenLow(path+".when_low", m)
 	for i, r := range m.Rules {
 		v.rule(fmt.Sprintf("%s.rules[%d]", path, i), r, m)
 	}
@@ -162,7 +173,25 @@ func (v *validator) rule(path string, r RuleConfig, m ModelConfig) {
 	if r.Route == "" && len(r.Only) == 0 {
 		v.add(path, "give it route, or only", "the rule changes nothing")
 	}
-	for i, only := range r.Only {
+	v.only(path, r.Only, m)
+}
+
+func (v *validator) whenLow(path string, m ModelConfig) {
+	low := m.WhenLow
+	changes := len(low.Only) > 0 || low.MaxOutput > 0
+	if share, err := ParseShare(low.At); err != nil {
+		v.add(path+".at", "write a share such as 90%", "%s", err)
+	} else if share == 0 && (changes || low.At != "") {
+		v.add(path+".at", "write from which share of a budget on, such as 90%", "is missing")
+	} else if share > 0 && !changes {
+		v.add(path, "give it only, or max_output", "changes nothing")
+	}
+	v.only(path, low.Only, m)
+}
+
+// only checks words that choose among the model's targets.
+func (v *validator) only(path string, words []string, m ModelConfig) {
+	for i, only := range words {
 		if !slices.ContainsFunc(m.Targets, func(t TargetConfig) bool { return t.is(only) }) {
 			v.add(fmt.Sprintf("%s.only[%d]", path, i), "write PROVIDER/MODEL, PROVIDER/* or tag:WORD", "no target of the model is %q", only)
 		}

@@ -68,7 +68,10 @@ func (c *choosing) answer(ctx context.Context) (*llm.Response, error) {
 			return resp, nil
 		}
 		f, failed := errors.AsType[*provider.Failure](err)
+		u, unpaid := errors.AsType[*pipeline.Unaffordable](err)
 		switch {
+		case unpaid:
+			c.leave(l, u)
 		case !failed:
 			return nil, err
 		case f.Reason == provider.ReasonCanceled:
@@ -78,6 +81,18 @@ func (c *choosing) answer(ctx context.Context) (*llm.Response, error) {
 		}
 	}
 	return nil, c.explain()
+}
+
+// leave leaves out who cannot be paid: a cheaper one may be.
+func (c *choosing) leave(l *leg, u *pipeline.Unaffordable) {
+	one := &c.all[l.place]
+	one.tries, c.tried = one.tries-1, c.tried-1 // it was not asked
+	one.exclude(unpaid, u.Why)
+	c.unpaid = u.Err
+	c.r.o.Metrics.leftOut(unpaid)
+	if c.x.Choice != nil && l.place < len(c.x.Choice.Candidates) {
+		c.x.Choice.Candidates[l.place].Excluded = u.Why
+	}
 }
 
 // attempt makes one try, hedged if that is wanted.

@@ -48,6 +48,8 @@ func (e exclusion) word() string {
 		return "place"
 	case unnamed:
 		return "unnamed"
+	case unpaid:
+		return "budget"
 	case exhausted:
 		return "credential"
 	case limited:
@@ -60,6 +62,13 @@ func (e exclusion) word() string {
 		return "ejected"
 	}
 	return "other"
+}
+
+// leftOut counts somebody that was left out after the choice.
+func (m *Metrics) leftOut(why exclusion) {
+	if m != nil {
+		m.excluded[why].Inc()
+	}
 }
 
 // count counts whom a choice left out.

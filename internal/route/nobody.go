@@ -13,6 +13,8 @@ import (
 func (c *choosing) nobody() error {
 	model := clip(c.x.Request.Model)
 	switch {
+	case c.unpaid != nil:
+		return c.unpaid
 	case c.refusal != nil && !c.leftOther(stopped):
 		return c.refusal
 	case c.left(limited):

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -128,13 +129,20 @@ func newRule(i int, r RuleConfig, targets []TargetConfig, otherwise policy) rule
 	if r.Route != "" {
 		out.policy = policyOf(r.Route)
 	}
-	if len(r.Only) > 0 {
-		out.only = make([]bool, len(targets))
-		for j := range targets {
-			out.only[j] = slices.ContainsFunc(r.Only, targets[j].is)
-		}
-	}
+	out.only = placesOf(r.Only, targets)
 	return out
+}
+
+// placesOf says of each target whether one of the words stands for it; nil if there are none.
+func placesOf(words []string, targets []TargetConfig) []bool {
+	if len(words) == 0 {
+		return nil
+	}
+	only := make([]bool, len(targets))
+	for j := range targets {
+		only[j] = slices.ContainsFunc(words, targets[j].is)
+	}
+	return only
 }
 
 // apply lets the first rule that holds change the choice. One that cannot be worked out, because a request lacks what it asks
@@ -150,14 +158,32 @@ func (c *choosing) apply(rules []rule) {
 		if held.Value() != true {
 			continue
 		}
-		c.rule, c.policy = r.name, r.policy
-		for j := range c.all {
-			if one := &c.all[j]; r.only != nil && !r.only[one.origin] {
-				one.exclude(byRule, "not among those of the rule "+r.name)
-			}
-		}
+		c.follow(r)
 		return
 	}
+}
+
+func (c *choosing) follow(r *rule) {
+	c.rule, c.policy = r.name, r.policy
+	for j := range c.all {
+		if one := &c.all[j]; r.only != nil && !r.only[one.origin] {
+			one.exclude(byRule, "not among those of the rule "+r.name)
+		}
+	}
+}
+
+// spare lets a pool's when_low hold if a budget of the caller runs out: it goes before all other rules.
+func (c *choosing) spare() bool {
+	low := c.pool.low
+	if low == nil || c.x.Low < c.pool.lowAt {
+		return false
+	}
+	if most := c.pool.lowOutput; most > 0 && (c.x.OutputCap == 0 || most < c.x.OutputCap) {
+		c.x.OutputCap = most
+	}
+	c.x.Note("budget", strconv.Itoa(c.x.Low)+"% of a budget is used: when_low holds", 0)
+	c.follow(low)
+	return true
 }
 
 // An activation gives an expression the facts that it asks for, and finds out no others.

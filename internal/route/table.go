@@ -101,6 +101,10 @@ func (t *Table) pool(m ModelConfig) *pool {
 	for i, r := range m.Rules {
 		p.rules = append(p.rules, newRule(i, r, m.Targets, p.policy))
 	}
+	p.output = m.MaxOutput
+	if share, _ := ParseShare(m.WhenLow.At); share > 0 {
+		p.low, p.lowAt, p.lowOutput = &rule{name: "when_low", policy: p.policy, only: placesOf(m.WhenLow.Only, m.Targets)}, int(share*100+0.5), m.WhenLow.MaxOutput
+	}
 	if p.wantsPrefixes() {
 		p.prefix = newPrefixes()
 	}

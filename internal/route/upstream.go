@@ -106,6 +106,10 @@ type pool struct {
 	upstreams []*upstream
 	policy    policy
 	rules     []rule
+	low       *rule // while a budget of the caller runs out, nil if nothing changes then
+	lowAt     int   // percent
+	lowOutput int64
+	output    int64 // the cap of calls that name none
 	tries     int
 	retryWait time.Duration
 	hedge     *hedging

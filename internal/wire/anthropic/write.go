@@ -90,6 +90,7 @@ func AppendError(dst []byte, e *fault.Error, id string) []byte {
 			w.Member("error_code", string(e.Code))
 		}
 		w.Text(nil, "param", e.Param)
+		w.Object(nil, "penstock", e.Detail)
 		w.Dst = append(w.Dst, '}')
 	}
 	w.Dst = append(w.Dst, '}')

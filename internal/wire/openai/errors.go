@@ -156,6 +156,9 @@ func AppendError(dst []byte, e *fault.Error) []byte {
 		dst = append(dst, object...)
 	} else {
 		dst = appendErrorObject(dst, e.Text(), ErrorType(e), e.Param, string(e.Code))
+		if len(e.Detail) > 0 {
+			dst = append(append(append(dst[:len(dst)-1], `,"penstock":`...), e.Detail...), '}')
+		}
 	}
 	return append(dst, '}')
 }
@@ -185,6 +188,9 @@ func passedOn(body []byte) (object []byte, ok bool) {
 // ErrorType is the dialect's word for the kind of an error. Clients' libraries choose their class by the status, and
 // people read this.
 func ErrorType(e *fault.Error) string {
+	if e.Code == fault.QuotaSpent {
+		return string(e.Code) // as the vendor has it
+	}
 	switch e.Kind {
 	case fault.Internal, fault.Unavailable, fault.Upstream:
 		return "server_error"
