@@ -35,7 +35,7 @@ type ModelConfig struct {
 	Tries     int           `yaml:"tries" range:"1,10" default:"4" doc:"most attempts for one call, over all targets"`
 	RetryWait time.Duration `yaml:"retry_wait" zero:"true" default:"5s" doc:"the longest that a call waits for a target that has failed, or asks to wait, if no other is left; what would take longer is answered at once, with Retry-After"`
 	Hedge     HedgeConfig   `yaml:"hedge" doc:"a second request to another target if the first token is late; off unless share is set"`
-	MaxOutput int64         `yaml:"max_output" range:"0,10000000" default:"0" doc:"the cap on generated tokens, reasoning included, of calls that name none, where a budget or a tier needs one; 0 is 4096, or what the model can generate at most if that is less"`
+	MaxOutput int           `yaml:"max_output" range:"0,10000000" default:"0" doc:"the cap on generated tokens, reasoning included, of calls that name none, where a budget or a tier needs one; 0 is 4096, or what the model can generate at most if that is less"`
 	WhenLow   WhenLowConfig `yaml:"when_low" doc:"what answers instead of refusals while a budget of the caller runs out"`
 	// Refusals of the request itself go to the targets that are named for them, and to no other.
 	OnContextLength []string `yaml:"on_context_length" doc:"PROVIDER/MODEL to ask, in this order, where a target says that the prompt is too long for it"`
@@ -73,7 +73,7 @@ type WhenLowConfig struct {
 	At   string   `yaml:"at" kind:"share" doc:"from which share of a budget on, settled and held together, such as 90%"`
 	Only []string `yaml:"only" doc:"the targets then: PROVIDER/MODEL, PROVIDER/* or tag:WORD of the model's; by default all"`
 	// MaxOutput lowers the cap of calls that want more, or name none.
-	MaxOutput int64 `yaml:"max_output" range:"0,10000000" default:"0" doc:"the cap on generated tokens then; 0 leaves it"`
+	MaxOutput int `yaml:"max_output" range:"0,10000000" default:"0" doc:"the cap on generated tokens then; 0 leaves it"`
 }
 
 // A RuleConfig changes the choice for some requests.

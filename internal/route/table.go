@@ -101,9 +101,9 @@ func (t *Table) pool(m ModelConfig) *pool {
 	for i, r := range m.Rules {
 		p.rules = append(p.rules, newRule(i, r, m.Targets, p.policy))
 	}
-	p.output = m.MaxOutput
+	p.output = int64(m.MaxOutput)
 	if share, _ := ParseShare(m.WhenLow.At); share > 0 {
-		p.low, p.lowAt, p.lowOutput = &rule{name: "when_low", policy: p.policy, only: placesOf(m.WhenLow.Only, m.Targets)}, int(share*100+0.5), m.WhenLow.MaxOutput
+		p.low, p.lowAt, p.lowOutput = &rule{name: "when_low", policy: p.policy, only: placesOf(m.WhenLow.Only, m.Targets)}, int(share*100+0.5), int64(m.WhenLow.MaxOutput)
 	}
 	if p.wantsPrefixes() {
 		p.prefix = newPrefixes()
