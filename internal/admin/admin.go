@@ -27,6 +27,7 @@ import (
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/stop"
@@ -46,6 +47,9 @@ type Options struct {
 	// Targets knows how targets are, and which operators have disabled.
 	Targets *health.Board
 	Holds   *retention.Holds
+	// Limits keeps budgets, limits and tiers. LimitsChanged lets this process know at once that they were changed; nil: nobody.
+	Limits        limit.Store
+	LimitsChanged func(context.Context)
 	// Declarer is the store: it makes what a declaration changes.
 	Declarer Declarer
 	// Sync waits until all that has been answered so far can be read from Records.

@@ -120,6 +120,32 @@ func Endpoints() []Endpoint {
 			"List what the models in use cost, and every price that an operator set.", []Param{onlyMissing}, gives((*API).listPrices)},
 		{http.MethodPut, "/admin/v1/prices", auth.WritePrices, http.StatusOK,
 			"Set prices, all or none; those not named stay as they are.", nil, takes((*API).setPrices)},
+		{http.MethodPut, "/admin/v1/budgets", auth.WriteBudgets, http.StatusOK,
+			"Make a budget, or change the one of the same scope, unit, per and from: what was used of the window stays used.", nil, takes((*API).setBudget)},
+		{http.MethodGet, "/admin/v1/budgets", auth.ReadBudgets, http.StatusOK,
+			"List budgets, the oldest first, with how their current windows stand.", with(paging, ofProject), gives((*API).listBudgets)},
+		{http.MethodGet, "/admin/v1/budgets/{id}", auth.ReadBudgets, http.StatusOK,
+			"One budget with its windows, the newest first.", []Param{paging[0], ofSubject}, gives((*API).oneBudget)},
+		{http.MethodDelete, "/admin/v1/budgets/{id}", auth.WriteBudgets, http.StatusOK,
+			"Delete a budget. What was booked stays in the books.", nil, gives((*API).deleteBudget)},
+		{http.MethodPut, "/admin/v1/limits", auth.WriteBudgets, http.StatusOK,
+			"Make a limit, or change the one of the same scope and measure.", nil, takes((*API).setLimit)},
+		{http.MethodGet, "/admin/v1/limits", auth.ReadBudgets, http.StatusOK,
+			"List limits, the oldest first.", with(paging, ofProject), gives((*API).listLimits)},
+		{http.MethodDelete, "/admin/v1/limits/{id}", auth.WriteBudgets, http.StatusOK,
+			"Delete a limit.", nil, gives((*API).deleteLimit)},
+		{http.MethodPut, "/admin/v1/tiers", auth.WriteBudgets, http.StatusOK,
+			"Make a tier, or change the one of the same name, whole.", nil, takes((*API).setTier)},
+		{http.MethodGet, "/admin/v1/tiers", auth.ReadBudgets, http.StatusOK,
+			"List tiers by name, with how many have each.", paging, gives((*API).listTiers)},
+		{http.MethodDelete, "/admin/v1/tiers/{id}", auth.WriteBudgets, http.StatusOK,
+			"Delete a tier, named in the path, that nobody has.", nil, gives((*API).deleteTier)},
+		{http.MethodPut, "/admin/v1/assignments", auth.WriteBudgets, http.StatusOK,
+			"Give a tier to a project, to a key, or to an end user of a project, instead of the one it had.", nil, takes((*API).assignTier)},
+		{http.MethodGet, "/admin/v1/assignments", auth.ReadBudgets, http.StatusOK,
+			"List who has which tier, by project.", with(paging, ofProject, ofTier), gives((*API).listAssignments)},
+		{http.MethodDelete, "/admin/v1/assignments", auth.WriteBudgets, http.StatusOK,
+			"Take the tier from whoever is named.", whose, gives((*API).takeTier)},
 		{http.MethodGet, "/admin/v1/audit", auth.ReadAudit, http.StatusOK,
 			"List the entries of the audit chain, the newest first.", with(with(paging, between...), auditing...), gives((*API).listAudit)},
 		{http.MethodGet, "/admin/v1/audit/head", auth.ReadAudit, http.StatusOK,
@@ -170,6 +196,16 @@ func Endpoints() []Endpoint {
 			"Whether traffic should be sent to the data plane; 503 if not.", nil, gives((*API).readyz)},
 	}
 }
+
+var (
+	ofSubject = Param{"subject", "only windows of this project, key or end user, of a budget for each"}
+	ofTier    = Param{"tier", "only those that have this tier"}
+	whose     = []Param{
+		{"project", "id, or name if only one organisation has the name"},
+		{"key", "the key, by id, or by name within the project"},
+		{"user", "the end user, as callers name it; * is all that have none of their own"},
+	}
+)
 
 var (
 	grouping        = Param{"group_by", "what to sum by, with commas between: org, project, key, user, model, target, tag, label:NAME (of projects), and day or hour"}

@@ -224,7 +224,7 @@ func (d *description) ref(r *jsonschema.Reflector, t reflect.Type) any {
 // finish says what the tags of a type do not: where a member may be null, which is where it is a pointer that is never left
 // out; and it puts the members' names into descriptions instead of those of the fields.
 func (d *description) finish(s *jsonschema.Schema, t reflect.Type) {
-	for f := range t.Fields() {
+	for _, f := range reflect.VisibleFields(t) {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		p, ok := s.Properties.Get(name)
 		if !ok {
@@ -431,6 +431,10 @@ func reference() string {
 func shape(t reflect.Type) string {
 	var members []string
 	for f := range t.Fields() {
+		if f.Anonymous {
+			members = append(members, strings.Trim(shape(f.Type), "{}"))
+			continue
+		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		member := strconv.Quote(name)
 		if options != "" {

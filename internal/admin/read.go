@@ -112,6 +112,10 @@ func place(p jsontext.Pointer) string {
 func members(t reflect.Type) []string {
 	var names []string
 	for f := range t.Fields() {
+		if f.Anonymous {
+			names = append(names, members(f.Type)...)
+			continue
+		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		names = append(names, name)
 	}
@@ -130,6 +134,8 @@ func kindWords(t reflect.Type) string {
 		return `text (such as "0.15")`
 	case reflect.Bool:
 		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number (without quotes, such as 500000)"
 	case reflect.Slice:
 		return "a list"
 	case reflect.Struct, reflect.Map:

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -136,7 +137,7 @@ func walk[T any](w *world, path string, limit int) (all []T, pages int) {
 		sep = "&"
 	}
 	for {
-		p := get[pageOf[T]](w, fmt.Sprintf("%s%slimit=%d&after=%s", path, sep, limit, after))
+		p := get[pageOf[T]](w, fmt.Sprintf("%s%slimit=%d&after=%s", path, sep, limit, url.QueryEscape(after)))
 		all, pages = append(all, p.Data...), pages+1
 		if p.Next == "" {
 			return all, pages
@@ -205,6 +206,32 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 			w.T.Fatal(err, a.body)
 		}
 		return strings.Replace(e.Path, "{id}", made.ID, 1), ""
+	case "PUT /admin/v1/budgets":
+		return e.Path, fmt.Sprintf(`{"user":%q,"amount":"1","per":"day"}`, w.fresh("user"))
+	case "GET /admin/v1/budgets/{id}", "DELETE /admin/v1/budgets/{id}":
+		var made admin.Budget
+		w.Admin(http.MethodPut, "/budgets", admin.BudgetInput{ScopeInput: admin.ScopeInput{User: w.fresh("user")}, TermsInput: admin.TermsInput{Amount: "1", Per: "day"}}, &made)
+		return strings.Replace(e.Path, "{id}", made.ID, 1), ""
+	case "PUT /admin/v1/limits":
+		return e.Path, `{"project":"home","measure":"requests","amount":1000000}`
+	case "DELETE /admin/v1/limits/{id}":
+		var made admin.Limit
+		w.Admin(http.MethodPut, "/limits", admin.LimitInput{ScopeInput: admin.ScopeInput{User: w.fresh("user")}, Rate: admin.Rate{Measure: "tokens", Amount: 1}}, &made)
+		return strings.Replace(e.Path, "{id}", made.ID, 1), ""
+	case "PUT /admin/v1/tiers":
+		return e.Path, `{"name":"silver","class":"flex"}`
+	case "DELETE /admin/v1/tiers/{id}":
+		name := strings.ReplaceAll(w.fresh("tier"), " ", "-")
+		w.Admin(http.MethodPut, "/tiers", admin.TierInput{Name: name}, nil)
+		return "/admin/v1/tiers/" + name, ""
+	case "PUT /admin/v1/assignments":
+		w.Admin(http.MethodPut, "/tiers", admin.TierInput{Name: "gold"}, nil)
+		return e.Path, fmt.Sprintf(`{"tier":"gold","project":"home","user":%q}`, w.fresh("user"))
+	case "DELETE /admin/v1/assignments":
+		user := strings.ReplaceAll(w.fresh("user"), " ", "-")
+		w.Admin(http.MethodPut, "/tiers", admin.TierInput{Name: "gold"}, nil)
+		w.Admin(http.MethodPut, "/assignments", admin.AssignmentInput{Tier: "gold", Project: "home", User: user}, nil)
+		return e.Path + "?project=home&user=" + user, ""
 	case "PUT /admin/v1/prices":
 		return e.Path, `{"data":[{"target":"sim-a/priced","input":"1","output":"2"}]}`
 	}

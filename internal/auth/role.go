@@ -12,8 +12,8 @@ type Role string
 // The roles.
 const (
 	RoleCaller   Role = "caller"   // calls models, sees its own exchanges
-	RoleViewer   Role = "viewer"   // reads projects, keys, usage, records (no bodies), routes, prices
-	RoleOperator Role = "operator" // viewer, and sets prices, routes, stops, projects and keys of callers
+	RoleViewer   Role = "viewer"   // reads projects, keys, usage, records (no bodies), routes, prices, budgets
+	RoleOperator Role = "operator" // viewer, and sets prices, budgets, routes, stops, projects and keys of callers
 	RoleAuditor  Role = "auditor"  // viewer, and reads the audit chain and bodies, and puts projects on hold
 	RoleMetrics  Role = "metrics"  // reads /metrics
 	RoleAdmin    Role = "admin"    // everything on the control plane, including keys of any role
@@ -43,17 +43,19 @@ const (
 	RotateKeyring Permission = "keyring.rotate" // add a data key
 	ReadSupport   Permission = "support.read"   // the inside of the process: stacks, log lines
 	TakeBackup    Permission = "backup.take"    // all that the store holds, encrypted for the key ring
+	ReadBudgets   Permission = "budgets.read"   // budgets, limits and tiers, and how they stand
+	WriteBudgets  Permission = "budgets.write"
 )
 
-var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, ReadRoutes, ReadMetrics}
+var reading = []Permission{ReadTenants, ReadExchanges, ReadUsage, ReadPrices, ReadRoutes, ReadMetrics, ReadBudgets}
 
 var may = map[Role][]Permission{
 	RoleCaller:   {Call},
 	RoleViewer:   reading,
-	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, WriteStops, TestAlerts, ReadKeyring),
+	RoleOperator: append(slices.Clip(reading), WriteTenants, WritePrices, WriteBudgets, WriteStops, TestAlerts, ReadKeyring),
 	RoleAuditor:  append(slices.Clip(reading), ReadAudit, ReadBodies, ReadKeyring, WriteHolds),
 	RoleMetrics:  {ReadMetrics},
-	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteStops, WriteHolds, ReadAudit, ReadBodies, TestAlerts, ReadKeyring, RotateKeyring, ReadSupport, TakeBackup),
+	RoleAdmin:    append(slices.Clip(reading), WriteTenants, WriteRoles, WritePrices, WriteBudgets, WriteStops, WriteHolds, ReadAudit, ReadBodies, TestAlerts, ReadKeyring, RotateKeyring, ReadSupport, TakeBackup),
 }
 
 // Can reports whether the role has the permission. An unknown role has none.

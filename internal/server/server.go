@@ -395,6 +395,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Declarer: s.store,
 			Records:  s.store, Audit: s.store, Keeper: s.keeper,
 			Stops:   s.stops,
+			Limits:  s.store,
 			Targets: s.targets, MayAnswer: func(name string) bool { return s.inForce().mayAnswer(name) },
 			Holds:      &retention.Holds{Store: s.store, Now: s.clock.Now},
 			Support:    s.support,
