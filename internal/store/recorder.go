@@ -54,6 +54,7 @@ const (
 var kinds = map[string]string{
 	addExchange: "iti" + strings.Repeat("i", strings.Count(exchangeColumns, ",")-3) + "b",
 	addRecord:   "ib", addTag: "ii", noteName: "ii", addBody: "tttb",
+	addEntry: entryKinds,
 }
 
 // insertArrays is a statement that inserts any number of rows, but for those that are there already: its arguments are
@@ -108,6 +109,7 @@ type recorder struct {
 	buf    bytes.Buffer // for encode
 	args   []any        // for insert
 	names  map[string]int64
+	books  map[string]int64   // accounts of the ledger
 	block  int64              // the block that is being filled
 	seen   map[int64]struct{} // the names that exchange_block_names has for it
 	fresh  gathering          // what is to be summed up next, as far as this process has written it
@@ -121,6 +123,7 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 		addExchange: insertInto("exchanges", exchangeColumns, d.chunk), addRecord: insertInto("exchange_records", "seq, record", d.chunk),
 		addBody: insertInto("exchange_bodies", "project, exchange, data_key, sealed", d.chunk),
 		addTag:  insertInto("exchange_tags", "seq, tag", d.chunk), noteName: insertInto("exchange_block_names", "name, block", d.chunk),
+		addEntry: insertInto("ledger_entries", entryColumns, d.chunk),
 	}
 	if d.arrays {
 		c.many = map[string]string{
@@ -129,13 +132,14 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 			addBody:     insertArrays("exchange_bodies", "project, exchange, data_key, sealed", kinds[addBody]),
 			addTag:      insertArrays("exchange_tags", "seq, tag", kinds[addTag]),
 			noteName:    insertArrays("exchange_block_names", "name, block", kinds[noteName]),
+			addEntry:    insertArrays("ledger_entries", entryColumns, entryKinds),
 		}
 	}
-	for _, query := range []string{
+	for _, query := range append(bookStatements(d), []string{
 		c.many[addExchange], c.many[addRecord], c.many[addTag], c.many[noteName],
 		addExchange, addRecord, addTag, noteName, noteBlock, lastSeq, seqsFrom, addName, readUpTo,
-		addBody, c.many[addBody], setSummed, toSum, tagsToSum, findHistograms, setHistograms, addOne[inSums], addMany[inSums], addOne[inDetails], addMany[inDetails],
-	} {
+		addBody, c.many[addBody], addEntry, c.many[addEntry], setSummed, toSum, tagsToSum, findHistograms, setHistograms, addOne[inSums], addMany[inSums], addOne[inDetails], addMany[inDetails],
+	}...) {
 		stmt, err := db.PrepareContext(ctx, d.rebind(query)) //nolint:sqlclosecheck // close does
 		if err != nil {
 			return fmt.Errorf("prepare: %w", err)
@@ -155,7 +159,7 @@ func (c *recorder) close() error {
 
 // forget drops what was remembered: after a transaction that was undone, it may not be in the tables.
 func (c *recorder) forget() {
-	c.names, c.block, c.seen, c.fresh = map[string]int64{}, -1, nil, gathering{}
+	c.names, c.books, c.block, c.seen, c.fresh = map[string]int64{}, map[string]int64{}, -1, nil, gathering{}
 }
 
 // A recording is a transaction in which records are written.

@@ -25,6 +25,10 @@ func (s *Store) Restored(ctx context.Context, act func(epoch int64) audit.Act) (
 		if err := t.bump(ctx, epochName); err != nil {
 			return nil, err
 		}
+		// What was spent from leases after the backup may never be told: nobody gets what was in them until somebody settles them.
+		if _, err := t.exec(ctx, "UPDATE budget_leases SET state = ? WHERE state = ?", leaseRestored, leaseOpen); err != nil {
+			return nil, err
+		}
 		if err := t.row(ctx, "SELECT version FROM versions WHERE name = ?", epochName).Scan(&epoch); err != nil {
 			return nil, err
 		}

@@ -155,14 +155,6 @@ func (s *sums) add(more *sums) {
 	}
 }
 
-// plus adds what is not negative.
-func plus(a, b int64) int64 {
-	if a > math.MaxInt64-b {
-		return math.MaxInt64
-	}
-	return a + b
-}
-
 // sumChunk is how many rows of sums one statement writes.
 const sumChunk = 8
 

@@ -33,6 +33,9 @@ func (s *Store) AddRecords(ctx context.Context, journal string, upTo int64, reco
 		if before, added, err = r.add(ctx, records, texts); err != nil {
 			return err
 		}
+		if err := r.post(ctx, before, added); err != nil {
+			return err
+		}
 		_, err = r.run(ctx, readUpTo, journal, upTo)
 		return err
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/conversation"
+	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/idempotency"
@@ -44,6 +45,7 @@ type Store interface {
 	idempotency.Store
 	retention.Store
 	retention.HoldStore
+	escrow.Store
 	// SealedBodies counts bodies by the id of their data key: admin.Options.Sealed.
 	SealedBodies(ctx context.Context) (map[string]int64, error)
 }
@@ -90,6 +92,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"idempotency keys at once":    testKeysAtOnce,
 		"purge of idempotency keys":   testPurgeKeysOnce,
 		"holds":                       testHolds,
+		"leases":                      testEscrow,
+		"leases against a model":      testEscrowAgainstModel,
+		"leases at once":              testEscrowAtOnce,
 		"retention":                   testRetention,
 		"retention against a model":   testRetentionAgainstModel,
 		"retention and holds":         testRetentionHolds,
