@@ -7,6 +7,7 @@ package figure
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 	"time"
@@ -141,6 +142,19 @@ func Duration(d time.Duration) string {
 		return fmt.Sprintf("%d m %d s", int(d.Minutes()), int(d.Seconds())%60)
 	}
 	return fmt.Sprintf("%d h %d m", int(d.Hours()), int(d.Minutes())%60)
+}
+
+// Share is how many of so many pieces a part of a whole is, rounded down: 0 to pieces.
+func Share(part, whole, pieces int64) int64 {
+	switch {
+	case part <= 0 || pieces <= 0:
+		return 0
+	case part >= whole:
+		return pieces
+	}
+	hi, lo := bits.Mul64(uint64(part), uint64(pieces))
+	n, _ := bits.Div64(hi, lo, uint64(whole))
+	return int64(n)
 }
 
 // Percent writes the share of part in whole, cut to one decimal: "100 %" only when all is reached, "0 %" only when
