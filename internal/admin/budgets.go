@@ -291,6 +291,12 @@ func (a *API) windows(ctx context.Context, b *limit.Budget, q limit.WindowQuery)
 	out := []BudgetWindow{}
 	for i := range standings {
 		s := &standings[i]
+		if s.End.IsZero() { // nothing was ever reserved in it, so the calendar says what the books do not
+			if s.End, s.Limit = calendar.At(s.Start).End, b.Amount; !q.At.IsZero() && !q.At.Before(s.End) {
+				continue
+			}
+			s.Free = max(s.Limit-s.Settled-s.Held-s.Unknown, 0)
+		}
 		if !now.Before(s.Start) && now.Before(s.End) { // what is in force now may be newer than what was last asked for
 			s.Limit, s.Free = b.Amount, max(b.Amount-s.Settled-s.Held-s.Unknown, 0)
 		}

@@ -159,7 +159,8 @@ type Store interface {
 	DeleteTier(ctx context.Context, name string) (Tier, error)
 	// Assign gives a tier, or with Tier "" takes it.
 	Assign(ctx context.Context, a Assignment) error
-	// Windows lists how windows of budgets stand, the newest first.
+	// Windows lists how windows of budgets stand, the newest first. One in which nothing was reserved, as of budgets that only
+	// observe, has no End and no Limit; one in which nothing was used is not there.
 	Windows(ctx context.Context, q WindowQuery) ([]Standing, error)
 }
 

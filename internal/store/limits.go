@@ -13,6 +13,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/penstock/penstock/internal/audit"
+	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/limit"
 )
@@ -293,9 +294,53 @@ func (t tx) room(ctx context.Context) error {
 	return f
 }
 
-// Windows implements [limit.Store].
-func (s *Store) Windows(context.Context, limit.WindowQuery) ([]limit.Standing, error) {
-	return nil, nil
+// Windows implements [limit.Store]. What lies in leases that nobody renews is unknown, as [escrow] has it.
+func (s *Store) Windows(ctx context.Context, q limit.WindowQuery) (all []limit.Standing, err error) {
+	where, args := "", []any(nil)
+	add := func(condition string, values ...any) {
+		where, args = where+" AND "+condition, append(args, values...)
+	}
+	if q.Budget != "" {
+		add("p.rule = ?", q.Budget)
+	}
+	if q.Subject != "" {
+		add("p.subject = ?", q.Subject)
+	}
+	if !q.At.IsZero() {
+		at := micros(q.At)
+		add("p.start <= ? AND (p.ends > ? OR p.ends = 0)", at, at)
+	}
+	err = s.lookWith(ctx, s.watch, func(v view) error {
+		now := micros(s.now())
+		if !s.d.alone {
+			if err := v.row(ctx, "SELECT "+s.d.now).Scan(&now); err != nil {
+				return err
+			}
+		}
+		query := `SELECT p.rule, p.subject, p.start, p.ends, p.allowed, p.settled, p.held, p.unknown, p.overrun, (SELECT
+			CAST(COALESCE(SUM(l.amount), 0) AS BIGINT) FROM budget_leases l WHERE l.pool = p.id AND (l.state = ? OR l.state = ? AND l.renewed < ?))
+			FROM budget_pools p WHERE p.start > 0` + where + ` ORDER BY p.start DESC, p.rule, p.subject`
+		args := append([]any{leaseRestored, leaseOpen, now - escrow.Life.Microseconds()}, args...)
+		if q.Limit > 0 {
+			query, args = query+" LIMIT ?", append(args, q.Limit)
+		}
+		rows, err := v.query(ctx, query, args...)
+		all, err = collect(rows, err, scanStanding)
+		return err
+	})
+	if err != nil {
+		return nil, s.unread(ctx, "read the windows of budgets", err)
+	}
+	return all, nil
+}
+
+func scanStanding(r scanner) (w limit.Standing, err error) {
+	var start, end, stale int64
+	err = r.Scan(&w.Budget, &w.Subject, &start, &end, &w.Limit, &w.Settled, &w.Held, &w.Unknown, &w.Over, &stale)
+	w.Start, w.End = fromMicros(start), fromMicros(end)
+	w.Held, w.Unknown = w.Held-stale, plus(w.Unknown, stale)
+	w.Free = max(w.Limit-w.Settled-w.Held-w.Unknown, 0)
+	return w, err
 }
 
 func notThere(what, by, name, list string) error {

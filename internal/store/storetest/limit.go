@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock/penstock/internal/audit"
+	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/window"
@@ -248,4 +249,41 @@ func testBudgetsAgainstModel(t *testing.T, s Store) {
 		}
 		same(rt, "budgets", read, model)
 	})
+}
+
+// How windows stand is what their pools hold: what is free in leases is held, and what only observes has no end.
+func testWindows(t *testing.T, s Store) {
+	ctx := t.Context()
+	hour := func(n int) int64 { return day.Truncate(time.Hour).Add(time.Duration(n) * time.Hour).UnixMicro() }
+	at := func(n int) time.Time { return time.UnixMicro(hour(n)).UTC() }
+	for i, tr := range []escrow.Trade{
+		{Key: escrow.Key{Rule: "bgt_1", Start: hour(0)}, Terms: escrow.Terms{Limit: 100, Version: 1, End: hour(1)}, Need: 60, Want: 60},
+		{Key: escrow.Key{Rule: "bgt_1", Start: hour(1)}, Terms: escrow.Terms{Limit: 100, Version: 2, End: hour(2)}, Need: 10, Want: 10},
+		{Key: escrow.Key{Rule: "bgt_2", Subject: "ann", Start: hour(1)}, Terms: escrow.Terms{Limit: 5, Version: 1, End: hour(2)}, Need: 5, Want: 5},
+		{Key: escrow.Key{Rule: "bgt_2", Subject: "bob", Start: hour(1)}, Terms: escrow.Terms{Limit: 5, Version: 1, End: hour(2)}},
+		{Key: escrow.Key{Rule: "rate without a window"}, Terms: escrow.Terms{Limit: 5, Version: 1}, Need: 1, Want: 1},
+	} {
+		tr.Lease, tr.Replicas = fmt.Sprintf("lease_%d", i), 1
+		trade(t, s, escrow.Holder{Journal: "j", Run: "r"}, tr)
+	}
+	one := limit.Standing{Budget: "bgt_1", Start: at(0), End: at(1), Limit: 100, Held: 60, Free: 40}
+	two := limit.Standing{Budget: "bgt_1", Start: at(1), End: at(2), Limit: 100, Held: 10, Free: 90}
+	ann := limit.Standing{Budget: "bgt_2", Subject: "ann", Start: at(1), End: at(2), Limit: 5, Held: 5}
+	bob := limit.Standing{Budget: "bgt_2", Subject: "bob", Start: at(1), End: at(2), Limit: 5, Free: 5}
+	for name, c := range map[string]struct {
+		q    limit.WindowQuery
+		want []limit.Standing
+	}{
+		"all, the newest first":  {limit.WindowQuery{}, []limit.Standing{two, ann, bob, one}},
+		"some":                   {limit.WindowQuery{Limit: 2}, []limit.Standing{two, ann}},
+		"of a budget":            {limit.WindowQuery{Budget: "bgt_1"}, []limit.Standing{two, one}},
+		"of a subject":           {limit.WindowQuery{Budget: "bgt_2", Subject: "bob"}, []limit.Standing{bob}},
+		"at the last of one":     {limit.WindowQuery{At: at(1).Add(-time.Microsecond)}, []limit.Standing{one}},
+		"at the first of others": {limit.WindowQuery{At: at(1)}, []limit.Standing{two, ann, bob}},
+		"before all":             {limit.WindowQuery{At: at(-1)}, nil},
+	} {
+		got, err := s.Windows(ctx, c.q)
+		must(t, err)
+		same(t, name, got, c.want)
+	}
 }

@@ -76,6 +76,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"limits":                      testLimits,
 		"tiers":                       testTiers,
 		"budgets against a model":     testBudgetsAgainstModel,
+		"windows of budgets":          testWindows,
 		"ejections":                   testEjections,
 		"disabled targets":            testDisabled,
 		"audit":                       testAudit,

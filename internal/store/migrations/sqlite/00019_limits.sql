@@ -58,4 +58,7 @@ CREATE TABLE tier_assignments (
 ) STRICT;
 CREATE INDEX tier_assignments_tier ON tier_assignments (tier);
 
+-- How windows of a budget stand is asked for with the newest first.
+CREATE INDEX budget_pools_windows ON budget_pools (rule, start);
+
 INSERT INTO versions (name, version) VALUES ('limits', 1) ON CONFLICT (name) DO NOTHING;
