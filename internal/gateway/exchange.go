@@ -173,6 +173,8 @@ func (g *Gateway) answer(ctx, client context.Context, w http.ResponseWriter, x *
 	c.writePlain(w, x, resp)
 }
 
+// setTries says what became of the call on the way: how often it was sent, and what is left of its limits.
 func (c *call) setTries(w http.ResponseWriter, x *pipeline.Exchange) {
+	c.setRates(w, x)
 	c.set(w, "X-Penstock-Tries", strconv.Itoa(len(x.Tries))) // small numbers do not allocate
 }

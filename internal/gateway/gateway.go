@@ -23,6 +23,7 @@ import (
 	"github.com/penstock/penstock/internal/conversation"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/idempotency"
+	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/route"
@@ -71,6 +72,8 @@ type Options struct {
 	Conversations *conversation.Keeper
 	// Once keeps calls with an Idempotency-Key from running twice; nil takes no notice of keys.
 	Once *idempotency.Keeper
+	// Allowed says how much a caller may use, and how it stands; nil says nothing.
+	Allowed func(ctx context.Context, caller *pipeline.Caller, user string) limit.Allowed
 	// Cut is closed when exchanges that go on without their clients have to end.
 	Cut <-chan struct{}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -60,11 +61,14 @@ func (g *Gateway) self(w http.ResponseWriter, r *http.Request, c *call) {
 		Key          key      `json:"key"`
 		Models       []string `json:"models"`
 		Limits       limits   `json:"limits"`
-		Budgets      []string `json:"budgets"` // none in this version
+		limit.Allowed
 	}{
 		Organisation: c.grant.Caller.Org, Project: c.grant.Caller.Project, ProjectName: c.grant.Caller.ProjectName,
 		Key:    key{ID: k.ID, Name: k.Name, Prefix: k.Prefix, Models: append([]string{}, k.Models...)},
-		Models: g.usable(c), Limits: limits{c.runtime.Limits.Body}, Budgets: []string{},
+		Models: g.usable(c), Limits: limits{c.runtime.Limits.Body},
+	}
+	if g.o.Allowed != nil {
+		out.Allowed = g.o.Allowed(r.Context(), c.grant.Caller, r.URL.Query().Get("user"))
 	}
 	if !k.Expires.IsZero() {
 		out.Key.Expires = k.Expires.UTC().Format(time.RFC3339)

@@ -32,7 +32,7 @@ func (s *Server) meet(ctx context.Context, cfg *config.File, record func() error
 	if err := record(); err != nil {
 		return err
 	}
-	return errors.Join(s.catalog.Refresh(ctx), s.stops.Refresh(ctx), s.targets.Refresh(ctx), s.keys.Refresh(ctx))
+	return errors.Join(s.catalog.Refresh(ctx), s.stops.Refresh(ctx), s.limits.refresh(ctx), s.targets.Refresh(ctx), s.keys.Refresh(ctx))
 }
 
 // away reports that a meeting failed because nobody answered: it can be tried again.

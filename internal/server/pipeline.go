@@ -14,12 +14,13 @@ import (
 
 // buildPipeline is the one place that says what an exchange passes, outermost first. Every route that can spend or
 // return content goes through it.
-func buildPipeline(records *usage.Recorder, stops pipeline.Stage, keeper *bodies.Keeper, memory *recall.Memory, router *route.Router) pipeline.Handler {
+func buildPipeline(records *usage.Recorder, stops, limits pipeline.Stage, keeper *bodies.Keeper, memory *recall.Memory, router *route.Router) pipeline.Handler {
 	stages := []pipeline.Stage{
 		records.Stage(),   // the record, the log line and the metrics of every exchange
 		refuse,            // what the gateway could not read or does not know goes no further
 		stops,             // nor what an operator has stopped
 		idempotency.Stage, // a call that is made again is not run again
+		limits,            // nor one that its caller's limits leave no room for
 	}
 	if keeper != nil { // records are kept
 		stages = append(stages, keeper.Stage()) // innermost: what is kept is what a provider was sent, and answered

@@ -80,6 +80,7 @@ type Server struct {
 	quotas    *quota.Book
 	// configured are the targets of the configuration in force, sorted.
 	configured atomic.Pointer[[]string]
+	limits     limitParts
 	recorder   *usage.Recorder
 	writer     *usage.Writer
 	rollup     *usage.Rollup
@@ -104,12 +105,14 @@ type Server struct {
 	present     string // the data directory that says where, "" before
 	waiting     bool   // the store did not answer at the start; Run waits for it
 	stopping    atomic.Bool
-	taken       chan struct{} // a configuration has come into force, and the store was not told yet
-	backingUp   sync.Mutex    // held while a backup is taken
-	once        *idempotency.Keeper
-	cutting     chan struct{}   // closed when exchanges that go on are ended
-	winding     context.Context // ends when exchanges are drained: what else is under way has to end
-	wind        context.CancelFunc
+	// replicaCount is how many replicas share the store, 0 before that is known.
+	replicaCount atomic.Int64
+	taken        chan struct{} // a configuration has come into force, and the store was not told yet
+	backingUp    sync.Mutex    // held while a backup is taken
+	once         *idempotency.Keeper
+	cutting      chan struct{}   // closed when exchanges that go on are ended
+	winding      context.Context // ends when exchanges are drained: what else is under way has to end
+	wind         context.CancelFunc
 
 	mu       sync.Mutex // guards the fields below
 	runtime  *runtime
@@ -180,6 +183,9 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err := s.openRecords(cfg); err != nil {
 		return err
 	}
+	if err := s.openLimits(cfg); err != nil {
+		return err
+	}
 	if err := s.openRetention(); err != nil {
 		return err
 	}
@@ -190,7 +196,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	s.gateway = gateway.New(gateway.Options{
 		Keys: s.keys, Records: s.store, Sync: s.settled, Ready: s.ready, Log: s.o.Log, Metrics: s.metrics, Version: s.o.Version,
 		Crowded: s.doors.data.crowded, Clock: &s.clock, Conversations: s.bodies.talks,
-		Once: s.once, Cut: s.cutting,
+		Once: s.once, Cut: s.cutting, Allowed: s.limits.allowed(),
 	})
 	if s.console, err = s.newConsole(); err != nil {
 		return err
@@ -264,6 +270,8 @@ func (s *Server) ready() error {
 		return errors.New("keys cannot be checked: the store does not answer")
 	case !s.stops.Ready():
 		return errors.New("whether calls are stopped cannot be known: the store does not answer")
+	case s.limits.board != nil && !s.limits.board.Ready():
+		return errors.New("what callers may use cannot be known: the store does not answer")
 	}
 	return s.recorder.Ready()
 }
@@ -368,6 +376,7 @@ func (s *Server) Run(ctx context.Context) error {
 // employ starts the workers that need the store.
 func (s *Server) employ(running context.Context, workers *errgroup.Group, cfg *config.File) {
 	all := []func(context.Context) error{s.keys.Run, s.stops.Run, s.targets.Run, s.ring.Run, s.watchRing, s.catalog.Run, s.keeper.Run, s.appear, s.purger.Run, s.once.Run, s.once.Renew}
+	all = append(all, s.limits.workers(s)...)
 	if s.writer != nil {
 		all = append(all, s.writer.Run, s.rollup.Run)
 		all = append(all, s.bodies.workers()...)

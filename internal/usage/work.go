@@ -46,10 +46,11 @@ type Writer struct {
 	stuck   bool  // the journal could not be trimmed last time
 	carry   int64 // carryAfter, smaller in tests
 
-	hurry   chan struct{} // wakes the writer from lingering
-	pending atomic.Int64  // when the oldest record of the batch was journalled, in Unix nanoseconds; 0 if there is none
-	written prometheus.Counter
-	damaged prometheus.Counter
+	caughtUp chan struct{} // closed once the store has all that lay in the journal when Run began
+	hurry    chan struct{} // wakes the writer from lingering
+	pending  atomic.Int64  // when the oldest record of the batch was journalled, in Unix nanoseconds; 0 if there is none
+	written  prometheus.Counter
+	damaged  prometheus.Counter
 
 	mu        sync.Mutex // guards the fields below
 	committed int64      // up to where the store has everything
@@ -62,7 +63,7 @@ func NewWriter(r *Recorder, store Store) (*Writer, error) {
 		return nil, errors.New("usage: records are off, so there is nothing to write")
 	}
 	w := &Writer{
-		r: r, j: r.j, store: store, log: r.o.Log, open: openSet{}, carry: carryAfter,
+		r: r, j: r.j, store: store, log: r.o.Log, open: openSet{}, carry: carryAfter, caughtUp: make(chan struct{}),
 		hurry: make(chan struct{}, 1), advanced: make(chan struct{}),
 		written: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "penstock_records_written_total", Help: "Records that the store has taken."}),
@@ -112,13 +113,17 @@ func (w *Writer) Run(ctx context.Context) error {
 		return w.stopped()
 	}
 	defer w.in.Close()
-	for last := false; ; {
+	for first, last := true, false; ; {
 		_ = w.r.probe() // for Ready
 		if err := w.pass(storing); err != nil {
 			if storing.Err() != nil {
 				return w.stopped()
 			}
 			return err
+		}
+		if first {
+			first = false
+			close(w.caughtUp)
 		}
 		if last {
 			return nil
@@ -374,6 +379,17 @@ func (w *Writer) writeAgain(id string, o *open) {
 		return // the recorder tells of a journal that cannot be written; the next pass tries again
 	}
 	o.at, o.entries = at, []string{string(payload)}
+}
+
+// CaughtUp waits until all that earlier processes left in the journal is in the store: their records, and those of the exchanges
+// that they did not end.
+func (w *Writer) CaughtUp(ctx context.Context) error {
+	select {
+	case <-w.caughtUp:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Sync waits until the store has all that was journalled before the call, so that it can be read there.

@@ -1,0 +1,312 @@
+package limit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock/penstock/internal/escrow"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/window"
+)
+
+// A Board knows the definitions that are in force. It is safe for concurrent use.
+type Board struct {
+	store    Store
+	log      *slog.Logger
+	maxStale time.Duration
+	poll     time.Duration
+
+	born    time.Time    // what ages are counted from
+	readAt  atomic.Int64 // when the last good look began, in nanoseconds since born; 0 if there was none
+	inForce atomic.Pointer[compiled]
+	reading sync.Mutex // one look at a time, so that an older answer never replaces a newer one
+}
+
+// NewBoard makes a board that refuses everything until its first Refresh.
+func NewBoard(s Store, log *slog.Logger, maxStale time.Duration) *Board {
+	if maxStale == 0 {
+		maxStale = 5 * time.Second
+	}
+	b := &Board{store: s, log: log, maxStale: maxStale, poll: time.Second, born: time.Now().Add(-1)}
+	b.inForce.Store(compile(Definitions{Version: -1}))
+	return b
+}
+
+// Run looks for changed definitions each second until ctx ends.
+func (b *Board) Run(ctx context.Context) error {
+	tick := time.NewTicker(b.poll)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		looking, cancel := context.WithTimeout(ctx, b.maxStale)
+		err := b.Refresh(looking)
+		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && !failing {
+			b.log.LogAttrs(ctx, slog.LevelWarn, "limits cannot be read", slog.Any("error", err))
+		}
+		if err == nil && failing {
+			b.log.LogAttrs(ctx, slog.LevelInfo, "limits can be read again")
+		}
+		failing = err != nil
+	}
+}
+
+// Refresh takes over what was changed since the last look.
+func (b *Board) Refresh(ctx context.Context) error {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	began := time.Since(b.born)
+	version, err := b.store.LimitVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("read the version of limits: %w", err)
+	}
+	if version != b.inForce.Load().version {
+		d, err := b.store.Definitions(ctx)
+		if err != nil {
+			return fmt.Errorf("read the limits: %w", err)
+		}
+		b.inForce.Store(compile(d))
+	}
+	b.readAt.Store(int64(began))
+	return nil
+}
+
+// Ready reports whether it is known what limits there are.
+func (b *Board) Ready() bool {
+	readAt := b.readAt.Load()
+	return readAt != 0 && time.Since(b.born)-time.Duration(readAt) <= b.maxStale
+}
+
+// Definitions are those in force.
+func (b *Board) Definitions() Definitions { return b.inForce.Load().Definitions }
+
+func unready() error {
+	f := fault.New(fault.LimitsUnavailable, "What your key may use cannot be known: the store does not answer.")
+	f.RetryAfter = 2 * time.Second
+	return f
+}
+
+// Compiled definitions are ready to be looked up. They are immutable, but for the windows that budgets remember.
+type compiled struct {
+	Definitions
+	version  int64
+	budgets  index[*budgetRule]
+	rates    index[*rateRule]
+	tiers    map[string]*tier
+	assigned map[Assignment]string // with only project, key and user set
+	any      bool                  // there is anything at all
+}
+
+// A budgetRule is a budget, of its own or of a tier, as calls are held against it.
+type budgetRule struct {
+	Scope
+	Terms
+	id       string // of its pools, and of the budget
+	version  int64
+	name     string // for people
+	calendar window.Calendar
+	current  atomic.Pointer[window.Window]
+	kept     []string // the pools of those who do not carry a tag, in the order of Terms.Kept
+}
+
+type rateRule struct {
+	Scope
+	Rate
+	id string
+}
+
+// A tier's rules have no scope: they hold for whoever was given it.
+type tier struct {
+	Tier
+	budgets []*budgetRule
+	rates   []*rateRule
+}
+
+// An index finds rules by the project that they name.
+type index[T any] struct {
+	byProject map[string][]T
+	others    []T
+}
+
+func (ix *index[T]) add(project string, rule T) {
+	if project == "" || project == Each {
+		ix.others = append(ix.others, rule)
+		return
+	}
+	if ix.byProject == nil {
+		ix.byProject = map[string][]T{}
+	}
+	ix.byProject[project] = append(ix.byProject[project], rule)
+}
+
+func compile(d Definitions) *compiled {
+	c := &compiled{Definitions: d, version: d.Version, tiers: map[string]*tier{}, assigned: map[Assignment]string{}}
+	for i := range d.Budgets {
+		b := &d.Budgets[i]
+		c.budgets.add(b.Project, newBudgetRule(b.ID, b.Scope, b.Terms, b.Version))
+	}
+	for i := range d.Limits {
+		l := &d.Limits[i]
+		c.rates.add(l.Project, &rateRule{l.Scope, l.Rate, l.ID})
+	}
+	for i := range d.Tiers {
+		t := &tier{Tier: d.Tiers[i]}
+		for _, terms := range t.Budgets {
+			id := "tier:" + t.Name + ":" + string(terms.Unit) + ":" + string(terms.Per)
+			if terms.Per == window.Term {
+				id += ":" + strconv.FormatInt(terms.From.Unix(), 10)
+			}
+			t.budgets = append(t.budgets, newBudgetRule(id, Scope{}, terms, t.Version))
+		}
+		for _, r := range t.Rates {
+			t.rates = append(t.rates, &rateRule{Rate: r, id: "tier:" + t.Name + ":" + string(r.Measure)})
+		}
+		c.tiers[t.Name] = t
+	}
+	for _, a := range d.Assigned {
+		c.assigned[Assignment{Project: a.Project, Key: a.Key, User: a.User}] = a.Tier
+	}
+	c.any = len(d.Budgets)+len(d.Limits)+len(d.Assigned) > 0
+	return c
+}
+
+func newBudgetRule(id string, scope Scope, terms Terms, version int64) *budgetRule {
+	r := &budgetRule{Scope: scope, Terms: terms, id: id, version: version, name: nameOf(scope, terms)}
+	r.calendar = window.Calendar{Per: terms.Per, From: terms.From, To: terms.To}
+	if zone, err := time.LoadLocation(terms.Zone); err == nil { // it was checked when it was set; UTC if the zone is not known here
+		r.calendar.Zone = zone
+	}
+	for _, k := range terms.Kept {
+		r.kept = append(r.kept, id+"/without:"+k.Tag)
+	}
+	return r
+}
+
+// nameOf says what a budget is, for people: "$10 a day".
+func nameOf(s Scope, t Terms) string {
+	amount := "$" + llm.Money(t.Amount).String()
+	if t.Unit == TokenCount {
+		amount = strconv.FormatInt(t.Amount, 10) + " tokens"
+	}
+	length := " a " + string(t.Per)
+	switch t.Per {
+	case window.Hour:
+		length = " an hour"
+	case window.Term:
+		length = " until " + t.To.UTC().Format(time.DateOnly)
+	}
+	if s.Model != "" {
+		length += " for " + s.Model
+	}
+	return amount + length
+}
+
+// at is the window that an instant is in.
+func (r *budgetRule) at(now time.Time) window.Window {
+	if w := r.current.Load(); w != nil && w.Has(now) {
+		return *w
+	}
+	w := r.calendar.At(now)
+	r.current.Store(&w)
+	return w
+}
+
+// terms are those of a pool of the budget.
+func (r *budgetRule) terms(w window.Window) escrow.Terms {
+	return escrow.Terms{Limit: r.Amount, Version: r.version, End: w.End.UnixMicro()}
+}
+
+// A call is what decides which rules hold.
+type call struct {
+	org, project, key, user, model string
+	tags                           []string
+}
+
+// fits reports whether a scope holds for a call, but for its model.
+func (s *Scope) fits(c *call) bool {
+	return (s.Org == "" || s.Org == c.org) && within(s.Project, c.project) && within(s.Key, c.key) && within(s.User, c.user)
+}
+
+func within(named, one string) bool { return named == "" || named == Each || named == one }
+
+// models reports whether a scope holds for a model that was asked for, or for a target.
+func (s *Scope) models(asked, target string) bool {
+	return s.Model == "" || llm.MatchName(s.Model, asked) || target != "" && llm.MatchName(s.Model, target)
+}
+
+// subject is who the rule holds for by itself, "" if it is one for all.
+func (s *Scope) subject(c *call) string {
+	if s.Project != Each && s.Key != Each && s.User != Each {
+		return ""
+	}
+	text := ""
+	if s.Project == Each {
+		text = c.project
+	}
+	if s.Key == Each {
+		text = c.key
+	}
+	if s.User == Each {
+		if s.Project != Each && s.Key != Each {
+			return c.user
+		}
+		text += "/" + c.user
+	}
+	return text
+}
+
+// tiersOf are the tiers of a call: of its project, its key, and its end user.
+func (c *compiled) tiersOf(who *call, found []given) []given {
+	if len(c.assigned) == 0 {
+		return found
+	}
+	add := func(a Assignment, subject string) bool {
+		name, ok := c.assigned[a]
+		if t := c.tiers[name]; ok && t != nil {
+			found = append(found, given{t, subject})
+		}
+		return ok
+	}
+	add(Assignment{Project: who.project}, who.project)
+	add(Assignment{Project: who.project, Key: who.key}, who.key)
+	if who.user != "" && add(Assignment{Project: who.project, User: who.user}, who.project+"/"+who.user) {
+		return found
+	}
+	add(Assignment{Project: who.project, User: Each}, who.project+"/"+who.user)
+	return found
+}
+
+// A given is a tier that somebody was given.
+type given struct {
+	*tier
+	subject string
+}
+
+// classes are those of calls, the best first.
+var classes = []string{"priority", "", "flex"}
+
+// bestClass is the better of the class that is asked for and the best that is allowed; "" allows all.
+func bestClass(asked, allowed string) string {
+	switch allowed {
+	case "":
+		return asked
+	case "default":
+		allowed = ""
+	}
+	return classes[max(slices.Index(classes, asked), slices.Index(classes, allowed))]
+}

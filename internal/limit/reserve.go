@@ -1,0 +1,321 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/penstock/penstock/internal/escrow"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/window"
+)
+
+// A held is a budget that an exchange counts for, with its pool in the window that the exchange began in.
+type held struct {
+	*budgetRule
+	pool *escrow.Pool
+	key  escrow.Key
+	in   window.Window
+	part int // of Terms.Kept, whose share the exchange may not use; -1 is the whole
+}
+
+// limit is what the pool allows.
+func (h *held) limit() int64 { return h.terms(h.in).Limit }
+
+func (h *held) terms(w window.Window) escrow.Terms {
+	t := h.budgetRule.terms(w)
+	if h.part >= 0 {
+		t.Limit = share(h.Amount, 100-h.Kept[h.part].Share)
+	}
+	return t
+}
+
+// share is so many percent of an amount, rounded down.
+func share(amount int64, percent int) int64 {
+	p := int64(percent)
+	return amount/100*p + amount%100*p/100
+}
+
+// need is what a try may come to, in the unit of the budget.
+func (h *held) need(p *llm.Price, input, output int64) int64 {
+	if h.Unit == TokenCount {
+		return input + output
+	}
+	if p == nil {
+		return 0
+	}
+	return int64(p.Most(input, output))
+}
+
+// A reservation is what is reserved for one try from all of its budgets. It is settled once.
+type reservation struct {
+	l      *Limiter
+	a      *allowance
+	target llm.Target
+	from   []held // as far as something is reserved
+}
+
+// nothing is the reservation of a try that no budget counts.
+type nothing struct{}
+
+// Settle implements [pipeline.Reservation].
+func (nothing) Settle(*pipeline.Try) {}
+
+// Reserve implements the Reserver of route: it caps what the try may generate, and reserves the most that it may come to from
+// every budget that it counts for. What cannot be had of a budget in force is a *[pipeline.Unaffordable]; a store that does not
+// answer is a fault.
+func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Target, try *pipeline.Try) (pipeline.Reservation, error) {
+	if x.Op == llm.OpCount {
+		return nothing{}, nil
+	}
+	a, _ := x.Allowance.(*allowance)
+	known := l.o.Model(t)
+	input, choices := inputBound(x, t.Model, known.Context), max(int64(x.Request.Choices), 1)
+	if a == nil {
+		if try.Price != nil && x.Request.MaxOutput > 0 {
+			try.BoundNano = try.Price.Most(input, x.Request.MaxOutput*choices)
+		}
+		return nothing{}, nil
+	}
+	r := &reservation{l: l, a: a, target: t}
+	bound := a.budgetsOf(l, x.Request.Model, t.String())
+	most := a.outputCap(x, known.MaxOutput, slices.ContainsFunc(bound, func(h held) bool { return h.Mode == Enforce }))
+	if err := l.mayBudget(x, try, t, bound); err != nil {
+		return nil, err
+	}
+	for {
+		err := r.take(ctx, bound, try, input, most*choices)
+		if err == nil {
+			break
+		}
+		var short *escrow.Short
+		if !errors.As(err, &short) {
+			return nil, unfunded(err)
+		}
+		h := bound[slices.IndexFunc(bound, func(h held) bool { return h.key == short.Key })]
+		lower := h.affords(try.Price, short.State.Free(), input, most, choices)
+		if lower < floor(x.Request) || x.Op != llm.OpChat {
+			return nil, l.refuse(x, &h, short.State, h.need(try.Price, input, most*choices))
+		}
+		most = lower
+		x.Note("budget", "what is left of "+h.name+" buys "+strconv.FormatInt(most, 10)+" tokens: that is the cap", 0)
+	}
+	if try.Price != nil {
+		try.BoundNano = try.Price.Most(input, most*choices)
+	}
+	try.MaxOutput = capTo(x.Request, a, most)
+	a.opened()
+	return r, nil
+}
+
+// mayBudget refuses what a budget cannot bound.
+func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Target, bound []held) error {
+	for i := range bound {
+		h := &bound[i]
+		if h.Mode != Enforce || h.Unit != USD {
+			continue
+		}
+		if try.Price == nil {
+			f := fault.New(fault.QuotaSpent, "%s has no price, so no budget can hold it, and your calls have one (%s).", t, h.name)
+			f.Hint = "An operator sets it with: penstock price set " + t.String() + " --input DOLLARS --output DOLLARS"
+			f.Spent = true
+			return &pipeline.Unaffordable{Why: "no price, and the caller has a budget", Err: f}
+		}
+		if tool := paidTool(x.Request); tool != "" {
+			f := fault.New(fault.QuotaSpent, "The tool %s is run by the provider for a price that tokens do not bound, and your calls have a budget (%s).", quote(tool), h.name)
+			f.Hint, f.Spent = "Leave the tool out, or ask whoever runs Penstock to have the budget observe only.", true
+			f.Param = "tools"
+			return f
+		}
+		if why := l.quarantined(t); why != "" {
+			f := fault.New(fault.QuotaSpent, "%s has billed more than calls were capped at, so calls with a budget do not go there for now.", t)
+			f.Spent = true
+			return &pipeline.Unaffordable{Why: why, Err: f}
+		}
+	}
+	return nil
+}
+
+// take reserves from all budgets, or from none. Nearly always that is a matter of this process.
+func (r *reservation) take(ctx context.Context, bound []held, try *pipeline.Try, input, output int64) error {
+	const rounds = 8 // others may be quicker with what was funded
+	for range rounds {
+		wants, ok := r.hold(bound, try, input, output)
+		if ok {
+			return nil
+		}
+		if err := r.l.o.Bank.Fund(ctx, wants); err != nil {
+			return r.observe(bound, err)
+		}
+	}
+	return errors.New("what is left is taken by others as soon as it is there")
+}
+
+// hold reserves from all budgets what their leases have. If that is not enough it reserves nothing, and says what is wanted.
+func (r *reservation) hold(bound []held, try *pipeline.Try, input, output int64) (wants []escrow.Want, ok bool) {
+	try.Charges = slices.Grow(try.Charges[:0], len(bound))
+	for i := range bound {
+		h := &bound[i]
+		n := h.need(try.Price, input, output)
+		c := pipeline.Charge{Budget: h.key.Rule, Subject: h.key.Subject, Start: h.key.Start, Held: n, Tokens: h.Unit == TokenCount}
+		if h.pool != nil {
+			if c.Lease, ok = h.pool.Hold(n); !ok {
+				wants = append(wants, escrow.Want{Pool: h.pool, Need: n})
+			}
+		}
+		try.Charges = append(try.Charges, c)
+	}
+	if len(wants) == 0 {
+		r.from = bound
+		return nil, true
+	}
+	for i := range bound {
+		if c := &try.Charges[i]; c.Lease != "" {
+			bound[i].pool.Settle(c.Lease, c.Held, 0)
+		}
+	}
+	try.Charges = try.Charges[:0]
+	return wants, false
+}
+
+// observe lets a budget that only observes go without a reservation if it is the one that is short.
+func (r *reservation) observe(bound []held, err error) error {
+	var short *escrow.Short
+	if !errors.As(err, &short) {
+		return err
+	}
+	for i := range bound {
+		if h := &bound[i]; h.key == short.Key && h.Mode == Observe {
+			h.pool = nil
+			r.a.over(h.name)
+			return nil
+		}
+	}
+	return err
+}
+
+// Settle implements [pipeline.Reservation].
+func (r *reservation) Settle(try *pipeline.Try) {
+	over := false
+	for i := range r.from {
+		c := &try.Charges[i]
+		spent := c.Spent(try)
+		if c.Lease != "" {
+			r.from[i].pool.Settle(c.Lease, c.Held, spent)
+		}
+		over = over || spent > c.Held && r.from[i].Mode == Enforce
+	}
+	if over {
+		r.l.overrun(r.target, try)
+	}
+	r.a.closed(try)
+}
+
+// affords is the cap on one choice that what is free buys, at most most.
+func (h *held) affords(p *llm.Price, free, input, most, choices int64) int64 {
+	low, high := int64(0), most // by halves: prices may change with the length
+	for low < high {
+		mid := low + (high-low+1)/2
+		if h.need(p, input, mid*choices) <= free {
+			low = mid
+		} else {
+			high = mid - 1
+		}
+	}
+	return low
+}
+
+// refuse is the end of a call that a budget has not enough left for.
+func (l *Limiter) refuse(x *pipeline.Exchange, h *held, s escrow.State, need int64) error {
+	reset := time.Until(h.in.End)
+	if now := l.o.Now; now != nil {
+		reset = h.in.End.Sub(now())
+	}
+	f := fault.New(fault.QuotaSpent, "The budget %s has %s free of %s (settled %s, held %s, unknown %s), and this call may come to %s.",
+		h.name, h.show(s.Free()), h.show(h.limit()), h.show(s.Settled), h.show(s.Held), h.show(s.Unknown), h.show(need))
+	if !h.in.End.IsZero() {
+		f.Message += " It begins anew " + h.in.End.Format(time.RFC3339) + "."
+	}
+	f.Spent = true
+	f.RetryAfter = min(max(reset, time.Second), time.Minute)
+	f.Detail = detailOf(h, s, need)
+	x.Note("budget", "refused by "+h.budgetRule.id+": "+h.show(need)+" needed, "+h.show(s.Free())+" free", 0)
+	l.m.refused.WithLabelValues(string(h.Unit)).Inc()
+	return &pipeline.Unaffordable{Why: "over the budget " + h.name, Err: f}
+}
+
+// unfunded is the error of a store that does not say what is left.
+func unfunded(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return f
+	}
+	if errors.Is(err, context.Canceled) {
+		return fault.From(err)
+	}
+	f = fault.Wrap(fault.LimitsUnavailable, err, "How much is left of your budget cannot be known: the store does not answer.")
+	f.RetryAfter = 2 * time.Second
+	return f
+}
+
+// capTo makes a request ask for no more than most of each choice, as its client's body says that, and gives what is in force; 0 of
+// most is no cap.
+func capTo(r *llm.Request, a *allowance, most int64) int64 {
+	name := capName(r)
+	switch {
+	case most > 0 && (r.MaxOutput == 0 || r.MaxOutput > most):
+		r.Set(name, strconv.AppendInt(nil, most, 10))
+		a.capped = true
+		return most
+	case a.capped: // of an earlier try, whose target was dearer
+		var own []byte
+		if r.MaxOutput > 0 {
+			own = strconv.AppendInt(nil, r.MaxOutput, 10)
+		}
+		r.Set(name, own)
+		a.capped = false
+	}
+	return most
+}
+
+// A quarantine is how long a target that billed more than calls were capped at gets no calls with a budget.
+const quarantine = 10 * time.Minute
+
+// A ward remembers which targets are in quarantine.
+type ward struct {
+	mu    sync.Mutex // guards the field below
+	until map[llm.Target]time.Time
+}
+
+func (l *Limiter) quarantined(t llm.Target) string {
+	l.ward.mu.Lock()
+	defer l.ward.mu.Unlock()
+	if until, ok := l.ward.until[t]; ok {
+		if time.Now().Before(until) {
+			return "billed more than a call was capped at"
+		}
+		delete(l.ward.until, t)
+	}
+	return ""
+}
+
+// overrun notes that a provider billed more than was reserved: it took no notice of its cap, or the price is not what it charges.
+func (l *Limiter) overrun(t llm.Target, try *pipeline.Try) {
+	l.m.overruns.Inc()
+	l.ward.mu.Lock()
+	if l.ward.until == nil {
+		l.ward.until = map[llm.Target]time.Time{}
+	}
+	l.ward.until[t] = time.Now().Add(quarantine)
+	l.ward.mu.Unlock()
+	l.o.Log.Warn("a provider billed more than was reserved: its target gets no calls with a budget for a while",
+		"target", t.String(), "try", try.ID, "cost_nano", int64(try.CostNano), "bound_nano", int64(try.BoundNano), "for", quarantine)
+	if l.o.Overrun != nil {
+		l.o.Overrun(t, try)
+	}
+}

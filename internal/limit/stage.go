@@ -1,0 +1,414 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/penstock/penstock/internal/escrow"
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/rate"
+)
+
+// Options are what a Limiter works with. Those without a default are needed.
+type Options struct {
+	Board   *Board
+	Bank    *escrow.Bank
+	Rates   *rate.Book
+	Learned *rate.Learned
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Now     func() time.Time // civil time, by which windows begin; nil is time.Now
+	// Model is what is known of a target: its context and how much it can generate at once, 0 where that is not known.
+	Model func(t llm.Target) Known
+	// Overrun is told of a try that was billed more than was reserved for it. It must not wait. It may be nil.
+	Overrun func(t llm.Target, try *pipeline.Try)
+}
+
+// Known is what bounds a model's calls, in tokens; 0 is not known.
+type Known struct{ Context, MaxOutput int64 }
+
+// A Limiter is the stage, and the Reserver of route.
+type Limiter struct {
+	o    Options
+	m    metrics
+	ward ward
+}
+
+type metrics struct {
+	refused  *prometheus.CounterVec
+	overruns prometheus.Counter
+	observed prometheus.Counter
+}
+
+// New makes a limiter.
+func New(o Options) (*Limiter, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	l := &Limiter{o: o, m: metrics{
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "penstock_budget_refusals_total", Help: "Tries that a budget had not enough left for, by unit."}, []string{"unit"}),
+		overruns: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "penstock_budget_overruns_total", Help: "Tries that were billed more than was reserved for them."}),
+		observed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "penstock_limits_observed_total", Help: "Calls that a limit or budget would have refused, if it did not only observe."}),
+	}}
+	for _, c := range []prometheus.Collector{l.m.refused, l.m.overruns, l.m.observed} {
+		if err := o.Metrics.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// An allowance is what limits one exchange.
+type allowance struct {
+	call
+	rules  []applied
+	tiers  []given
+	rates  []rate.Rule
+	l      *Limiter
+	at     time.Time // by which windows are found
+	output int64     // the least of the tiers' caps, 0 is none
+	capped bool      // the request's own cap is not in force
+
+	admission rate.Admission
+
+	mu   sync.Mutex // guards the fields below
+	open int        // reservations
+	sent int        // tries that were reserved for
+	gone bool       // the answer has ended
+	done bool
+	used llm.Usage
+	seen []string // budgets that were over, and only observe
+}
+
+// An applied is a budget that holds for an exchange, whatever its target.
+type applied struct {
+	*budgetRule
+	subject string
+}
+
+// Stage refuses what a caller's tier or limits do not allow, and finds out which budgets its tries count for.
+func (l *Limiter) Stage() pipeline.Stage {
+	return func(next pipeline.Handler) pipeline.Handler {
+		return func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
+			if !l.o.Board.Ready() {
+				return nil, unready()
+			}
+			c := l.o.Board.inForce.Load()
+			if !c.any {
+				return next(ctx, x)
+			}
+			a := l.allowanceOf(c, x)
+			if a == nil {
+				return next(ctx, x)
+			}
+			x.Allowance = a
+			if err := a.admit(x); err != nil {
+				return nil, err
+			}
+			return l.limited(ctx, x, a, next)
+		}
+	}
+}
+
+// limited hands on an exchange that something limits, if the rates leave room for it.
+func (l *Limiter) limited(ctx context.Context, x *pipeline.Exchange, a *allowance, next pipeline.Handler) (*llm.Response, error) {
+	if err := a.take(ctx, x); err != nil {
+		return nil, err
+	}
+	// Whoever gets the answer walks it or ends ctx, and so does a panic: the exchange is over then.
+	unwatch := context.AfterFunc(ctx, a.finish)
+	over := func() {
+		if unwatch() {
+			a.finish()
+		}
+	}
+	resp, err := next(ctx, x)
+	if err != nil {
+		over()
+		return nil, err
+	}
+	events := resp.Events
+	resp.Events = func(yield func(llm.Event, error) bool) {
+		defer over()
+		events(yield)
+	}
+	return resp, nil
+}
+
+// allowanceOf gathers what holds for an exchange, nil if nothing does.
+func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
+	who := call{org: x.Caller.Org, project: x.Caller.Project, key: x.Caller.Key, user: x.Request.User, model: x.Request.Model}
+	who.tags = x.Tags
+	a := &allowance{call: who, l: l}
+	for _, list := range [][]*budgetRule{c.budgets.byProject[who.project], c.budgets.others} {
+		for _, r := range list {
+			if r.Scope.fits(&who) {
+				a.rules = append(a.rules, applied{r, r.subject(&who)})
+			}
+		}
+	}
+	for _, list := range [][]*rateRule{c.rates.byProject[who.project], c.rates.others} {
+		for _, r := range list {
+			if r.Scope.fits(&who) && r.Scope.models(who.model, "") {
+				a.rates = append(a.rates, r.rule(r.subject(&who)))
+			}
+		}
+	}
+	a.tiers = c.tiersOf(&who, nil)
+	for _, t := range a.tiers {
+		for _, r := range t.budgets {
+			a.rules = append(a.rules, applied{r, t.subject})
+		}
+		for _, r := range t.rates {
+			a.rates = append(a.rates, r.rule(t.subject))
+		}
+		if t.MaxOutput > 0 && (a.output == 0 || t.MaxOutput < a.output) {
+			a.output = t.MaxOutput
+		}
+	}
+	if len(a.rules)+len(a.tiers)+len(a.rates) == 0 {
+		return nil
+	}
+	if a.at = x.Time; a.at.IsZero() {
+		a.at = l.o.Now()
+	}
+	x.Low = a.low()
+	return a
+}
+
+// low is how much of the fullest budget in force is used, in percent, as far as that is known here.
+func (a *allowance) low() (percent int) {
+	for _, h := range a.budgetsOf(a.l, a.model, "") {
+		s, known := h.pool.State()
+		if known && h.Mode == Enforce && h.part < 0 && h.Amount > 0 {
+			percent = max(percent, int(min((s.Settled+s.Unknown)/max(h.Amount/100, 1), 1000)))
+		}
+	}
+	return percent
+}
+
+// admit refuses what the tiers do not allow, and lowers the class to what they do.
+func (a *allowance) admit(x *pipeline.Exchange) error {
+	for _, t := range a.tiers {
+		if class := bestClass(x.Class, t.Class); class != x.Class {
+			x.Note("tier", t.Name+": the best class is "+t.Class, 0)
+			x.Class = class
+		}
+		if len(t.Models) > 0 && !slices.ContainsFunc(t.Models, func(glob string) bool { return llm.MatchName(glob, x.Request.Model) }) {
+			f := fault.New(fault.OverTier, "The tier %s does not include the model %s.", quote(t.Name), quote(x.Request.Model))
+			f.Param, f.Hint, f.Spent = "model", "It includes: "+strings.Join(t.Models, ", "), true
+			return f
+		}
+		if t.MaxInput > 0 {
+			// A token has hardly ever more than six bytes of a body: what is surely over is told here, before anything is held.
+			if least := int64(len(x.Request.Raw)) / 32; least > t.MaxInput {
+				return overInput(t)
+			}
+		}
+	}
+	return nil
+}
+
+func overInput(t given) error {
+	f := fault.New(fault.OverTier, "The prompt is longer than the tier %s allows: %d tokens.", quote(t.Name), t.MaxInput)
+	f.Hint, f.Spent = "Shorten it.", true
+	return f
+}
+
+// outputCap is the cap on one choice, in tokens; 0 is none. A budget that is in force needs one.
+func (a *allowance) outputCap(x *pipeline.Exchange, model int64, needed bool) int64 {
+	if x.Op != llm.OpChat {
+		return 0
+	}
+	most := x.Request.MaxOutput
+	if most == 0 && (needed || a.output > 0 || x.OutputCap > 0) {
+		most = x.DefaultOutput
+		if most == 0 && needed {
+			most = usualOutput
+		}
+	}
+	for _, other := range []int64{a.output, x.OutputCap, model} {
+		if other > 0 && (most == 0 || other < most) && (most > 0 || other != model) {
+			most = other
+		}
+	}
+	return most
+}
+
+// budgetsOf are the budgets that a try at a target counts for, with their pools.
+func (a *allowance) budgetsOf(l *Limiter, asked, target string) []held {
+	list := make([]held, 0, len(a.rules)+1)
+	for _, r := range a.rules {
+		if !r.models(asked, target) {
+			continue
+		}
+		in := r.at(a.at)
+		h := held{budgetRule: r.budgetRule, in: in, part: -1, key: escrow.Key{Rule: r.id, Subject: r.subject, Start: in.Start.UnixMicro()}}
+		h.pool = l.o.Bank.Pool(h.key, h.terms(in))
+		list = append(list, h)
+		for i, k := range r.Kept {
+			if slices.Contains(a.tags, k.Tag) {
+				continue
+			}
+			rest := h
+			rest.part, rest.key.Rule = i, r.kept[i]
+			rest.pool = l.o.Bank.Pool(rest.key, rest.terms(in))
+			list = append(list, rest)
+		}
+	}
+	return list
+}
+
+// take takes what the exchange needs of its rates, or refuses it.
+func (a *allowance) take(ctx context.Context, x *pipeline.Exchange) error {
+	if len(a.rates) == 0 {
+		return nil
+	}
+	need := rate.Need{Requests: 1}
+	if x.Op != llm.OpCount {
+		need.Input = int64(len(x.Request.Raw)+3) / 4
+	}
+	if x.Op == llm.OpChat {
+		need.Output = a.l.o.Learned.Output(a.model, a.project, x.Request.MaxOutput) * max(int64(x.Request.Choices), 1)
+	}
+	err := a.l.o.Rates.Admit(ctx, a.rates, need, &a.admission)
+	for i := range a.admission.Over {
+		a.l.m.observed.Inc()
+		x.Note("limit", "observed: "+a.admission.Over[i].Error(), 0)
+	}
+	var over *rate.Exceeded
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &over):
+		return exceeded(x, over)
+	case errors.Is(err, rate.ErrUnavailable):
+		f := fault.Wrap(fault.LimitsUnavailable, err, "How much your calls may use cannot be known: the store does not answer.")
+		f.RetryAfter = 2 * time.Second
+		return f
+	}
+	return err
+}
+
+// exceeded is the end of a call that a rate leaves no room for.
+func exceeded(x *pipeline.Exchange, e *rate.Exceeded) error {
+	words := strings.ReplaceAll(e.Rule.Measure, "_", " ") + " a minute"
+	if e.Rule.Measure == rate.Concurrent {
+		words = "calls at once"
+	}
+	f := fault.New(fault.RateExceeded, "Over the limit of %d %s: %d left, and this call needs %d.", e.Limit, words, e.Left, e.Need)
+	f.RetryAfter = e.RetryAfter
+	if e.Never {
+		f.Message = fmt.Sprintf("The call needs %d %s, and the limit is %d.", e.Need, words, e.Limit)
+		f.Hint, f.Spent, f.RetryAfter = "It can never pass: make it smaller, or ask whoever runs Penstock to raise the limit.", true, 0
+	}
+	x.Note("limit", "refused by "+e.Rule.ID+": "+e.Error(), 0)
+	return f
+}
+
+func (r *rateRule) rule(subject string) rate.Rule {
+	return rate.Rule{ID: r.id, Subject: subject, Measure: string(r.Measure), Amount: r.Amount, Observe: r.Mode == Observe}
+}
+
+// Rates implements [pipeline.Allowance].
+func (a *allowance) Rates(dst []pipeline.RateStanding) []pipeline.RateStanding {
+	for _, s := range a.l.o.Rates.Standing(a.rates) {
+		if s.Rule.Measure != rate.Concurrent && !s.Rule.Observe {
+			dst = append(dst, pipeline.RateStanding{Measure: s.Rule.Measure, Limit: s.Limit, Left: s.Left, Reset: s.Reset})
+		}
+	}
+	return dst
+}
+
+// opened and closed count what is reserved. finish says that the answer has ended. When all of that is over, the rates are told
+// what was used: a call that was sent has used its request, whatever became of it.
+func (a *allowance) opened() {
+	a.mu.Lock()
+	a.open++
+	a.sent++
+	a.mu.Unlock()
+}
+
+func (a *allowance) closed(try *pipeline.Try) {
+	if try.Outcome == pipeline.SettledActual && !try.Usage.Estimated {
+		a.l.o.Learned.Saw(a.model, a.project, try.Usage.Output)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.open--
+	if try.Outcome != pipeline.Released {
+		a.used = a.used.Add(try.Usage)
+	}
+	a.conclude()
+}
+
+func (a *allowance) finish() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gone = true
+	a.conclude()
+}
+
+func (a *allowance) conclude() {
+	if a.done || !a.gone || a.open > 0 || len(a.rates) == 0 {
+		return
+	}
+	a.done = true
+	used := rate.Need{Input: a.used.Input, Output: a.used.Output}
+	if a.sent > 0 {
+		used.Requests = 1
+	}
+	a.admission.Done(used)
+}
+
+// over notes a budget that would have refused the exchange.
+func (a *allowance) over(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !slices.Contains(a.seen, name) {
+		a.seen = append(a.seen, name)
+	}
+}
+
+// show writes an amount in the unit of the budget.
+func (h *held) show(n int64) string {
+	if h.Unit == TokenCount {
+		return strconv.FormatInt(n, 10) + " tokens"
+	}
+	return "$" + llm.Money(n).String()
+}
+
+// detailOf is what a program can read of a refusal.
+func detailOf(h *held, s escrow.State, need int64) []byte {
+	unit := "_nano"
+	if h.Unit == TokenCount {
+		unit = "_tokens"
+	}
+	detail := map[string]any{
+		"budget": h.budgetRule.id, "limit" + unit: h.limit(), "settled" + unit: s.Settled, "held" + unit: s.Held, "unknown" + unit: s.Unknown,
+		"free" + unit: s.Free(), "needed" + unit: need,
+	}
+	if !h.in.End.IsZero() {
+		detail["resets_at"] = h.in.End.Format(time.RFC3339)
+	}
+	b, err := json.Marshal(detail, json.Deterministic(true))
+	if err != nil {
+		return nil
+	}
+	return b
+}

@@ -1,0 +1,124 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/penstock/penstock/internal/config"
+	"github.com/penstock/penstock/internal/escrow"
+	"github.com/penstock/penstock/internal/limit"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/rate"
+	"github.com/penstock/penstock/internal/route"
+	"github.com/penstock/penstock/internal/store"
+)
+
+// limitParts are what decides how much callers may use. With records off, which is for benchmarks, there is no journal that
+// spending could be told through, and nothing is limited.
+type limitParts struct {
+	board   *limit.Board
+	bank    *escrow.Bank
+	rates   *rate.Book
+	limiter *limit.Limiter
+}
+
+// openLimits makes them. It comes after the records.
+func (s *Server) openLimits(cfg *config.File) (err error) {
+	if s.journal == nil {
+		return nil
+	}
+	p := &s.limits
+	p.board = limit.NewBoard(s.store, s.o.Log, cfg.Auth.MaxStale)
+	p.bank = escrow.New(escrow.Options{
+		Store: s.store, Holder: escrow.Holder{Journal: s.journal.ID(), Run: "run_" + ulid.MustNew(ulid.Now(), rand.Reader).String()},
+		Replicas: s.sharing, Log: s.o.Log, Metrics: s.metrics,
+	})
+	p.rates = rate.New()
+	p.limiter, err = limit.New(limit.Options{
+		Board: p.board, Bank: p.bank, Rates: p.rates, Learned: rate.NewLearned(), Log: s.o.Log, Metrics: s.metrics, Now: s.clock.Now,
+		Model: s.known,
+	})
+	return err
+}
+
+// known is what bounds the calls of a target.
+func (s *Server) known(t llm.Target) limit.Known {
+	m, ok := s.inForce().view.Model(t)
+	if !ok {
+		return limit.Known{}
+	}
+	return limit.Known{Context: m.Context, MaxOutput: m.MaxOutput}
+}
+
+// sharing is how many replicas share the store, as far as that is known.
+func (s *Server) sharing() int { return max(int(s.replicaCount.Load()), 1) }
+
+// workers are what keeps them up to date.
+func (p *limitParts) workers(s *Server) []func(context.Context) error {
+	if p.board == nil {
+		return nil
+	}
+	return []func(context.Context) error{p.board.Run, p.bank.Run, p.rates.Run, func(ctx context.Context) error {
+		if err := s.writer.CaughtUp(ctx); err != nil {
+			return nil //nolint:nilerr // it stops before that
+		}
+		return p.bank.Release(ctx)
+	}, s.countReplicas}
+}
+
+// countReplicas looks how many replicas share the store, until ctx ends.
+func (s *Server) countReplicas(ctx context.Context) error {
+	tick := time.NewTicker(store.AppearEvery)
+	defer tick.Stop()
+	for {
+		if all, err := s.store.Replicas(ctx); err == nil {
+			n := 0
+			for i := range all {
+				if all[i].Ago < store.Gone {
+					n++
+				}
+			}
+			s.replicaCount.Store(int64(n))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// stage and reserver are what the pipeline has of them.
+func (p *limitParts) stage() pipeline.Stage {
+	if p.limiter == nil {
+		return func(next pipeline.Handler) pipeline.Handler { return next }
+	}
+	return p.limiter.Stage()
+}
+
+func (p *limitParts) reserver() route.Reserver {
+	if p.limiter == nil {
+		return route.Free{}
+	}
+	return p.limiter
+}
+
+// refresh reads what is in force.
+func (p *limitParts) refresh(ctx context.Context) error {
+	if p.board == nil {
+		return nil
+	}
+	return p.board.Refresh(ctx)
+}
+
+// allowed says where callers stand, nil if nothing is limited.
+func (p *limitParts) allowed() func(context.Context, *pipeline.Caller, string) limit.Allowed {
+	if p.limiter == nil {
+		return nil
+	}
+	return p.limiter.Allowed
+}
