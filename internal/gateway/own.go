@@ -65,7 +65,7 @@ func (g *Gateway) self(w http.ResponseWriter, r *http.Request, c *call) {
 	}{
 		Organisation: c.grant.Caller.Org, Project: c.grant.Caller.Project, ProjectName: c.grant.Caller.ProjectName,
 		Key:    key{ID: k.ID, Name: k.Name, Prefix: k.Prefix, Models: append([]string{}, k.Models...)},
-		Models: g.usable(c), Limits: limits{c.runtime.Limits.Body},
+		Models: g.usable(c), Limits: limits{c.runtime.Limits.Body}, Allowed: limit.Nothing(),
 	}
 	if g.o.Allowed != nil {
 		out.Allowed = g.o.Allowed(r.Context(), c.grant.Caller, r.URL.Query().Get("user"))

@@ -44,7 +44,7 @@ func TestSelf(t *testing.T) {
 	t.Parallel()
 	w := setup(t, plain)
 	want := `{"organisation":"default","project":"prj_other","project_name":"project other",` +
-		`"key":{"id":"key_other","name":"","prefix":"psk_other","models":["other*"]},"models":["other-m"],"limits":{"body_bytes":20000000},"budgets":[]}`
+		`"key":{"id":"key_other","name":"","prefix":"psk_other","models":["other*"]},"models":["other-m"],"limits":{"body_bytes":20000000},"tiers":[],"rates":[],"budgets":[]}`
 	a := w.read("/penstock/v1/self", other)
 	if a.body != want {
 		t.Errorf("got  %s\nwant %s", a.body, want)

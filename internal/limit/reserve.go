@@ -88,7 +88,8 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 	if err := l.mayBudget(x, try, t, bound); err != nil {
 		return nil, err
 	}
-	for {
+	const lowerings = 3 // others take from what is left, too
+	for lowered := 0; ; lowered++ {
 		err := r.take(ctx, bound, try, input, most*choices)
 		if err == nil {
 			break
@@ -98,9 +99,9 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 			return nil, unfunded(err)
 		}
 		h := bound[slices.IndexFunc(bound, func(h held) bool { return h.key == short.Key })]
-		lower := h.affords(try.Price, short.State.Free(), input, most, choices)
-		if lower < floor(x.Request) || x.Op != llm.OpChat {
-			return nil, l.refuse(x, &h, short.State, h.need(try.Price, input, most*choices))
+		lower := h.affords(try.Price, short.Free, input, most, choices)
+		if lower < floor(x.Request) || lowered == lowerings || x.Op != llm.OpChat {
+			return nil, l.refuse(x, &h, settledOf(short), h.need(try.Price, input, most*choices))
 		}
 		most = lower
 		x.Note("budget", "what is left of "+h.name+" buys "+strconv.FormatInt(most, 10)+" tokens: that is the cap", 0)
@@ -228,6 +229,13 @@ func (h *held) affords(p *llm.Price, free, input, most, choices int64) int64 {
 		}
 	}
 	return low
+}
+
+// settledOf is how a pool stands for a caller: what a lease has free is free.
+func settledOf(short *escrow.Short) escrow.State {
+	s := short.State
+	s.Held = max(s.Held-max(short.Free-s.Free(), 0), 0)
+	return s
 }
 
 // refuse is the end of a call that a budget has not enough left for.

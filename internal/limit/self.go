@@ -12,10 +12,10 @@ import (
 // An Allowed is what a caller may use, for whoever asks where it stands.
 type Allowed struct {
 	Tiers   []string        `json:"tiers"`
-	Class   string          `json:"class,omitzero"`      // the best that its calls may have, "" is any
-	Models  []string        `json:"models,omitempty"`    // of its tiers, none is all
-	Input   int64           `json:"max_input,omitzero"`  // tokens of one call
-	Output  int64           `json:"max_output,omitzero"` // tokens of one call
+	Class   string          `json:"class,omitzero"`        // the best that its calls may have, "" is any
+	Models  []string        `json:"tier_models,omitempty"` // globs, of its tiers, none is all
+	Input   int64           `json:"max_input,omitzero"`    // tokens of one call
+	Output  int64           `json:"max_output,omitzero"`   // tokens of one call
 	Rates   []AllowedRate   `json:"rates"`
 	Budgets []AllowedBudget `json:"budgets"`
 }
@@ -29,33 +29,53 @@ type AllowedRate struct {
 	Left    int64   `json:"left"`
 }
 
-// An AllowedBudget is a budget in the window that it is now. Amounts are nano-dollars, or tokens.
+// An AllowedBudget is a budget in the window that it is now.
 type AllowedBudget struct {
-	Budget  string     `json:"budget"`
-	Unit    Unit       `json:"unit"`
-	Mode    Mode       `json:"mode"`
-	Per     string     `json:"per"`
-	Model   string     `json:"model,omitzero"`
-	Start   time.Time  `json:"start"`
-	Resets  time.Time  `json:"resets_at"`
-	Limit   int64      `json:"limit"`
-	Settled int64      `json:"settled"`
-	Held    int64      `json:"held"`
-	Unknown int64      `json:"unknown"`
-	Free    int64      `json:"free"`
-	Kept    []KeptPart `json:"kept,omitempty"`
+	Budget string     `json:"budget"`
+	Unit   Unit       `json:"unit"`
+	Mode   Mode       `json:"mode"`
+	Per    string     `json:"per"`
+	Model  string     `json:"model,omitzero"`
+	Start  time.Time  `json:"start"`
+	Resets time.Time  `json:"resets_at"`
+	Kept   []KeptPart `json:"kept,omitempty"`
+	*InNano
+	*InTokens
+}
+
+// InNano are the amounts of a budget in nano-dollars. Held is what running calls may come to.
+type InNano struct {
+	Limit   int64 `json:"limit_nano"`
+	Settled int64 `json:"settled_nano"`
+	Held    int64 `json:"held_nano"`
+	Unknown int64 `json:"unknown_nano"`
+	Free    int64 `json:"free_nano"`
+}
+
+// InTokens are the amounts of a budget in tokens.
+type InTokens struct {
+	Limit   int64 `json:"limit_tokens"`
+	Settled int64 `json:"settled_tokens"`
+	Held    int64 `json:"held_tokens"`
+	Unknown int64 `json:"unknown_tokens"`
+	Free    int64 `json:"free_tokens"`
 }
 
 // A KeptPart is what of a budget is kept for calls with a tag.
 type KeptPart struct {
-	Tag    string `json:"tag"`
-	Amount int64  `json:"amount"`
+	Tag     string `json:"tag"`
+	Percent int    `json:"percent"`
+}
+
+// Nothing is what limits nobody.
+func Nothing() Allowed {
+	return Allowed{Tiers: []string{}, Rates: []AllowedRate{}, Budgets: []AllowedBudget{}}
 }
 
 // Allowed says where a caller stands; user is an end user of it, "" if it asks for itself. What the store does not say is left
 // out of the answer's figures: then only the limits are told.
 func (l *Limiter) Allowed(ctx context.Context, caller *pipeline.Caller, user string) Allowed {
-	out := Allowed{Tiers: []string{}, Rates: []AllowedRate{}, Budgets: []AllowedBudget{}}
+	out := Nothing()
 	c := l.o.Board.inForce.Load()
 	who := call{org: caller.Org, project: caller.Project, key: caller.Key, user: user}
 	now := l.o.Now()
@@ -64,11 +84,16 @@ func (l *Limiter) Allowed(ctx context.Context, caller *pipeline.Caller, user str
 		key := escrow.Key{Rule: r.id, Subject: subject, Start: in.Start.UnixMicro()}
 		s := l.state(ctx, key, r.terms(in), now)
 		b := AllowedBudget{
-			Budget: r.id, Unit: r.Unit, Mode: r.Mode, Per: string(r.Per), Model: r.Model, Start: in.Start, Resets: in.End, Limit: r.Amount,
-			Settled: s.Settled, Held: s.Held, Unknown: s.Unknown, Free: max(r.Amount-s.Settled-s.Held-s.Unknown, 0),
+			Budget: r.id, Unit: r.Unit, Mode: r.Mode, Per: string(r.Per), Model: r.Model, Start: in.Start, Resets: in.End,
+		}
+		stands := InNano{Limit: r.Amount, Settled: s.Settled, Held: s.Held, Unknown: s.Unknown, Free: max(r.Amount-s.Settled-s.Held-s.Unknown, 0)}
+		if r.Unit == TokenCount {
+			b.InTokens = (*InTokens)(&stands)
+		} else {
+			b.InNano = &stands
 		}
 		for _, k := range r.Kept {
-			b.Kept = append(b.Kept, KeptPart{k.Tag, r.Amount - share(r.Amount, 100-k.Share)})
+			b.Kept = append(b.Kept, KeptPart{k.Tag, k.Share})
 		}
 		out.Budgets = append(out.Budgets, b)
 	}
@@ -139,7 +164,9 @@ func least(a, b int64) int64 {
 
 // state is how a pool stands: as this process knows it, else as the store does.
 func (l *Limiter) state(ctx context.Context, key escrow.Key, t escrow.Terms, now time.Time) escrow.State {
-	if s, known := l.o.Bank.Pool(key, t).State(); known {
+	pool := l.o.Bank.Pool(key, t)
+	if s, known := pool.State(); known {
+		s.Held = max(s.Held-pool.Spare(), 0)
 		return s
 	}
 	found, err := l.o.Board.store.Windows(ctx, WindowQuery{Budget: key.Rule, Subject: key.Subject, At: now, Limit: 1})

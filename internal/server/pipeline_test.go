@@ -76,7 +76,7 @@ func chain(t *testing.T, l *lender, off, failing bool, do provided) pipeline.Han
 			return nil, &provider.Failure{Reason: provider.ReasonStatus, Status: 500, Message: "failed"}
 		}),
 	}})
-	return buildPipeline(records, func(next pipeline.Handler) pipeline.Handler { return next }, nil, recall.New(recall.Options{}), route.New(route.Options{Table: table, Prices: l, Journal: records, Reserver: l}))
+	return buildPipeline(records, through, through, nil, recall.New(recall.Options{}), route.New(route.Options{Table: table, Prices: l, Journal: records, Reserver: l}))
 }
 
 func asked() *pipeline.Exchange {
@@ -206,3 +206,6 @@ func TestWhatTheGatewayRefusedGoesNoFurther(t *testing.T) {
 		t.Errorf("error %v, %d reserved, tries %v", err, l.reserved, x.Tries)
 	}
 }
+
+// through is a stage that does nothing.
+func through(next pipeline.Handler) pipeline.Handler { return next }
