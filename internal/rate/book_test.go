@@ -35,7 +35,7 @@ func TestEachMeasure(t *testing.T) {
 		t.Run(test.measure, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				b := New()
+				b := New(Options{})
 				rule := Rule{ID: "r", Measure: test.measure, Amount: 2*test.n + test.n/2}
 				first, over := admit(t, b, one, rule)
 				if over != nil {
@@ -82,7 +82,7 @@ func TestEachMeasure(t *testing.T) {
 // A call that is larger than a limit is told so at once, and whoever needs nothing of a rule is not refused by it.
 func TestNeverAndNothing(t *testing.T) {
 	t.Parallel()
-	b := New()
+	b := New(Options{})
 	_, over := admit(t, b, one, Rule{ID: "r", Measure: InputTokens, Amount: 9})
 	if over == nil || !over.Never || over.RetryAfter != 0 || over.Left != 9 {
 		t.Errorf("%+v", over)
@@ -102,7 +102,7 @@ func TestNeverAndNothing(t *testing.T) {
 func TestRefusedUsesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := New()
+		b := New(Options{})
 		rules := []Rule{
 			{ID: "rpm", Measure: Requests, Amount: 2}, {ID: "tokens", Measure: Tokens, Amount: 60}, {ID: "once", Measure: Concurrent, Amount: 1},
 		}
@@ -137,7 +137,7 @@ func TestRefusedUsesNothing(t *testing.T) {
 
 func TestObserve(t *testing.T) {
 	t.Parallel()
-	b := New()
+	b := New(Options{})
 	watched := Rule{ID: "watched", Measure: Requests, Amount: 1, Observe: true}
 	kept := Rule{ID: "kept", Measure: Requests, Amount: 10}
 	for i := range 10 {
@@ -157,7 +157,7 @@ func TestObserve(t *testing.T) {
 // The same rule twice is taken from once, and the stricter amount holds.
 func TestTwice(t *testing.T) {
 	t.Parallel()
-	b := New()
+	b := New(Options{})
 	loose, strict := Rule{ID: "r", Measure: Requests, Amount: 10}, Rule{ID: "r", Measure: Requests, Amount: 2}
 	for i := range 3 {
 		if _, over := admit(t, b, one, loose, strict, loose); (over != nil) != (i == 2) {
@@ -169,7 +169,7 @@ func TestTwice(t *testing.T) {
 // A limit that is lowered below what is in use refuses, has no negative room, and lets what runs end. (Fault 19.)
 func TestLowered(t *testing.T) {
 	t.Parallel()
-	b := New()
+	b := New(Options{})
 	rule := Rule{ID: "r", Measure: Concurrent, Amount: 3}
 	var running []*Admission
 	for range 3 {
@@ -194,7 +194,7 @@ func TestLowered(t *testing.T) {
 // Calls of many goroutines against an oracle for each window: at the end all slots are free, and nothing was over.
 func TestAtOnce(t *testing.T) {
 	t.Parallel()
-	b := New()
+	b := New(Options{})
 	rules := []Rule{{ID: "all", Measure: Concurrent, Amount: 4}, {ID: "rpm", Measure: Requests, Amount: 500}, {ID: "tokens", Measure: Tokens, Amount: 1 << 40}}
 	var running, most, passed atomic.Int64
 	var wait sync.WaitGroup
@@ -231,7 +231,7 @@ func TestAtOnce(t *testing.T) {
 func TestSlotsComeBack(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		b := New()
+		b := New(Options{})
 		rules := []Rule{{ID: "a", Measure: Concurrent, Amount: 5}, {ID: "b", Subject: "u", Measure: Concurrent, Amount: 3}, {ID: "c", Measure: Requests, Amount: 50}}
 		var running []*Admission
 		for range rapid.IntRange(1, 200).Draw(rt, "steps") {
@@ -263,7 +263,7 @@ func TestSlotsComeBack(t *testing.T) {
 func TestForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := New()
+		b := New(Options{})
 		go func() { _ = b.Run(t.Context()) }()
 		slot := Rule{ID: "slot", Measure: Concurrent, Amount: 1}
 		running, _ := admit(t, b, one, slot)
@@ -341,7 +341,7 @@ func four(b testing.TB) []Rule {
 }
 
 func TestAllocations(t *testing.T) {
-	b := New()
+	b := New(Options{})
 	rules, used := four(t), Need{Requests: 1, Input: 10, Output: 3}
 	var a Admission
 	call := func() {
@@ -357,7 +357,7 @@ func TestAllocations(t *testing.T) {
 }
 
 func BenchmarkAdmit(b *testing.B) {
-	book := New()
+	book := New(Options{})
 	rules, used := four(b), Need{Requests: 1, Input: 10, Output: 3}
 	var a Admission
 	ctx := b.Context()
@@ -371,7 +371,7 @@ func BenchmarkAdmit(b *testing.B) {
 }
 
 func BenchmarkAdmitParallel(b *testing.B) {
-	book := New()
+	book := New(Options{})
 	var n atomic.Int64
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -392,7 +392,7 @@ func BenchmarkAdmitParallel(b *testing.B) {
 func BenchmarkUsers(b *testing.B) {
 	for b.Loop() {
 		before := heap()
-		book := New()
+		book := New(Options{})
 		born := book.born
 		for i := range 1_000_000 {
 			rules := []Rule{

@@ -11,8 +11,8 @@ const (
 	Likely = 1024
 	// enough is how many calls must be known.
 	enough = 20
-	// memory is how many calls count: at twice as many all counts are halved, so that a call's weight halves with each memory that follows.
-	memory = 512
+	// recent is how many calls count: at twice as many all counts are halved, so that a call's weight halves with each as many that follow.
+	recent = 512
 	// maxLearned is how many pairs are known at most. They take 220 bytes each.
 	maxLearned = 1 << 13
 
@@ -94,7 +94,7 @@ func (l *Learned) Output(model, who string, most int64) int64 {
 }
 
 func (h *histogram) add(n int64) {
-	if h.total >= 2*memory {
+	if h.total >= 2*recent {
 		h.total = 0
 		for i, c := range h.counts {
 			h.counts[i] = c / 2

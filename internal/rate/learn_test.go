@@ -32,7 +32,7 @@ func TestLearnedAgainstSorted(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		l := NewLearned()
-		seen := rapid.SliceOfN(rapid.OneOf(rapid.Int64Range(0, 50), rapid.Int64Range(0, 200_000)), enough, 2*memory).Draw(rt, "seen")
+		seen := rapid.SliceOfN(rapid.OneOf(rapid.Int64Range(0, 50), rapid.Int64Range(0, 200_000)), enough, 2*recent).Draw(rt, "seen")
 		for i, n := range seen {
 			if got := l.Output("m", "p", 0); i < enough && got != Likely {
 				rt.Fatalf("after %d calls: %d", i, got)
@@ -57,10 +57,10 @@ func TestLearnedAgainstSorted(t *testing.T) {
 func TestLearnedForgets(t *testing.T) {
 	t.Parallel()
 	l := NewLearned()
-	for range 5 * memory {
+	for range 5 * recent {
 		l.Saw("m", "p", 4000)
 	}
-	for range 6 * memory {
+	for range 6 * recent {
 		l.Saw("m", "p", 30)
 	}
 	if got := l.Output("m", "p", 0); got < 30 || got > 37 {

@@ -25,10 +25,11 @@ type shard struct {
 	_       [24]byte // so that two locks do not share a cache line
 }
 
-// An entry is a window, or, of calls at once, their number in n. It has 32 bytes: a million end users have a few million of them.
+// An entry is a window, or, of calls at once, their number in n. It has 40 bytes: a million end users have a few million of them.
 type entry struct {
 	name uint64 // 0 if there is none
 	Window
+	share *share // of an amount that replicas share; nil if none is held
 }
 
 func (e *entry) kind() kind { return kind(e.name & kindBits) }
@@ -45,7 +46,7 @@ func (e *entry) has(now int64) int64 {
 }
 
 // idle reports whether the entry can be forgotten.
-func (e *entry) idle(now int64) bool { return e.has(now) == 0 }
+func (e *entry) idle(now int64) bool { return e.has(now) == 0 && (e.share == nil || e.share.mayGo()) }
 
 func (t *table) seed() {
 	t.ruleSeed, t.subjectSeed = maphash.MakeSeed(), maphash.MakeSeed()

@@ -33,11 +33,16 @@ func (s *Server) openLimits(cfg *config.File) (err error) {
 	}
 	p := &s.limits
 	p.board = limit.NewBoard(s.store, s.o.Log, cfg.Auth.MaxStale)
+	run := "run_" + ulid.MustNew(ulid.Now(), rand.Reader).String()
 	p.bank = escrow.New(escrow.Options{
-		Store: s.store, Holder: escrow.Holder{Journal: s.journal.ID(), Run: "run_" + ulid.MustNew(ulid.Now(), rand.Reader).String()},
+		Store: s.store, Holder: escrow.Holder{Journal: s.journal.ID(), Run: run},
 		Replicas: s.sharing, Log: s.o.Log, Metrics: s.metrics,
 	})
-	p.rates = rate.New()
+	rates := rate.Options{Holder: run, Replicas: s.sharing, Log: s.o.Log}
+	if s.store.Shared() {
+		rates.Store = s.store
+	}
+	p.rates = rate.New(rates)
 	p.limiter, err = limit.New(limit.Options{
 		Board: p.board, Bank: p.bank, Rates: p.rates, Learned: rate.NewLearned(), Log: s.o.Log, Metrics: s.metrics, Now: s.clock.Now,
 		Model: s.known,

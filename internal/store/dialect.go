@@ -39,6 +39,8 @@ type dialect struct {
 	// lock waits until no other transaction holds a lane, and holds it until the end of its own; "" where there is one
 	// writer anyway.
 	lock string
+	// lockAll is lock for any number of lanes, which must be in order.
+	lockAll string
 	// alone says that one process at a time has the store, so that whoever is there has nobody beside it.
 	alone bool
 	// now is the database's clock in microseconds since 1970.
@@ -153,6 +155,7 @@ var postgresDialect = dialect{
 		" ORDER BY x.seq DESC OFFSET 0) e ON TRUE",
 	lock:       "SELECT pg_advisory_xact_lock(?::int, current_schema()::regnamespace::oid::int)",
 	now:        "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+	lockAll:    "SELECT pg_advisory_xact_lock(k::int, current_schema()::regnamespace::oid::int) FROM unnest(?::bigint[]) AS k",
 	chunk:      4096,
 	arrays:     true,
 	patience:   15 * time.Second,

@@ -265,6 +265,9 @@ func (s *Store) connectFile(ctx context.Context) error {
 	return nil
 }
 
+// Shared reports whether several processes may use the store at once.
+func (s *Store) Shared() bool { return !s.d.alone }
+
 // Away reports that an error is a database that could not be asked, so that it may be tried again.
 func (s *Store) Away(err error) bool {
 	// A password that is being changed is not the same at both ends for a moment. At the start it is a mistake.

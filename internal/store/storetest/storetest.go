@@ -23,6 +23,7 @@ import (
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/idempotency"
 	"github.com/penstock/penstock/internal/limit"
+	"github.com/penstock/penstock/internal/rate"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/stop"
 	"github.com/penstock/penstock/internal/usage"
@@ -43,6 +44,7 @@ type Store interface {
 	bodies.Store
 	conversation.Store
 	idempotency.Store
+	rate.Store
 	retention.Store
 	retention.HoldStore
 	escrow.Store
@@ -92,6 +94,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"idempotency keys":            testKeysOnce,
 		"idempotency keys at once":    testKeysAtOnce,
 		"purge of idempotency keys":   testPurgeKeysOnce,
+		"rates":                       testRates,
+		"rates of the gone":           testRatesGone,
+		"rates at once":               testRatesAtOnce,
+		"rates over replicas":         testRatesOverReplicas,
 		"holds":                       testHolds,
 		"leases":                      testEscrow,
 		"leases against a model":      testEscrowAgainstModel,
