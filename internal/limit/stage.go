@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -41,9 +42,10 @@ type Known struct{ Context, MaxOutput int64 }
 
 // A Limiter is the stage, and the Reserver of route.
 type Limiter struct {
-	o    Options
-	m    metrics
-	ward ward
+	o      Options
+	m      metrics
+	ward   ward
+	drains atomic.Int64
 }
 
 type metrics struct {
@@ -130,13 +132,21 @@ func (l *Limiter) limited(ctx context.Context, x *pipeline.Exchange, a *allowanc
 	if err := a.take(ctx, x); err != nil {
 		return nil, err
 	}
+	inner, end := ctx, func() {}
+	if len(a.rules) > 0 {
+		var d *drain
+		inner, d, end = l.detach(ctx, a)
+		x.Drain = d.begin
+	}
 	// Whoever gets the answer walks it or ends ctx, and so does a panic: the exchange is over then.
-	unwatch := context.AfterFunc(ctx, a.finish)
+	unwatch := context.AfterFunc(inner, a.finish)
 	over := func() {
 		if unwatch() {
 			a.finish()
 		}
+		end()
 	}
+	ctx = inner
 	resp, err := next(ctx, x)
 	if err != nil {
 		over()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -86,6 +87,9 @@ func (a *answer) watch(ctx context.Context, resp *llm.Response) {
 	a.leaving.Add(1)
 	stop := context.AfterFunc(ctx, func() {
 		defer a.leaving.Done()
+		if a.drains(ctx) {
+			a.drink(events)
+		}
 		_ = a.finish(whyLeft(ctx))
 	})
 	resp.Events = func(yield func(llm.Event, error) bool) {
@@ -123,6 +127,16 @@ func (a *answer) walk(ctx context.Context, events iter.Seq2[llm.Event, error], y
 		}
 	}()
 	for ev, err := range events {
+		if left { // what it costs is said at the end
+			if err != nil {
+				return
+			}
+			a.note(ev)
+			if ev.Is(llm.End) {
+				return
+			}
+			continue
+		}
 		if err == nil {
 			err = a.pass(ev)
 		}
@@ -132,11 +146,33 @@ func (a *answer) walk(ctx context.Context, events iter.Seq2[llm.Event, error], y
 		}
 		if !yield(ev, nil) {
 			left = true
-			return
+			if a.done || !a.drains(ctx) {
+				return
+			}
 		}
 	}
-	if !a.done {
+	if !a.done && !left {
 		yield(llm.Event{}, a.fail(fault.New(fault.StreamCut, "The answer ended before its end.")))
+	}
+}
+
+// drains reports whether the answer is to be read to its end although its client has left: not if it was ended for another reason.
+func (a *answer) drains(ctx context.Context) bool {
+	return a.x.Drain != nil && whyLeft(ctx).Kind == fault.Canceled && a.x.Drain()
+}
+
+// drink reads what is left of an answer, for what it costs.
+func (a *answer) drink(events iter.Seq2[llm.Event, error]) {
+	defer func() {
+		if p := recover(); p != nil { // the record counts what was seen until then
+			a.r.o.Log.Error("panic while an answer was read for its client that left", "exchange", a.x.ID, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	for ev, err := range events {
+		if err != nil {
+			return
+		}
+		a.note(ev)
 	}
 }
 
@@ -155,6 +191,18 @@ func (a *answer) fail(err error) error {
 // pass takes note of an event. At the end of the answer it makes the record; its error means that the end must not be
 // passed on.
 func (a *answer) pass(ev llm.Event) error {
+	a.note(ev)
+	if ev.Is(llm.End) {
+		return a.finish(nil)
+	}
+	if !ev.Is(llm.Hidden) {
+		a.begun = true
+	}
+	return nil
+}
+
+// note takes from an event what the record wants to know.
+func (a *answer) note(ev llm.Event) {
 	if ev.Is(llm.Content) {
 		if !a.content {
 			a.content = true
@@ -172,13 +220,6 @@ func (a *answer) pass(ev llm.Event) error {
 	case ev.Is(llm.Content) && !a.stream && !a.reported:
 		a.keep(a.plainText(ev))
 	}
-	if ev.Is(llm.End) {
-		return a.finish(nil)
-	}
-	if !ev.Is(llm.Hidden) {
-		a.begun = true
-	}
-	return nil
 }
 
 // plainText is what a plain answer says.
