@@ -49,6 +49,9 @@ const (
 	HoldLifted     Action = "hold.lift"
 	TargetDisabled Action = "target.disable"
 	TargetEnabled  Action = "target.enable"
+	TrySettled     Action = "ledger.settle"       // what a try came to whose end was unknown
+	LeaseSettled   Action = "ledger.settle_lease" // what came of a part of a budget whose process is lost
+	LedgerAdjusted Action = "ledger.adjust"
 	BudgetSet      Action = "budget.set"
 	BudgetDeleted  Action = "budget.delete"
 	LimitSet       Action = "limit.set"
@@ -86,6 +89,9 @@ func Actions() []Action {
 		HoldLifted,
 		TargetDisabled,
 		TargetEnabled,
+		TrySettled,
+		LeaseSettled,
+		LedgerAdjusted,
 		BudgetSet, BudgetDeleted,
 		LimitSet, LimitDeleted,
 		TierSet, TierDeleted, TierAssigned, TierTaken,

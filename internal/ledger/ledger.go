@@ -9,6 +9,7 @@
 package ledger
 
 import (
+	"context"
 	"strconv"
 	"time"
 
@@ -119,10 +120,107 @@ type Entry struct {
 
 // A Query chooses entries; zero fields choose all.
 type Query struct {
-	From, To      time.Time // of At; To is not part of the span
-	Org, Project  string
-	Provider, Try string
-	Kind          Kind
-	After         int64 // go on behind this number
-	Limit         int
+	From, To     time.Time // of At; To is not part of the span
+	Org, Project string
+	Provider     string
+	Try          string
+	Kind         Kind
+	After        int64 // go on behind this number
+	Limit        int   // 0 is 100
+}
+
+// An Unknown is a try of which it is not known what it came to, and that nothing has settled yet.
+type Unknown struct {
+	Try        string    `json:"try"`
+	Entry      int64     `json:"entry"` // number of the pending one
+	At         time.Time `json:"at"`
+	Org        string    `json:"org"`
+	Project    string    `json:"project"` // id
+	Target     string    `json:"target"`
+	Credential int       `json:"credential,omitzero"`
+	Bound      llm.Money `json:"bound_nano"` // the most that it may have cost; 0 if that is not known
+	Reason     string    `json:"reason,omitzero"`
+	// Held is what it holds of budgets, in their units.
+	Held []UnknownPart `json:"held,omitempty"`
+}
+
+// An UnknownPart is what a try whose end is unknown holds of one window of a budget.
+type UnknownPart struct {
+	Rule    string `json:"rule"`
+	Subject string `json:"subject,omitzero"`
+	Start   int64  `json:"window"` // microseconds since 1970
+	Amount  int64  `json:"amount"` // nano-dollars or tokens
+	Tokens  bool   `json:"tokens,omitzero"`
+}
+
+// A DeadLease is a lease that nobody renews. What is in it may have been spent; nobody else gets it until its process comes back
+// with its journal, or somebody settles it.
+type DeadLease struct {
+	ID       string    `json:"id"`
+	Rule     string    `json:"rule"`
+	Subject  string    `json:"subject,omitzero"`
+	Start    int64     `json:"window"` // microseconds since 1970
+	Journal  string    `json:"journal"`
+	Amount   int64     `json:"amount"` // nano-dollars or tokens
+	Renewed  time.Time `json:"renewed"`
+	Restored bool      `json:"restored,omitzero"` // it is from before the store was put back from a backup
+}
+
+// A Resolution says what a try came to that nobody knew of.
+type Resolution struct {
+	Try    string
+	Void   bool // nothing
+	Amount llm.Money
+	// Tokens is what it came to for budgets of tokens; below 0 all that it holds of them.
+	Tokens int64
+	Reason string
+}
+
+// A LeaseSettlement says what came of a lease that nobody renews, in the unit of its budget.
+type LeaseSettlement struct {
+	Lease  string
+	Amount int64
+	Tokens bool // the amount is tokens
+	Reason string
+}
+
+// An Adjustment is a correction: so much more was billed, or less.
+type Adjustment struct {
+	Org, Project string // whose money it is; the project's id
+	Provider     string
+	Credential   int
+	Target       string // "" if it is about no single one
+	Try          string // that it corrects, "" if it is about none
+	Amount       llm.Money
+	At           time.Time // whose month it belongs to; zero is now
+	Reason       string
+}
+
+// A Total is what entries of a time come to that have all of this in common. Corrections downwards are below zero.
+type Total struct {
+	Org        string    `json:"org"`
+	Project    string    `json:"project"` // id
+	Provider   string    `json:"provider"`
+	Credential int       `json:"credential,omitzero"`
+	Target     string    `json:"target,omitzero"`
+	Kind       Kind      `json:"kind"`
+	Entries    int64     `json:"entries"`
+	Amount     llm.Money `json:"amount_nano"`
+}
+
+// Store is what the ledger needs to have kept. Each method that changes something is one transaction with an entry of the audit
+// chain. Errors are faults: NotThere, AlreadyThere where it was settled before, InUse where a process still renews a lease.
+type Store interface {
+	// LedgerEntries lists entries, the newest first.
+	LedgerEntries(ctx context.Context, q Query) ([]Entry, error)
+	// LedgerAccounts lists all accounts by name.
+	LedgerAccounts(ctx context.Context) ([]Account, error)
+	// LedgerUnknowns lists what is open, the oldest first, at most so many of each.
+	LedgerUnknowns(ctx context.Context, limit int) ([]Unknown, []DeadLease, error)
+	// LedgerTotals sums the entries of a time. Of those that are pending, it sums what nothing has ended yet.
+	LedgerTotals(ctx context.Context, from, to time.Time) ([]Total, error)
+	Reader
+	SettleTry(ctx context.Context, r Resolution) (Entry, error)
+	SettleLease(ctx context.Context, l LeaseSettlement) (Entry, error)
+	AdjustLedger(ctx context.Context, a Adjustment) (Entry, error)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/stop"
 )
@@ -49,6 +50,19 @@ func keyStateOf(k auth.Key) keyState {
 	return keyState{
 		Name: k.Name, Prefix: k.Prefix, Role: string(k.Role), Models: k.Models, Expires: k.Expires, Revoked: k.Revoked, Replaces: k.Replaces,
 	}
+}
+
+type entryState struct {
+	Seq     int64  `json:"seq"`
+	Kind    string `json:"kind"`
+	Debit   string `json:"debit"`
+	Credit  string `json:"credit"`
+	Amount  int64  `json:"amount_nano"`
+	Settles int64  `json:"settles,omitzero"`
+}
+
+func entryStateOf(e *ledger.Entry) entryState {
+	return entryState{Seq: e.Seq, Kind: e.Kind.String(), Debit: e.Debit, Credit: e.Credit, Amount: int64(e.Amount), Settles: e.Settles}
 }
 
 // A rotation is what there is after one: the old key with its end, and the new one.

@@ -9,6 +9,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/penstock/penstock/internal/ledger"
 )
 
 // Checked is what [Store.Check] has looked at.
@@ -19,7 +21,7 @@ type Checked struct {
 }
 
 // Check reads the whole store and says what does not fit: a file that is damaged, an exchange without its record, sums that
-// are not those of the exchanges. It is for a store that nobody else works with. The audit chain is apart.
+// are not those of the exchanges, balances that are not those of the entries. It is for a store that nobody else works with. The audit chain is apart.
 func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 	if s.d == &sqliteDialect {
 		found, err := textsOf(ctx, s.read, "PRAGMA quick_check(3)")
@@ -54,8 +56,18 @@ func (s *Store) Check(ctx context.Context) (c Checked, err error) {
 	}
 	err = ck.sums(ctx)
 	c.Summed, c.held = ck.summed[reachFirst], ck.held
+	if err != nil || s.schema.Load() < ledgerSchema {
+		return c, err
+	}
+	report, err := ledger.CheckAlone(ctx, s)
+	if err == nil && len(report.Findings) > 0 {
+		err = fmt.Errorf("the ledger does not fit: %s", &report.Findings[0])
+	}
 	return c, err
 }
+
+// ledgerSchema is the first schema that has one.
+const ledgerSchema = 18
 
 // How much time is checked in one go, in microseconds, so that what is held of it does not grow with the age of a store. It is
 // whole spans of every level. Details are in no order of time, and read whole each time.

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock/penstock/internal/escrow"
+	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/usage"
@@ -148,6 +149,11 @@ func testEscrowAgainstModel(t *testing.T, s Store) {
 			m.step(ctx, n)
 			m.check(ctx)
 		}
+		report, err := ledger.CheckAlone(ctx, s)
+		m.must(err)
+		if len(report.Findings) > 0 {
+			rt.Fatalf("%+v", report.Findings)
+		}
 	})
 }
 
@@ -168,6 +174,7 @@ type leaseModel struct {
 	terms   []escrow.Terms
 	want    []escrow.State
 	holders []*holding
+	unknown []*pipeline.Try // that are written, and nobody has settled
 }
 
 func (m *leaseModel) must(err error) {
@@ -181,7 +188,9 @@ func (m *leaseModel) step(ctx context.Context, n int) {
 	h := m.holders[i]
 	p := rapid.IntRange(0, 1).Draw(m.T, "pool")
 	w := &m.want[p]
-	switch rapid.IntRange(0, 9).Draw(m.T, "step") {
+	switch rapid.IntRange(0, 10).Draw(m.T, "step") {
+	case 10: // somebody learns what a try came to
+		m.settles(ctx)
 	case 0, 1, 2: // trade
 		tr := escrow.Trade{Key: m.keys[p], Terms: m.terms[p], Lease: h.leases[p], Replicas: len(m.holders)}
 		tr.Need = rapid.Int64Range(0, 400).Draw(m.T, "need")
@@ -267,8 +276,39 @@ func (m *leaseModel) pool(c *pipeline.Charge) int {
 	return 1
 }
 
+// settles settles the first try whose end is unknown.
+func (m *leaseModel) settles(ctx context.Context) {
+	if len(m.unknown) == 0 {
+		return
+	}
+	t := m.unknown[0]
+	m.unknown = m.unknown[1:]
+	r := ledger.Resolution{Try: t.ID, Void: rapid.Bool().Draw(m.T, "void"), Reason: "the bill", Tokens: rapid.Int64Range(-1, 500).Draw(m.T, "tokens")}
+	r.Amount = llm.Money(rapid.Int64Range(0, 500).Draw(m.T, "came to"))
+	_, err := m.s.SettleTry(ctx, r)
+	m.must(err)
+	for i := range t.Charges {
+		c := &t.Charges[i]
+		w, came := &m.want[m.pool(c)], int64(r.Amount)
+		switch {
+		case r.Void:
+			came = 0
+		case c.Tokens && r.Tokens < 0:
+			came = c.Held
+		case c.Tokens:
+			came = r.Tokens
+		}
+		w.Unknown -= c.Held
+		w.Settled += came
+		w.Over += max(came-c.Held, 0)
+	}
+}
+
 // book moves what a try came to.
 func (m *leaseModel) book(t *pipeline.Try) {
+	if t.Outcome == pipeline.Unknown {
+		m.unknown = append(m.unknown, t)
+	}
 	for i := range t.Charges {
 		c := &t.Charges[i]
 		w, spent := &m.want[m.pool(c)], c.Spent(t)

@@ -22,6 +22,7 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/idempotency"
+	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/rate"
 	"github.com/penstock/penstock/internal/retention"
@@ -48,6 +49,7 @@ type Store interface {
 	retention.Store
 	retention.HoldStore
 	escrow.Store
+	ledger.Store
 	// SealedBodies counts bodies by the id of their data key: admin.Options.Sealed.
 	SealedBodies(ctx context.Context) (map[string]int64, error)
 }
@@ -102,6 +104,8 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"leases":                      testEscrow,
 		"leases against a model":      testEscrowAgainstModel,
 		"leases at once":              testEscrowAtOnce,
+		"ledger":                      testLedger,
+		"ledger at once":              testLedgerAtOnce,
 		"retention":                   testRetention,
 		"retention against a model":   testRetentionAgainstModel,
 		"retention and holds":         testRetentionHolds,

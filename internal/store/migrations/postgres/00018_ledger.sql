@@ -81,8 +81,8 @@ CREATE TRIGGER ledger_entries_whole BEFORE TRUNCATE ON ledger_entries FOR EACH S
 
 -- Tries of which it is not known what they came to.
 CREATE TABLE ledger_unknowns (
-    try        TEXT COLLATE "C" NOT NULL PRIMARY KEY, -- id
-    entry      BIGINT NOT NULL, -- the pending one
+    entry      BIGINT NOT NULL PRIMARY KEY, -- the pending one
+    try        TEXT COLLATE "C" NOT NULL, -- id
     at         BIGINT NOT NULL,
     org        TEXT NOT NULL,
     project    TEXT NOT NULL,
@@ -93,6 +93,7 @@ CREATE TABLE ledger_unknowns (
     charges    TEXT NOT NULL, -- JSON
     settled    BIGINT NOT NULL -- the entry that ended it, 0 as long as none has
 );
+CREATE INDEX ledger_unknowns_try ON ledger_unknowns (try);
 CREATE INDEX ledger_unknowns_open ON ledger_unknowns (at) WHERE settled = 0;
 
 -- How far the books are: number of the last entry, and of the last exchange whose tries are in them.

@@ -84,8 +84,8 @@ END;
 
 -- Tries of which it is not known what they came to.
 CREATE TABLE ledger_unknowns (
-    try        TEXT NOT NULL PRIMARY KEY, -- id
-    entry      INTEGER NOT NULL, -- the pending one
+    entry      INTEGER PRIMARY KEY, -- the pending one
+    try        TEXT NOT NULL, -- id
     at         INTEGER NOT NULL,
     org        TEXT NOT NULL,
     project    TEXT NOT NULL,
@@ -96,6 +96,7 @@ CREATE TABLE ledger_unknowns (
     charges    TEXT NOT NULL, -- JSON
     settled    INTEGER NOT NULL -- the entry that ended it, 0 as long as none has
 ) STRICT;
+CREATE INDEX ledger_unknowns_try ON ledger_unknowns (try);
 CREATE INDEX ledger_unknowns_open ON ledger_unknowns (at) WHERE settled = 0;
 
 -- How far the books are: number of the last entry, and of the last exchange whose tries are in them.

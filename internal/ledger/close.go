@@ -1,0 +1,61 @@
+package ledger
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/penstock/penstock/internal/llm"
+)
+
+// A Closing is what a span of time came to, such as a month.
+type Closing struct {
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"` // not part of it
+	Rows    []Total   `json:"rows"`
+	Total   llm.Money `json:"total_nano"`   // of all rows but those that are pending
+	Pending llm.Money `json:"pending_nano"` // the most that unknown tries may add
+}
+
+// Close sums a span of time. What comes later and belongs to it, such as what a journal tells that was away, changes it.
+func Close(ctx context.Context, s Store, from, to time.Time) (*Closing, error) {
+	rows, err := s.LedgerTotals(ctx, from, to)
+	if err != nil {
+		return nil, err
+	}
+	c := &Closing{From: from, To: to, Rows: rows}
+	if rows == nil {
+		c.Rows = []Total{}
+	}
+	for _, r := range rows {
+		if r.Kind == Pending {
+			c.Pending = c.Pending.Plus(r.Amount)
+			continue
+		}
+		c.Total = c.Total.Plus(r.Amount)
+	}
+	return c, nil
+}
+
+// Head are the columns of Table.
+func (c *Closing) Head() []string {
+	return []string{"from", "to", "organisation", "project", "provider", "credential", "target", "kind", "entries", "amount_usd", "amount_nano"}
+}
+
+// Table is the rows as texts. The amounts of all but the pending ones add up to Total.
+func (c *Closing) Table() [][]string {
+	from, to := c.From.Format(time.RFC3339), c.To.Format(time.RFC3339)
+	rows := make([][]string, 0, len(c.Rows))
+	for _, r := range c.Rows {
+		credential := ""
+		if r.Credential > 0 {
+			credential = strconv.Itoa(r.Credential)
+		}
+		rows = append(rows, []string{
+			from, to, r.Org, r.Project, r.Provider, credential, r.Target, r.Kind.String(), strconv.FormatInt(r.Entries, 10),
+			r.Amount.String(), strconv.FormatInt(int64(r.Amount), 10),
+		})
+	}
+	return slices.Clip(rows)
+}
