@@ -153,11 +153,22 @@ func (l *Limiter) limited(ctx context.Context, x *pipeline.Exchange, a *allowanc
 		return nil, err
 	}
 	events := resp.Events
+	if try := answering(x); resp.Stream && try != nil && try.MaxOutput > 0 && x.Op == llm.OpChat {
+		events = newMeter(resp.Target, x.Request.Model, try.MaxOutput*max(int64(x.Request.Choices), 1)).watch(events, resp.Meta)
+	}
 	resp.Events = func(yield func(llm.Event, error) bool) {
 		defer over()
 		events(yield)
 	}
 	return resp, nil
+}
+
+// answering is the try that gives the answer, nil if none does.
+func answering(x *pipeline.Exchange) *pipeline.Try {
+	if x.Answering >= len(x.Tries) {
+		return nil
+	}
+	return &x.Tries[x.Answering]
 }
 
 // allowanceOf gathers what holds for an exchange, nil if nothing does.

@@ -121,7 +121,7 @@ func (a *answer) makeChoice(i int, m *model) []piece {
 	default:
 		pieces = append(pieces, textPieces(i, a.text(m))...)
 	}
-	if limit := a.ask.max; limit > 0 && hidden+len(pieces) > limit {
+	if limit := a.ask.max; limit > 0 && !a.do.deaf && hidden+len(pieces) > limit {
 		hidden = min(hidden, limit)
 		pieces = pieces[:limit-hidden]
 		c.finish = "length"

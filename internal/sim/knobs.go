@@ -66,15 +66,15 @@ type behaviour struct {
 	cached *float64
 
 	// The stream's events and bytes.
-	garbage                                int
-	comments                               string
-	crlf, tight, multiline, namedEvents    bool
-	noRole, noFinish, noDone, azure, empty bool
-	plainForStream, sseForPlain, flush     bool
-	unknownEvent, errorAt, cut             spot
-	cutBytes                               *int
-	reset                                  bool // how a cut ends the connection: reset, not closed
-	chunks                                 []int
+	garbage                                   int
+	comments                                  string
+	deaf, crlf, tight, multiline, namedEvents bool
+	noRole, noFinish, noDone, azure, empty    bool
+	plainForStream, sseForPlain, flush        bool
+	unknownEvent, errorAt, cut                spot
+	cutBytes                                  *int
+	reset                                     bool // how a cut ends the connection: reset, not closed
+	chunks                                    []int
 }
 
 // A spot is a point in an answer: before the headers, after them, or after k content events.
@@ -172,6 +172,7 @@ var knobs = []knob{
 	{Knob{"cut_bytes", "n, also n:rst", "the same after n bytes of the body"}, setCutBytes},
 	{Knob{"comments", "1 | only", "a comment line before each event; only: nothing but comments, then the end"}, oneOf([]string{"0", "1", "only"}, func(b *behaviour) *string { return &b.comments })},
 	{Knob{"crlf", "1", "lines end in CR LF"}, flag(func(b *behaviour) *bool { return &b.crlf })},
+	{Knob{"deaf", "1", "take no notice of the cap on generated tokens"}, flag(func(b *behaviour) *bool { return &b.deaf })},
 	{Knob{"tight", "1", "no space after data:"}, flag(func(b *behaviour) *bool { return &b.tight })},
 	{Knob{"multiline", "1", "each event's data is spread over two data: lines"}, flag(func(b *behaviour) *bool { return &b.multiline })},
 	{Knob{"named_events", "1", "each event has an id: and an event: line"}, flag(func(b *behaviour) *bool { return &b.namedEvents })},
