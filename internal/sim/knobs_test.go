@@ -217,7 +217,7 @@ var knobCases = []knobCase{
 }
 
 // elsewhere are knobs with tests of their own.
-var elsewhere = []string{"plan", "bill", "first", "gap", "stall", "ping", "drip", "usage", "cached", "tool_calls", "shape", "ignore_format"}
+var elsewhere = []string{"plan", "bill", "first", "gap", "stall", "ping", "drip", "usage", "cached", "tool_calls", "shape", "ignore_format", "deaf"}
 
 func TestKnobs(t *testing.T) {
 	t.Parallel()
