@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type Bank struct {
 	born   time.Time
 	seed   maphash.Seed
 	shards [shards]shard
+	second atomic.Int32 // of now, about: Run counts on
 	m      metrics
 
 	mu      sync.Mutex    // taken after a pool's, never before
@@ -59,10 +61,21 @@ type instant struct {
 
 const shards = 256
 
-// A shard is a part of the pools.
+// A shard is a part of the pools, by the hash of their keys; those of the same hash are in a list.
 type shard struct {
 	sync.RWMutex
-	pools map[Key]*Pool
+	pools map[uint64]*Pool
+	n     int
+}
+
+// find is the pool of a key, nil if there is none.
+func (s *shard) find(hash uint64, k *Key) *Pool {
+	for p := s.pools[hash]; p != nil; p = p.next {
+		if p.key == *k {
+			return p
+		}
+	}
+	return nil
 }
 
 // New makes a bank without leases.
@@ -80,7 +93,7 @@ func New(o Options) *Bank {
 	b := &Bank{o: o, born: time.Now().Add(-1), seed: maphash.MakeSeed(), closed: make(chan struct{})}
 	b.base, b.cut = context.WithCancel(context.Background())
 	for i := range b.shards {
-		b.shards[i].pools = map[Key]*Pool{}
+		b.shards[i].pools = map[uint64]*Pool{}
 	}
 	b.m = newMetrics(b)
 	return b
@@ -91,32 +104,47 @@ func (b *Bank) now() int64 { return int64(time.Since(b.born)) }
 
 func (b *Bank) replicas() int { return max(b.o.Replicas(), 1) }
 
-func (b *Bank) shard(k Key) *shard { return &b.shards[maphash.Comparable(b.seed, k)%shards] }
+// hash spreads keys over shards and within them.
+func (b *Bank) hash(k *Key) uint64 {
+	const odd = 0x9e3779b97f4a7c15
+	h := maphash.String(b.seed, k.Rule)
+	if k.Subject != "" {
+		h = h*odd ^ maphash.String(b.seed, k.Subject)
+	}
+	return (h ^ uint64(k.Start)) * odd
+}
 
 // Pool is the pool of a key, which is made if it is not there. Newer terms replace those it has. It asks nobody and is cheap; a pool
 // that is not asked for is forgotten after some minutes, so hold on to it for one call only.
 func (b *Bank) Pool(k Key, t Terms) *Pool {
-	s := b.shard(k)
+	hash := b.hash(&k)
+	s := &b.shards[hash>>56]
 	s.RLock()
-	p := s.pools[k]
+	p := s.find(hash, &k)
 	s.RUnlock()
 	if p == nil {
-		p = &Pool{bank: b, key: k, at: -1}
-		p.terms = t
-		p.version.Store(t.Version)
-		p.touch(b.now())
-		s.Lock()
-		if other := s.pools[k]; other != nil {
-			p = other
-		} else {
-			s.pools[k] = p
-		}
-		s.Unlock()
+		p = b.add(s, hash, &k, &t)
 	}
-	p.touch(b.now())
+	if second := b.second.Load(); p.used.Load() != second {
+		p.used.Store(second)
+	}
 	if t.Version > p.version.Load() {
 		p.newTerms(t)
 	}
+	return p
+}
+
+func (b *Bank) add(s *shard, hash uint64, k *Key, t *Terms) *Pool {
+	s.Lock()
+	defer s.Unlock()
+	if p := s.find(hash, k); p != nil {
+		return p
+	}
+	p := &Pool{bank: b, key: *k, terms: *t, at: -1, next: s.pools[hash]}
+	p.version.Store(t.Version)
+	p.used.Store(b.second.Load())
+	s.pools[hash] = p
+	s.n++
 	return p
 }
 
@@ -152,22 +180,29 @@ func (b *Bank) leased() []*Pool {
 }
 
 // forget drops the pools of a shard that nobody used for a while and that have no lease.
-func (b *Bank) forget(s *shard, now int64) {
+func (b *Bank) forget(s *shard, second int32) {
 	s.Lock()
 	defer s.Unlock()
-	gone := 0
-	for k, p := range s.pools {
-		if p.forgettable(now) {
-			delete(s.pools, k)
-			gone++
+	before := s.n
+	for hash, p := range s.pools {
+		var keep *Pool
+		for p != nil {
+			next := p.next
+			if p.forgettable(second) {
+				s.n--
+			} else {
+				p.next, keep = keep, p
+			}
+			p = next
+		}
+		if keep == nil {
+			delete(s.pools, hash)
+		} else {
+			s.pools[hash] = keep
 		}
 	}
-	if gone > len(s.pools) { // a map keeps the room that it once needed
-		fresh := make(map[Key]*Pool, len(s.pools))
-		for k, p := range s.pools {
-			fresh[k] = p
-		}
-		s.pools = fresh
+	if before > 2*s.n { // a map keeps the room that it once needed
+		s.pools = maps.Clone(s.pools)
 	}
 }
 
@@ -176,7 +211,7 @@ func (b *Bank) pools() (n int) {
 	for i := range b.shards {
 		s := &b.shards[i]
 		s.RLock()
-		n += len(s.pools)
+		n += s.n
 		s.RUnlock()
 	}
 	return n

@@ -109,6 +109,10 @@ func TestFundHoldSettle(t *testing.T) {
 			id := b.must(p, 50)
 			p.Settle(id, 50, 1)
 		}
+		p.Settle(id, 100, 0) // twice
+		if h := b.Hands()[0]; h.Held != 0 || h.Free+h.Spent != s.State(key).Held+30 {
+			t.Errorf("settling twice made money: %+v of %+v", h, s.State(key))
+		}
 		if after := s.Trades(); after > before+2 {
 			t.Errorf("20 calls took %d trades", after-before)
 		}
@@ -229,10 +233,14 @@ func TestALostLease(t *testing.T) {
 		if _, ok := p.Hold(1); ok {
 			t.Error("a lost lease is spent from")
 		}
-		p.Settle(id, 100, 10)
-		s.Tell(key, id, 100, 10, false)
 		if now := b.must(p, 100); now == id {
 			t.Error("the lost lease is used again")
+		}
+		before := b.Hands()[0]
+		p.Settle(id, 100, 10)
+		s.Tell(key, id, 100, 10, false)
+		if after := b.Hands()[0]; after != before {
+			t.Errorf("what was held of the lost lease went from %+v to %+v", before, after)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 type Pool struct {
 	bank    *Bank
 	key     Key
+	next    *Pool        // of the same hash; guarded by its shard
 	version atomic.Int64 // of terms
 	used    atomic.Int32 // when it was asked for, in seconds of the bank's clock
 
@@ -39,41 +40,39 @@ type Pool struct {
 //
 // What is free follows from what the store said last, and from what was done here since:
 //
-//	free = net - held - spent - owed - what is on its way back
+//	free = what it was granted, less what it gave back - held - spent - owed - what is on its way back
 //
-// The store knows net exactly. Of held and spent it knows nothing until calls are written, which changes neither: the record of a
+// The store knows the first two exactly. Of held and spent it knows nothing until calls are written, which changes neither: the record of a
 // call takes from the lease in the store what the call was settled with here. So free, held and what is settled and not written yet
 // are together never more than the lease has in the store, whichever trades came into force: one whose reply was lost counts as
-// given back and as not granted, until the next that succeeds says what net is.
+// given back and as not granted, until the next that succeeds says what is so.
 type lease struct {
 	id    string
-	net   int64 // granted less given back, by the last good trade
-	told  int64 // of spent, what was in the books then
+	told  int64 // of spent, what was in the books at the last good trade
 	free  int64
 	held  int64 // reserved by calls that run
 	spent int64 // what calls came to that were settled, at most what they had reserved
 	owed  int64 // of what was free: what calls came to beyond what they had reserved, to be given back
 	over  int64 // what they came to beyond, since the last good trade
-	until int64 // when it must not be spent from any more, unless it is renewed
-	begun int64 // when the last good trade began
-	used  int64 // when it was last used
+	until int64 // when it must not be spent from any more, unless it is renewed: a while after the last good trade began; at first 0
 	// promised is for calls that have been told that it is there and have not taken it yet, if they take it soon after promisedAt.
 	promised, promisedAt int64
 	slice                int64 // what was free after the last grant
 	typical              int64 // what a call reserves, rather more than less
 	demand               meter
 	shown                int64 // spent, when Changed was last called
+	used                 int32 // when it was last used, in seconds
 	trading              bool  // a trade of it runs
 }
 
 const (
-	grace    = int64(300 * time.Millisecond)           // how long what was promised is kept
-	fresh    = int64(Life - StopBefore)                // how long a lease may be spent from after the beginning of a renewal
-	idle     = int64(time.Minute)                      // how long an unused lease is kept
-	keep     = int64(3 * time.Minute)                  // how long an unused pool without a lease is
-	refused  = int64(500 * time.Millisecond)           // how long what was refused is refused without asking
-	span     = int64(5 * time.Second)                  // over which demand is counted
-	everyOld = int64(RenewEvery - 50*time.Millisecond) // looks come each second, not to the nanosecond
+	grace   = int64(300 * time.Millisecond)           // how long what was promised is kept
+	fresh   = int64(Life - StopBefore)                // how long a lease may be spent from after the beginning of a renewal
+	idle    = int32(60)                               // how many seconds an unused lease is kept
+	keep    = int32(180)                              // how many an unused pool without a lease is
+	refused = int64(500 * time.Millisecond)           // how long what was refused is refused without asking
+	span    = int64(5 * time.Second)                  // over which demand is counted
+	renew   = fresh - int64(RenewEvery-time.Second/2) // a lease that has less to go is renewed with the next look
 )
 
 func newLease() *lease { return &lease{id: "lease_" + rand.Text()} }
@@ -98,7 +97,7 @@ func (p *Pool) Hold(amount int64) (id string, ok bool) {
 	l.free -= amount
 	l.held += amount
 	l.promised = max(l.promised-amount, 0)
-	l.used = now
+	l.used = p.bank.second.Load()
 	l.demand.add(now, amount)
 	l.typical = max(amount, l.typical-l.typical/16)
 	id = l.id
@@ -140,14 +139,14 @@ func (p *Pool) Settle(id string, held, spent int64) {
 		l.owed += made
 		l.over = plus(l.over, over)
 	}
-	l.used = p.bank.now()
+	l.used = p.bank.second.Load()
 	var ask rank
 	if held > took {
 		p.short = 0
 		switch {
 		case len(p.wait) > 0:
 			ask = urgent
-		case p.tail:
+		case p.tail && spent > 0: // nothing was sent otherwise, and it may be held again at once; the next look gives it back
 			ask = background
 		}
 	}
@@ -208,16 +207,10 @@ func (p *Pool) newTerms(t Terms) {
 	}
 }
 
-func (p *Pool) touch(now int64) {
-	if second := int32(now / int64(time.Second)); p.used.Load() != second {
-		p.used.Store(second)
-	}
-}
-
 // forgettable reports whether nobody would miss the pool. It is asked with the lock of its shard held, so that nobody finds it
 // meanwhile; who has it still and asks the store again through it is served as before.
-func (p *Pool) forgettable(now int64) bool {
-	if now-int64(p.used.Load())*int64(time.Second) < keep {
+func (p *Pool) forgettable(second int32) bool {
+	if second-p.used.Load() < keep {
 		return false
 	}
 	p.mu.Lock()

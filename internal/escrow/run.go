@@ -28,6 +28,7 @@ func (b *Bank) Run(ctx context.Context) error {
 // look is what is done each second.
 func (b *Bank) look(ctx context.Context) {
 	now := b.now()
+	b.second.Store(int32(now / int64(time.Second)))
 	wanted := b.wanted(ctx)
 	var due []*Pool
 	for _, p := range b.leased() {
@@ -43,7 +44,7 @@ func (b *Bank) look(ctx context.Context) {
 	b.end(ctx)
 	for range shards / 64 {
 		b.swept = (b.swept + 1) % shards
-		b.forget(&b.shards[b.swept], now)
+		b.forget(&b.shards[b.swept], b.second.Load())
 	}
 }
 
@@ -85,8 +86,8 @@ func (p *Pool) look(now, civil int64, wanted bool) (ask, changed bool, s State) 
 		l.shown, changed, s = l.spent, true, p.stands()
 	}
 	over := p.terms.End != 0 && civil > p.terms.End+int64(10*time.Second/time.Microsecond)
-	if unused := now-l.used >= idle || over; unused && len(p.wait) == 0 {
-		if l.held == 0 && l.spent == l.told && !l.trading && l.begun != 0 {
+	if unused := p.bank.second.Load()-l.used >= idle || over; unused && len(p.wait) == 0 {
+		if l.held == 0 && l.spent == l.told && !l.trading && l.until != 0 {
 			p.lease = nil
 			p.bank.give(p, l)
 			return false, changed, s
@@ -96,7 +97,7 @@ func (p *Pool) look(now, civil int64, wanted bool) (ask, changed bool, s State) 
 	if wanted || p.tail {
 		p.recall = p.recall || l.spare(now) > 0
 	}
-	return p.recall || len(p.wait) > 0 || now-l.begun >= everyOld, changed, s
+	return p.recall || len(p.wait) > 0 || l.until-now < renew, changed, s
 }
 
 // give has a lease given up that all is told of. The lock of its pool is held.
@@ -104,9 +105,7 @@ func (b *Bank) give(p *Pool, l *lease) {
 	b.deactivate(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ending = append(b.ending, Trade{
-		Key: p.key, Terms: p.terms, Lease: l.id, Back: max(l.free, 0) + l.owed, Replicas: 1, End: true,
-	})
+	b.ending = append(b.ending, Trade{Key: p.key, Terms: p.terms, Lease: l.id, Replicas: 1, End: true})
 }
 
 // end gives leases up. It is tried until it succeeds: until then nobody else has what is in them.
@@ -130,9 +129,6 @@ func (b *Bank) end(ctx context.Context) {
 			}
 		} else {
 			b.m.failed.Inc()
-			for i := range some {
-				some[i].Back = 0 // it may have been given back
-			}
 		}
 		b.mu.Unlock()
 		if err != nil {
@@ -181,7 +177,7 @@ func (p *Pool) last() (t Trade, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.lease
-	if l == nil || l.begun == 0 {
+	if l == nil || l.until == 0 {
 		return t, false
 	}
 	t = Trade{Key: p.key, Terms: p.terms, Lease: l.id, Back: max(l.free, 0) + l.owed, Replicas: 1}

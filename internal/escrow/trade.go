@@ -91,7 +91,6 @@ type deal struct {
 	err    error
 	begun  int64
 	least  int64 // what the least of those who wait needs
-	more   bool  // it asks for more than that
 	known  State
 }
 
@@ -241,7 +240,7 @@ func (p *Pool) plan(now int64, replicas int) (d deal, ok bool) {
 			return d, false
 		}
 		l = newLease()
-		l.used = now
+		l.used = p.bank.second.Load()
 		p.lease = l
 		p.bank.activate(p)
 	}
@@ -253,12 +252,8 @@ func (p *Pool) plan(now int64, replicas int) (d deal, ok bool) {
 		if give {
 			t.Back, spare = spare, 0
 		}
-		need := least
-		if p.known && all <= plus(p.state.Free(), plus(t.Back, spare)) {
-			need = all
-		}
-		d.least, d.more = least, need > least
-		t.Need = max(need-spare, 0)
+		d.least = least
+		t.Need = max(least-spare, 0) // not what all need: one of them at least gets it, and it says what a call needs
 		t.Want = max(all-spare, t.Need)
 		if !give {
 			t.Want = plus(t.Want, max(l.demand.sum(now), plus(least, least)))
@@ -267,14 +262,14 @@ func (p *Pool) plan(now int64, replicas int) (d deal, ok bool) {
 		t.Back = spare
 	case refill:
 		t.Want = max(l.ahead(now)-spare, 0)
-	case now-l.begun >= everyOld: // what is far more than what is used is given back
+	case l.until-now < renew: // what is far more than what is used is given back
 		if ahead := l.ahead(now); spare > plus(ahead, ahead) {
 			t.Back = spare - ahead
 		}
 	default:
 		return d, false
 	}
-	if give && t.Back == 0 && t.Need == 0 && l.owed == 0 && len(p.wait) == 0 && now-l.begun < everyOld {
+	if give && t.Back == 0 && t.Need == 0 && l.owed == 0 && len(p.wait) == 0 && l.until-now >= renew {
 		return d, false
 	}
 	l.free -= t.Back
@@ -311,9 +306,9 @@ func (p *Pool) close(d *deal, now int64, replicas int, first bool) (again rank) 
 		b.deactivate(p)
 		return none
 	}
-	l.net, l.told, l.over = r.Net, r.Net-r.Left, 0
-	l.free = l.net - l.held - l.spent - l.owed
-	l.begun, l.until = d.begun, d.begun+fresh
+	l.told, l.over = r.Net-r.Left, 0
+	l.free = r.Net - l.held - l.spent - l.owed
+	l.until = d.begun + fresh
 	switch {
 	case r.Granted > 0:
 		l.slice, p.short = l.free, 0
@@ -323,7 +318,7 @@ func (p *Pool) close(d *deal, now int64, replicas int, first bool) (again rank) 
 	p.serve(now)
 	p.tail = replicas > 1 && (r.Tail || p.state.Free()/int64(replicas) < max(l.typical, d.least))
 	if len(p.wait) > 0 {
-		again = p.refuse(now, r.Left, r.Granted > 0 || d.trade.Need == 0 || d.more)
+		again = p.refuse(now, r.Left, r.Granted > 0 || d.trade.Need == 0)
 		p.tail = p.tail || replicas > 1
 	}
 	if p.tail && l.spare(now) > 0 {

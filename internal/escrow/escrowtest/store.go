@@ -26,6 +26,7 @@ type pool struct {
 	state    escrow.State // but Held, and what is Unknown for leases that are not renewed
 	leases   map[string]*lease
 	lackedAt time.Time
+	need     int64 // what a call needed last
 }
 
 type lease struct {
@@ -96,19 +97,26 @@ func (s *Store) trade(h escrow.Holder, t *escrow.Trade) (r escrow.Result) {
 	l.renewed = time.Now()
 	l.net -= t.Back
 	l.left -= t.Back
-	if t.Want > 0 {
-		free := p.free()
-		if t.Need <= free {
-			r.Granted = max(t.Need, min(t.Want, free/int64(2*t.Replicas)))
-		} else {
-			p.lackedAt = time.Now()
-		}
-		r.Tail = t.Need > 0 && p.free()-r.Granted < int64(t.Replicas)*t.Need
+	if t.Need > 0 {
+		p.need = t.Need
+	}
+	switch free := p.stand().Free(); {
+	case t.Need > free:
+		p.lackedAt = time.Now()
+	case p.tail(t):
+		r.Granted = t.Need
+	default:
+		r.Granted = max(t.Need, min(t.Want, free/int64(2*t.Replicas)))
 	}
 	l.net += r.Granted
 	l.left += r.Granted
-	r.Net, r.Left, r.State = l.net, l.left, p.stand()
+	r.Net, r.Left, r.State, r.Tail = l.net, l.left, p.stand(), p.tail(t)
 	return r
+}
+
+// tail reports whether little is left, by what calls need.
+func (p *pool) tail(t *escrow.Trade) bool {
+	return p.stand().Free()/int64(t.Replicas) < max(t.Need, p.need)
 }
 
 func (s *Store) pool(k escrow.Key) *pool {
@@ -134,8 +142,6 @@ func (p *pool) stand() escrow.State {
 	}
 	return state
 }
-
-func (p *pool) free() int64 { return p.stand().Free() }
 
 // Wanted is escrow.Store's.
 func (s *Store) Wanted(ctx context.Context, h escrow.Holder, since time.Time) (time.Time, []escrow.Key, error) {
