@@ -12,10 +12,12 @@ import (
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/limit"
 )
 
-// A Declaration says what projects, keys and prices there are to be. What it names is made so, whole: a member that is
-// left out has its default. What it does not name stays, but for the keys of its projects if they are to be pruned.
+// A Declaration says what projects, keys, prices, budgets, limits and tiers there are to be. What it names is made so, whole: a
+// member that is left out has its default. What it does not name stays, but for the keys, budgets and limits of its projects if
+// they are to be pruned.
 //
 // It is what a declaration file has (docs/apply.md), so its members have names for YAML too.
 type Declaration struct {
@@ -23,11 +25,16 @@ type Declaration struct {
 	Keyring       string                          `json:"keyring,omitzero" yaml:"keyring,omitempty"`
 	Organisations map[string]DeclaredOrganisation `json:"organisations,omitzero" yaml:"organisations,omitempty"` // by name
 	Prices        map[string]DeclaredPrice        `json:"prices,omitzero" yaml:"prices,omitempty"`               // by PROVIDER/MODEL
+	Tiers         map[string]DeclaredTier         `json:"tiers,omitzero" yaml:"tiers,omitempty"`                 // by name
+	Budgets       []DeclaredBudget                `json:"budgets,omitzero" yaml:"budgets,omitempty"`             // for calls of all organisations
+	Limits        []DeclaredLimit                 `json:"limits,omitzero" yaml:"limits,omitempty"`               // as budgets
 }
 
 // A DeclaredOrganisation has the projects of an organisation.
 type DeclaredOrganisation struct {
 	Projects map[string]DeclaredProject `json:"projects,omitzero" yaml:"projects,omitempty"` // by name
+	Budgets  []DeclaredBudget           `json:"budgets,omitzero" yaml:"budgets,omitempty"`   // for calls of all its projects
+	Limits   []DeclaredLimit            `json:"limits,omitzero" yaml:"limits,omitempty"`     // as budgets
 }
 
 // A DeclaredProject is a project as it is to be.
@@ -40,7 +47,12 @@ type DeclaredProject struct {
 	Regions   []string               `json:"regions,omitzero" yaml:"regions,omitempty"`     // where its calls may go, as globs on the regions of targets
 	Keys      map[string]DeclaredKey `json:"keys,omitzero" yaml:"keys,omitempty"`           // by name
 	// PrivateOnly lets its calls go to targets that are marked private only.
-	PrivateOnly bool `json:"private_only,omitzero" yaml:"private_only,omitempty"`
+	PrivateOnly bool              `json:"private_only,omitzero" yaml:"private_only,omitempty"`
+	Tier        string            `json:"tier,omitzero" yaml:"tier,omitempty"`             // that it has; none if it is left out
+	UserTier    string            `json:"user_tier,omitzero" yaml:"user_tier,omitempty"`   // that end users have who are given none of their own
+	UserTiers   map[string]string `json:"user_tiers,omitzero" yaml:"user_tiers,omitempty"` // of end users, by how callers name them
+	Budgets     []DeclaredBudget  `json:"budgets,omitzero" yaml:"budgets,omitempty"`
+	Limits      []DeclaredLimit   `json:"limits,omitzero" yaml:"limits,omitempty"`
 }
 
 // A DeclaredKey is a key as it is to be. A key without sha256 and hash is one that exists already, made by the command line.
@@ -51,6 +63,10 @@ type DeclaredKey struct {
 	Role    string   `json:"role,omitzero" yaml:"role,omitempty"`       // caller if it is left out
 	Models  []string `json:"models,omitzero" yaml:"models,omitempty"`   // globs on the models that it may ask for; all if it is left out
 	Expires string   `json:"expires,omitzero" yaml:"expires,omitempty"` // an instant: RFC 3339, or a day (its start in UTC); never if it is left out
+
+	Tier    string           `json:"tier,omitzero" yaml:"tier,omitempty"` // that it has; none if it is left out
+	Budgets []DeclaredBudget `json:"budgets,omitzero" yaml:"budgets,omitempty"`
+	Limits  []DeclaredLimit  `json:"limits,omitzero" yaml:"limits,omitempty"`
 }
 
 // A DeclaredPrice is what a target costs, in US dollars per million tokens, as decimal text.
@@ -65,7 +81,7 @@ type DeclaredPrice struct {
 // A DeclareInput is a declaration to plan or to apply.
 type DeclareInput struct {
 	Declaration Declaration `json:"declaration"`
-	Prune       bool        `json:"prune,omitzero"` // end the keys of declared projects that are not declared themselves
+	Prune       bool        `json:"prune,omitzero"` // end the keys, budgets and limits of declared projects that are not declared themselves
 	// Base is that of a plan: apply just it, or nothing if anything has changed since. "" applies to what there is.
 	Base string `json:"base,omitzero"`
 }
@@ -79,13 +95,14 @@ type Plan struct {
 	apply    auth.Changes  // the same, for the store
 	roles    []auth.Role   // of the keys that it is about
 	prices   []catalog.Override
+	limits   limit.Changes
 	versions [2]int64 // of keys and prices
 }
 
 // A PlanChange is one thing that is made, changed or ended.
 type PlanChange struct {
 	Do     string      `json:"do"`   // make, change, or end
-	What   string      `json:"what"` // project, key, or price
+	What   string      `json:"what"` // project, key, price, tier, budget, or limit
 	Name   string      `json:"name"` // ORGANISATION/PROJECT, ORGANISATION/PROJECT/KEY, or PROVIDER/MODEL
 	Fields []PlanField `json:"fields"`
 }
@@ -104,11 +121,11 @@ type PlanProblem struct {
 	Hint string `json:"hint"`
 }
 
-// A Declarer makes changes of tenants and prices together.
+// A Declarer makes changes of tenants, prices and limits together.
 type Declarer interface {
-	// Declare makes all the changes or none. If keys or prices are of other versions than those given, it is the fault
+	// Declare makes all the changes or none. If keys, prices or limits are of other versions than those given, it is the fault
 	// ChangedMeanwhile.
-	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override) error
+	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override, limits limit.Changes) error
 }
 
 // planDeclaration says what applying would do.
@@ -134,13 +151,14 @@ func (a *API) applyDeclaration(ctx context.Context, c *call, in DeclareInput) (*
 		f.Hint = "Nothing was changed."
 		return nil, f
 	}
-	if err := a.o.Declarer.Declare(ctx, p.apply, p.versions[1], p.prices); err != nil {
+	if err := a.o.Declarer.Declare(ctx, p.apply, p.versions[1], p.prices, p.limits); err != nil {
 		return nil, err
 	}
 	a.o.Tenants.Refresh(ctx)
 	if err := a.o.Catalog.Refresh(ctx); err != nil {
 		a.o.Log.WarnContext(ctx, "prices were set but cannot be read back yet", "error", err)
 	}
+	a.limitsChanged(ctx)
 	return p, nil
 }
 
@@ -152,6 +170,10 @@ func (a *API) exportDeclaration(ctx context.Context, _ *call) (Declaration, erro
 		return Declaration{}, err
 	}
 	if err := a.o.Catalog.Refresh(ctx); err != nil {
+		return Declaration{}, err
+	}
+	limits, err := a.o.Limits.Definitions(ctx)
+	if err != nil {
 		return Declaration{}, err
 	}
 	if err := a.o.Audit.AppendAudit(ctx, audit.Act{Action: audit.TenantsExported}); err != nil {
@@ -182,6 +204,7 @@ func (a *API) exportDeclaration(ctx context.Context, _ *call) (Declaration, erro
 		p := PriceInputOf(o)
 		out.Prices[p.Target] = DeclaredPrice{Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source}
 	}
+	tenantsOf(projects, keys).declareLimits(&out, &limits)
 	return out, nil
 }
 
@@ -203,11 +226,15 @@ func (a *API) plan(ctx context.Context, c *call, in DeclareInput) (*Plan, error)
 	if err != nil {
 		return nil, err
 	}
+	limits, err := a.o.Limits.Definitions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	pl := &planner{
 		tenants: a.o.Tenants, now: a.o.Now().UTC().Truncate(time.Microsecond), prune: in.Prune, here: map[[2]string]auth.Project{},
 		keys: map[string]map[string]auth.Key{}, old: map[string][]auth.Key{}, prices: map[string]catalog.Override{},
 		plan: &Plan{
-			Base: fmt.Sprintf("%d.%d", version, priceVersion), Changes: []PlanChange{}, Left: []string{}, Problems: []PlanProblem{},
+			Base: fmt.Sprintf("%d.%d.%d", version, priceVersion, limits.Version), Changes: []PlanChange{}, Left: []string{}, Problems: []PlanProblem{},
 			versions: [2]int64{version, priceVersion},
 		},
 	}
@@ -228,12 +255,16 @@ func (a *API) plan(ctx context.Context, c *call, in DeclareInput) (*Plan, error)
 	for _, o := range overrides {
 		pl.prices[o.Target.String()] = o
 	}
+	pl.limits = pl.limitsOf(tenantsOf(projects, keys), &limits)
 	pl.declare(in.Declaration)
 	if err := auth.MayDeclare(c.grant.Key.Role, pl.plan.roles); err != nil {
 		return nil, err
 	}
 	if len(pl.plan.prices) > 0 && !c.grant.Key.Role.Can(auth.WritePrices) {
 		return nil, fault.New(fault.NotAllowed, "The declaration sets prices, which your role %s may not.", c.grant.Key.Role)
+	}
+	if !pl.plan.limits.Empty() && !c.grant.Key.Role.Can(auth.WriteBudgets) {
+		return nil, fault.New(fault.NotAllowed, "The declaration sets budgets, limits or tiers, which your role %s may not.", c.grant.Key.Role)
 	}
 	return pl.plan, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -264,6 +265,7 @@ func TestExportRoundTrip(t *testing.T) {
 			k.Models = rapid.SampledFrom([][]string{nil, {"a*"}, {"a", "b/*"}}).Draw(t, "models")
 			w.Admin(http.MethodPost, "/keys", k, nil)
 		}
+		drawLimits(t, w, in.Name)
 		var d admin.Declaration
 		if status := w.Admin(http.MethodGet, "/declaration", nil, &d); status != http.StatusOK {
 			t.Fatalf("export: %d", status)
@@ -282,6 +284,104 @@ func TestExportRoundTrip(t *testing.T) {
 	w.Admin(http.MethodGet, "/declaration", nil, &again)
 	if diff := cmp.Diff(d, again, cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// drawLimits sets budgets, limits and tiers for a project, its first key, its end users, its organisation and all.
+func drawLimits(t *rapid.T, w *world, project string) {
+	scopes := []admin.ScopeInput{{}, {Org: "default"}, {Project: "*", Key: "*", Model: "a*"}, {Org: "default", User: "*"}, {Project: project}, {Project: project, Key: "*", User: "ann"}}
+	keys := get[pageOf[admin.Key]](w, "/keys?project="+url.QueryEscape(project)).Data
+	assign := []admin.AssignmentInput{{Tier: "gold", Project: project}, {Tier: "gold", Project: project, User: "*"}, {Tier: "gold", Project: project, User: "bob: #1"}}
+	if len(keys) > 0 {
+		scopes = append(scopes, admin.ScopeInput{Project: project, Key: keys[0].ID, User: "*"})
+		assign = append(assign, admin.AssignmentInput{Tier: "gold", Project: project, Key: keys[0].ID})
+	}
+	tier := admin.TierInput{Name: "gold", Class: "flex", Models: []string{"b*"}, MaxOutput: 5, Limits: []admin.Rate{{Measure: "tokens", Amount: 5, Mode: "observe"}}}
+	if rapid.Bool().Draw(t, "tier with a budget") {
+		tier.Budgets = append(tier.Budgets, drawTerms(t))
+	}
+	w.Admin(http.MethodPut, "/tiers", tier, nil)
+	for _, a := range assign {
+		if rapid.Bool().Draw(t, "assign") {
+			w.Admin(http.MethodPut, "/assignments", a, nil)
+		}
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "budgets") {
+		scope := rapid.SampledFrom(scopes).Draw(t, "scope")
+		w.Admin(http.MethodPut, "/budgets", admin.BudgetInput{ScopeInput: scope, TermsInput: drawTerms(t)}, nil)
+		w.Admin(http.MethodPut, "/limits", admin.LimitInput{ScopeInput: scope, Rate: admin.Rate{Measure: "requests", Amount: rapid.Int64Range(1, 9).Draw(t, "rate")}}, nil)
+	}
+}
+
+// Budgets, limits and tiers are declared beside what they are for; what is not declared stays, or ends where it is pruned.
+func TestLimitsAreDeclared(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	budget := func(amount string) []admin.DeclaredBudget {
+		return []admin.DeclaredBudget{{DeclaredTerms: admin.DeclaredTerms{Amount: amount, Per: "day"}}}
+	}
+	in := admin.DeclareInput{Declaration: admin.Declaration{
+		Tiers: map[string]admin.DeclaredTier{"gold": {MaxOutput: "500", Limits: []admin.DeclaredRate{{Measure: "requests", Amount: "60"}}}},
+		Organisations: map[string]admin.DeclaredOrganisation{"acme": {
+			Budgets: []admin.DeclaredBudget{{DeclaredScope: admin.DeclaredScope{Project: "*"}, DeclaredTerms: admin.DeclaredTerms{Amount: "9", From: "2026-01-01", To: "2027-01-01"}}},
+			Projects: map[string]admin.DeclaredProject{"checkout": {
+				Tier: "gold", UserTiers: map[string]string{"ann": "gold"}, Budgets: budget("1.00"),
+				Limits: []admin.DeclaredLimit{{DeclaredScope: admin.DeclaredScope{User: "*"}, DeclaredRate: admin.DeclaredRate{Measure: "tokens", Amount: "5", Mode: "observe"}}},
+				Keys:   map[string]admin.DeclaredKey{"web": {SHA256: sum("web"), Tier: "gold", Budgets: budget("0.5")}},
+			}},
+		}},
+	}}
+	want := `make tier gold max_output:>500 limits:>60 requests
+make project acme/checkout bodies:>none strict:>false tier:>gold user_tiers.ann:>gold
+make budget acme/checkout usd/day amount:>1 mode:>enforce
+make limit acme/checkout each user tokens amount:>5 mode:>observe
+make key acme/checkout/web prefix:>` + "sha256:" + sum("web")[:8] + ` role:>caller models:>all expires:>never tier:>gold
+make budget acme/checkout/web usd/day amount:>0.5 mode:>enforce
+make budget acme each project usd/term amount:>9 mode:>enforce to:>2027-01-01T00:00:00Z
+`
+	plan := w.declare("plan", in)
+	if got := lines(plan); got != want {
+		t.Errorf("plan:\n%s\nwant:\n%s", got, want)
+	}
+	w.declare("apply", in)
+	if got := lines(w.declare("plan", in)); got != "" {
+		t.Errorf("after it was applied:\n%s", got)
+	}
+	checkout := in.Declaration.Organisations["acme"].Projects["checkout"]
+	checkout.Tier, checkout.UserTiers, checkout.Limits, checkout.Budgets = "", nil, nil, budget("2")
+	in.Declaration.Tiers, in.Declaration.Organisations["acme"] = nil, admin.DeclaredOrganisation{Projects: map[string]admin.DeclaredProject{"checkout": checkout}}
+	plan = w.declare("plan", in)
+	want = "change project acme/checkout tier:gold>\nchange budget acme/checkout usd/day amount:1>2\n"
+	if got := lines(plan); got != want {
+		t.Errorf("plan:\n%s\nwant:\n%s", got, want)
+	}
+	if left := strings.Join(plan.Left, "; "); !strings.Contains(left, "budget acme each project usd/term; limit acme/checkout each user tokens; tiers of 1 end users of acme/checkout") {
+		t.Errorf("left: %s", left)
+	}
+	in.Prune = true
+	want += "end limit acme/checkout each user tokens amount:5> mode:observe>\nchange project acme/checkout user_tiers.ann:gold>\n"
+	if got := lines(w.declare("apply", in)); got != want {
+		t.Errorf("pruned:\n%s\nwant:\n%s", got, want)
+	}
+	if got := lines(w.declare("plan", in)); got != "" {
+		t.Errorf("after it was applied:\n%s", got)
+	}
+	checkout.Tier, checkout.UserTiers, checkout.Budgets = "none", map[string]string{"*": "gold"}, append(budget("x"), budget("1")...)
+	checkout.Budgets = append(checkout.Budgets, admin.DeclaredBudget{DeclaredScope: admin.DeclaredScope{Project: "*", Key: "web"}, DeclaredTerms: admin.DeclaredTerms{Tokens: "1.5", Per: "day"}}, budget("1")[0])
+	in.Declaration.Organisations["acme"].Projects["checkout"] = checkout
+	got := lines(w.declare("plan", in))
+	for _, mistake := range []string{
+		`! organisations.acme.projects.checkout.tier: there is no tier "none"`, `! organisations.acme.projects.checkout.user_tiers: "*" is not the name of an end user`,
+		`! organisations.acme.projects.checkout.budgets[0].amount: "x" is not an amount`, `! organisations.acme.projects.checkout.budgets[2].tokens: "1.5" is not a whole number`,
+		`! organisations.acme.projects.checkout.budgets[2].project: stands within one already`, `! organisations.acme.projects.checkout.budgets[2].key: "web" is not *`,
+		`! organisations.acme.projects.checkout.budgets[3]: there are two budgets of the same scope`,
+	} {
+		if !strings.Contains(got, mistake) {
+			t.Errorf("not told: %s", mistake)
+		}
+	}
+	if t.Failed() {
+		t.Log(got)
 	}
 }
 

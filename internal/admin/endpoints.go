@@ -101,7 +101,7 @@ func Endpoints() []Endpoint {
 		{http.MethodPost, "/admin/v1/keys/{id}/rotate", auth.WriteTenants, http.StatusCreated,
 			"Replace a key; the old one works on for the overlap.", nil, mayTake((*API).rotateKey)},
 		{http.MethodGet, "/admin/v1/declaration", auth.WriteRoles, http.StatusOK,
-			"Declare all that there is of projects, keys (as hashes) and prices; that it was done is an entry of the audit chain.", nil, gives((*API).exportDeclaration)},
+			"Declare all that there is of projects, keys (as hashes), prices, budgets, limits and tiers; that it was done is an entry of the audit chain.", nil, gives((*API).exportDeclaration)},
 		{http.MethodPost, "/admin/v1/declaration/plan", auth.WriteTenants, http.StatusOK,
 			"Say what applying a declaration would change, and all that is wrong with it.", nil, takes((*API).planDeclaration)},
 		{http.MethodPost, "/admin/v1/declaration/apply", auth.WriteTenants, http.StatusOK,

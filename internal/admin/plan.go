@@ -13,6 +13,7 @@ import (
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/llm"
 )
 
@@ -28,6 +29,7 @@ type planner struct {
 	old    map[string][]auth.Key          // those that were replaced and work on for their overlap, by id of the project
 	hashes []auth.Hash                    // of all keys that there ever were
 	prices map[string]catalog.Override
+	limits *limitPlanner
 
 	plan *Plan
 }
@@ -53,6 +55,10 @@ func (p *planner) change(do, what, name string, fields []PlanField) {
 
 func (p *planner) declare(d Declaration) {
 	p.ring = d.Keyring
+	for _, name := range sortedNames(d.Tiers) { // before those who have them
+		p.limits.tiers[name] = true
+		p.limits.tier("tiers."+name, name, d.Tiers[name])
+	}
 	declared := map[string]bool{}
 	for _, org := range slices.Sorted(maps.Keys(d.Organisations)) {
 		for _, name := range slices.Sorted(maps.Keys(d.Organisations[org].Projects)) {
@@ -61,7 +67,12 @@ func (p *planner) declare(d Declaration) {
 				declared[id] = true
 			}
 		}
+		within := d.Organisations[org]
+		p.limits.lists("organisations."+org, org, limit.Scope{Org: org}, within.Budgets, within.Limits)
 	}
+	p.limits.lists("", "", limit.Scope{}, d.Budgets, d.Limits)
+	p.limits.declared = declared
+	p.limits.end()
 	for _, project := range slices.SortedFunc(maps.Values(p.here), byOrg) {
 		if !declared[project.ID] {
 			p.plan.Left = append(p.plan.Left, "project "+project.Org+"/"+project.Name)
@@ -96,17 +107,21 @@ func (p *planner) project(path, org, name string, d DeclaredProject) (id string)
 	}
 	p.problems(path, want.Mistakes())
 	have, there := p.here[[2]string{org, name}]
-	if fields := projectFields(have, want); !there {
+	fields := projectFields(have, want)
+	if !there {
 		p.tenants.Stamp(&want)
 		p.plan.apply.NewProjects = append(p.plan.apply.NewProjects, want)
-		p.change("make", "project", org+"/"+name, fields)
+		p.change("make", "project", org+"/"+name, append(fields, p.limits.givenBy(path, want.ID, d)...))
 	} else {
 		want.ID = have.ID
 		if len(fields) > 0 {
 			p.plan.apply.Projects = append(p.plan.apply.Projects, want)
+		}
+		if fields = append(fields, p.limits.givenBy(path, want.ID, d)...); len(fields) > 0 {
 			p.change("change", "project", org+"/"+name, fields)
 		}
 	}
+	p.limits.lists(path, org+"/"+name, limit.Scope{Project: want.ID}, d.Budgets, d.Limits)
 	for _, key := range slices.Sorted(maps.Keys(d.Keys)) {
 		p.key(path+".keys."+key, want, key, d.Keys[key])
 	}
@@ -152,6 +167,15 @@ func (p *planner) key(path string, project auth.Project, name string, d Declared
 	}
 	want.Prefix = cmp.Or(want.Prefix, prefix)
 	full := project.Org + "/" + project.Name + "/" + name
+	// change notes what becomes of the key, and of what is set for it.
+	change := func(do, id string, fields []PlanField) {
+		first := p.limits.t.first(id)
+		fields = append(fields, p.limits.give(path, "tier", d.Tier, limit.Assignment{Project: project.ID, Key: first})...)
+		if len(fields) > 0 {
+			p.change(do, "key", full, fields)
+		}
+		p.limits.lists(path, full, limit.Scope{Project: project.ID, Key: first}, d.Budgets, d.Limits)
+	}
 	switch {
 	case hash == auth.Hash{} && !there:
 		p.problem(path, "there is no such key, and no sha256 to make it of", "make it with: penstock key create --project "+project.Name+" --name "+name)
@@ -159,11 +183,12 @@ func (p *planner) key(path string, project auth.Project, name string, d Declared
 	case hash == auth.Hash{} || there && hash == have.Hash:
 		want.ID, want.Prefix, want.Created = have.ID, have.Prefix, have.Created
 		p.problems(path, want.Mistakes())
-		if fields := keyFields(have, want); len(fields) > 0 {
+		fields := keyFields(have, want)
+		if len(fields) > 0 {
 			p.plan.apply.Keys = append(p.plan.apply.Keys, want)
 			p.plan.roles = append(p.plan.roles, have.Role, want.Role)
-			p.change("change", "key", full, fields)
 		}
+		change("change", want.ID, fields)
 		return
 	case slices.Contains(p.hashes, hash):
 		p.problem(path, "this very key is, or was, another one here", "a key has one name in one project; take another key")
@@ -186,7 +211,7 @@ func (p *planner) key(path string, project auth.Project, name string, d Declared
 	p.tenants.Stamp(nil, &want)
 	p.plan.apply.NewKeys = append(p.plan.apply.NewKeys, want)
 	p.plan.roles = append(p.plan.roles, want.Role)
-	p.change("make", "key", full, append([]PlanField{{"prefix", "", want.Prefix}}, keyFields(auth.Key{}, want)...))
+	change("make", want.ID, append([]PlanField{{"prefix", "", want.Prefix}}, keyFields(auth.Key{}, want)...))
 }
 
 func (p *planner) expiry(path, text string) time.Time {

@@ -42,6 +42,10 @@ func (a *API) tenants(ctx context.Context) (*tenants, error) {
 	if err != nil {
 		return nil, err
 	}
+	return tenantsOf(projects, keys), nil
+}
+
+func tenantsOf(projects []auth.Project, keys []auth.Key) *tenants {
 	t := &tenants{projects: map[string]auth.Project{}, keys: map[string]auth.Key{}, orgs: map[string]bool{}}
 	for _, p := range projects {
 		t.projects[p.ID], t.orgs[p.Org] = p, true
@@ -49,7 +53,7 @@ func (a *API) tenants(ctx context.Context) (*tenants, error) {
 	for _, k := range keys {
 		t.keys[k.ID] = k
 	}
-	return t, nil
+	return t
 }
 
 // first is the first of the keys that a key was rotated from: what is set for a key holds for those that replace it, too.

@@ -25,7 +25,7 @@ func (c *Changes) Empty() bool {
 
 // Changed is the fault of a store that is no longer what changes were planned on.
 func Changed() error {
-	return fault.New(fault.ChangedMeanwhile, "Somebody changed projects, keys or prices since the plan was made; nothing was changed by it.")
+	return fault.New(fault.ChangedMeanwhile, "Somebody changed projects, keys, prices, budgets, limits or tiers since the plan was made; nothing was changed by it.")
 }
 
 // Mistakes are all that is wrong with a project, by the names of its members.

@@ -23,9 +23,9 @@ func (a *app) applyCommand() *cobra.Command {
 	var planOnly, prune bool
 	c := &cobra.Command{
 		Use:   "apply -f FILE",
-		Short: "Make projects, keys and prices what a file says, all or nothing",
-		Long: `Make projects, keys and prices what a file says, all or nothing, and show the difference to what
-there was; with --plan, show it and change nothing. What the file does not name stays as it is.
+		Short: "Make projects, keys, prices, budgets, limits and tiers what a file says, all or nothing",
+		Long: `Make projects, keys, prices, budgets, limits and tiers what a file says, all or nothing, and show the
+difference to what there was; with --plan, show it and change nothing. What the file does not name stays as it is.
 docs/apply.md says what a file may hold; penstock export writes one.`,
 		Example: `  penstock apply -f tenants.yaml --plan
   penstock apply -f tenants.yaml
@@ -38,7 +38,7 @@ docs/apply.md says what a file may hold; penstock export writes one.`,
 	f.add(c)
 	c.Flags().StringVarP(&path, "file", "f", "", "`FILE` with the declaration; - is the standard input")
 	c.Flags().BoolVar(&planOnly, "plan", false, "show what would change, and change nothing")
-	c.Flags().BoolVar(&prune, "prune", false, "end keys of the file's projects that the file does not name")
+	c.Flags().BoolVar(&prune, "prune", false, "end keys, budgets and limits of the file's projects that the file does not name")
 	_ = c.MarkFlagRequired("file") // fails only for a flag that is not there
 	return c
 }
@@ -166,8 +166,8 @@ func (a *app) exportCommand() *cobra.Command {
 	var path string
 	c := &cobra.Command{
 		Use:   "export",
-		Short: "Write projects, keys (as hashes) and prices as a file that apply reads",
-		Long: `Write projects, keys and prices as a file that apply reads. Applying it where it came from changes nothing.
+		Short: "Write projects, keys (as hashes), prices, budgets, limits and tiers as a file that apply reads",
+		Long: `Write projects, keys, prices, budgets, limits and tiers as a file that apply reads. Applying it where it came from changes nothing.
 Keys are in it as hashes, which are of use only together with the key ring that they were made with.`,
 		Example: "  penstock export > tenants.yaml",
 		Args:    cobra.NoArgs,

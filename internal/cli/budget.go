@@ -276,13 +276,21 @@ func runsOut(w admin.BudgetWindow, now time.Time) string {
 	return w.RunOut.Local().Format("Jan 2 15:04")
 }
 
+// cents writes dollars with two decimals, or with as many as they have.
+func cents(amount string) string {
+	if i := strings.IndexByte(amount, '.'); i > 0 && i == len(amount)-2 {
+		return amount + "0"
+	}
+	return amount
+}
+
 // budgetAmount is "$25/day", "200,000 tokens/hour".
 func budgetAmount(t admin.Terms) string {
 	amount := ""
 	if t.Tokens != nil {
 		amount = figure.Count(*t.Tokens) + " tokens"
 	} else {
-		amount = "$" + t.Amount
+		amount = "$" + cents(t.Amount)
 	}
 	if t.Per == "term" {
 		return amount + " in all"

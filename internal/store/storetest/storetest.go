@@ -41,7 +41,7 @@ type Store interface {
 	limit.Store
 	health.Store
 	// Declare makes changes of tenants and prices together, on the versions given: admin.Declarer.
-	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override) error
+	Declare(ctx context.Context, c auth.Changes, priceVersion int64, prices []catalog.Override, limits limit.Changes) error
 	bodies.Store
 	conversation.Store
 	idempotency.Store
