@@ -36,6 +36,9 @@ const (
 	ClockApart        Kind = "clock_apart"
 	Stopped           Kind = "stopped"
 	TelemetryFailing  Kind = "telemetry_failing"
+	BudgetUsed        Kind = "budget_used"
+	BudgetSpent       Kind = "budget_spent"
+	BudgetOverrun     Kind = "budget_overrun"
 )
 
 // A Severity says who should look, and when.
@@ -250,6 +253,24 @@ var table = []Meaning{
 		Means: "An operator has stopped a model, a project or everything: calls to it get the error stopped.",
 		Do:    "`penstock stop list` says who, when and why. When it is meant to be over: `penstock resume`.",
 		Calm:  time.Second, Lasts: looked,
+	},
+	{
+		Kind: BudgetUsed, Severity: Info, Object: "budget and share",
+		Means: "What is settled of a budget in its window has passed a share at which somebody wants to be told (50, 80 and 90 % unless the budget says otherwise); of one that only observes, the whole.",
+		Do:    "`penstock budget list` says how it stands and when it is expected to run out; `penstock usage` what it went to. Raise it with `penstock budget set`, or let models have a `when_low`.",
+		Calm:  time.Second, Lasts: looked,
+	},
+	{
+		Kind: BudgetSpent, Severity: Warning, Object: "budget",
+		Means: "A budget has not enough left for a call: calls that count for it are refused with insufficient_quota until its window ends, but for those that need less than is left.",
+		Do:    "`penstock budget list` says when it begins anew. Raise it with `penstock budget set`; that holds within a second.",
+		Calm:  time.Second, Lasts: looked,
+	},
+	{
+		Kind: BudgetOverrun, Severity: Warning, Object: "target",
+		Means: "A provider has billed more for a call than was reserved for it: it took no notice of the cap on generated tokens, or its price here is too low. All of it is booked; calls with a budget do not go to the target for ten minutes.",
+		Do:    "Compare what `penstock explain` says of the try with the provider's own bill. Correct the price (`penstock price set`), or take the target out of the model.",
+		Calm:  10 * time.Minute, Lasts: 10 * time.Minute,
 	},
 	{
 		Kind: TelemetryFailing, Severity: Warning, Object: "signal",

@@ -107,6 +107,7 @@ type compiled struct {
 	version  int64
 	budgets  index[*budgetRule]
 	rates    index[*rateRule]
+	byID     map[string]*budgetRule // those of tiers, too
 	tiers    map[string]*tier
 	assigned map[Assignment]string // with only project, key and user set
 	any      bool                  // there is anything at all
@@ -155,10 +156,12 @@ func (ix *index[T]) add(project string, rule T) {
 }
 
 func compile(d Definitions) *compiled {
-	c := &compiled{Definitions: d, version: d.Version, tiers: map[string]*tier{}, assigned: map[Assignment]string{}}
+	c := &compiled{Definitions: d, version: d.Version, byID: map[string]*budgetRule{}, tiers: map[string]*tier{}, assigned: map[Assignment]string{}}
 	for i := range d.Budgets {
 		b := &d.Budgets[i]
-		c.budgets.add(b.Project, newBudgetRule(b.ID, b.Scope, b.Terms, b.Version))
+		r := newBudgetRule(b.ID, b.Scope, b.Terms, b.Version)
+		c.budgets.add(b.Project, r)
+		c.byID[r.id] = r
 	}
 	for i := range d.Limits {
 		l := &d.Limits[i]
@@ -171,7 +174,9 @@ func compile(d Definitions) *compiled {
 			if terms.Per == window.Term {
 				id += ":" + strconv.FormatInt(terms.From.Unix(), 10)
 			}
-			t.budgets = append(t.budgets, newBudgetRule(id, Scope{}, terms, t.Version))
+			r := newBudgetRule(id, Scope{}, terms, t.Version)
+			t.budgets = append(t.budgets, r)
+			c.byID[r.id] = r
 		}
 		for _, r := range t.Rates {
 			t.rates = append(t.rates, &rateRule{Rate: r, id: "tier:" + t.Name + ":" + string(r.Measure)})

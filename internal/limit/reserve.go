@@ -253,6 +253,7 @@ func (l *Limiter) refuse(x *pipeline.Exchange, h *held, s escrow.State, need int
 	f.RetryAfter = min(max(reset, time.Second), time.Minute)
 	f.Detail = detailOf(h, s, need)
 	x.Note("budget", "refused by "+h.budgetRule.id+": "+h.show(need)+" needed, "+h.show(s.Free())+" free", 0)
+	l.mark(h.budgetRule, escrow.Key{Rule: h.budgetRule.id, Subject: h.key.Subject, Start: h.key.Start}, 100)
 	l.m.refused.WithLabelValues(string(h.Unit)).Inc()
 	return &pipeline.Unaffordable{Why: "over the budget " + h.name, Err: f}
 }

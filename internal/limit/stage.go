@@ -45,6 +45,7 @@ type Limiter struct {
 	o      Options
 	m      metrics
 	ward   ward
+	watch  watch
 	drains atomic.Int64
 }
 

@@ -3,10 +3,13 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/penstock/penstock/internal/alert"
 	"github.com/penstock/penstock/internal/config"
 	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/limit"
@@ -37,6 +40,7 @@ func (s *Server) openLimits(cfg *config.File) (err error) {
 	p.bank = escrow.New(escrow.Options{
 		Store: s.store, Holder: escrow.Holder{Journal: s.journal.ID(), Run: run},
 		Replicas: s.sharing, Log: s.o.Log, Metrics: s.metrics,
+		Changed: func(k escrow.Key, state escrow.State) { p.limiter.Changed(k, state) },
 	})
 	rates := rate.Options{Holder: run, Replicas: s.sharing, Log: s.o.Log}
 	if s.store.Shared() {
@@ -46,6 +50,9 @@ func (s *Server) openLimits(cfg *config.File) (err error) {
 	p.limiter, err = limit.New(limit.Options{
 		Board: p.board, Bank: p.bank, Rates: p.rates, Learned: rate.NewLearned(), Log: s.o.Log, Metrics: s.metrics, Now: s.clock.Now,
 		Model: s.known,
+		Overrun: func(t llm.Target, try *pipeline.Try) {
+			s.alerts.Report(alert.BudgetOverrun, t.String(), "A try was billed $"+try.CostNano.String()+", and $"+try.BoundNano.String()+" was the most that it should come to.")
+		},
 	})
 	return err
 }
@@ -95,6 +102,34 @@ func (s *Server) countReplicas(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// lookAtBudgets tells of budgets that are used so far that somebody wants to know. They are named by their ids: what they are for is
+// a tenant's business.
+func (l *lookout) lookAtBudgets() {
+	if l.limits.limiter == nil {
+		return
+	}
+	used, spent := map[string]bool{}, map[string]bool{}
+	for _, n := range l.limits.limiter.Notices(l.Server.clock.Now()) {
+		object := n.Budget + " at " + strconv.Itoa(n.Share) + "%"
+		text := fmt.Sprintf("The budget %s is used to %d%%.", n.Budget, n.Used)
+		if n.Each > 0 {
+			text = fmt.Sprintf("The budget %s is used to %d%% or more by %d of those whom it holds for.", n.Budget, n.Share, n.Each)
+		}
+		if !n.End.IsZero() {
+			text += " Its window ends " + n.End.UTC().Format(time.DateTime) + " UTC."
+		}
+		if n.Share >= 100 && !n.Observe {
+			spent[n.Budget] = true
+			l.alerts.Report(alert.BudgetSpent, n.Budget, text)
+			continue
+		}
+		used[object] = true
+		l.alerts.Report(alert.BudgetUsed, object, text)
+	}
+	l.alerts.ClearOthers(alert.BudgetUsed, used)
+	l.alerts.ClearOthers(alert.BudgetSpent, spent)
 }
 
 // stage and reserver are what the pipeline has of them.

@@ -57,6 +57,7 @@ func (l *lookout) look(rt *runtime, now time.Time) {
 	l.lookAtRecords(rt.cfg)
 	l.lookAtAudit()
 	l.lookAtStops()
+	l.lookAtBudgets()
 	l.lookAtTargets(now)
 	l.lookAtRing()
 	l.lookAtBodies(now)
