@@ -222,17 +222,17 @@ func nameOf(s Scope, t Terms) string {
 }
 
 // at is the window that an instant is in.
-func (r *budgetRule) at(now time.Time) window.Window {
+func (r *budgetRule) at(now time.Time) *window.Window {
 	if w := r.current.Load(); w != nil && w.Has(now) {
-		return *w
+		return w
 	}
 	w := r.calendar.At(now)
 	r.current.Store(&w)
-	return w
+	return &w
 }
 
 // terms are those of a pool of the budget.
-func (r *budgetRule) terms(w window.Window) escrow.Terms {
+func (r *budgetRule) terms(w *window.Window) escrow.Terms {
 	return escrow.Terms{Limit: r.Amount, Version: r.version, End: w.End.UnixMicro()}
 }
 

@@ -17,31 +17,45 @@ const (
 
 // A drain lets the tries of one exchange go on for a while after its client has left, if a budget is to be told what they cost.
 type drain struct {
-	l     *Limiter
 	a     *allowance
 	taken atomic.Bool // of the places
+	timer atomic.Pointer[time.Timer]
 }
 
-// detach makes the context of what is inside: it ends when ctx does, but for a client that leaves while something is under way.
-func (l *Limiter) detach(ctx context.Context, a *allowance) (inner context.Context, d *drain, end func()) {
-	d = &drain{l: l, a: a}
+// detach makes the context of what is inside: it ends when ctx does, but for a client that leaves while something is under way that
+// a budget pays for. over is to be called when the exchange is.
+func (l *Limiter) detach(ctx context.Context, a *allowance) (inner context.Context, over func()) {
+	d := &a.d
+	d.a = a
+	if len(a.all) == 0 {
+		unwatch := context.AfterFunc(ctx, a.finish)
+		return ctx, func() {
+			if unwatch() {
+				a.finish()
+			}
+		}
+	}
 	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	var timer atomic.Pointer[time.Timer]
-	stop := context.AfterFunc(ctx, func() {
+	unwatch := context.AfterFunc(ctx, func() {
 		why := context.Cause(ctx)
 		var told *fault.Error
 		if errors.As(why, &told) || errors.Is(why, context.DeadlineExceeded) || !d.begin() {
 			cancel(why)
+			a.finish()
 			return
 		}
-		timer.Store(time.AfterFunc(drainTime, func() { cancel(why) }))
+		d.timer.Store(time.AfterFunc(drainTime, func() {
+			cancel(why)
+			a.finish()
+		}))
 	})
-	return inner, d, func() {
-		stop()
-		if t := timer.Load(); t != nil {
+	return inner, func() {
+		unwatch()
+		if t := d.timer.Load(); t != nil {
 			t.Stop()
 		}
 		cancel(nil)
+		a.finish()
 		d.free()
 	}
 }
@@ -54,19 +68,19 @@ func (d *drain) begin() bool {
 	if !d.a.running() {
 		return false
 	}
-	if d.l.drains.Add(1) > drainMost {
-		d.l.drains.Add(-1)
+	if d.a.l.drains.Add(1) > drainMost {
+		d.a.l.drains.Add(-1)
 		return false
 	}
 	if !d.taken.CompareAndSwap(false, true) {
-		d.l.drains.Add(-1) // somebody else has just taken it
+		d.a.l.drains.Add(-1) // somebody else has just taken it
 	}
 	return true
 }
 
 func (d *drain) free() {
 	if d.taken.CompareAndSwap(true, false) {
-		d.l.drains.Add(-1)
+		d.a.l.drains.Add(-1)
 	}
 }
 

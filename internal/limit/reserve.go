@@ -20,14 +20,14 @@ type held struct {
 	*budgetRule
 	pool *escrow.Pool
 	key  escrow.Key
-	in   window.Window
+	in   *window.Window
 	part int // of Terms.Kept, whose share the exchange may not use; -1 is the whole
 }
 
 // limit is what the pool allows.
 func (h *held) limit() int64 { return h.terms(h.in).Limit }
 
-func (h *held) terms(w window.Window) escrow.Terms {
+func (h *held) terms(w *window.Window) escrow.Terms {
 	t := h.budgetRule.terms(w)
 	if h.part >= 0 {
 		t.Limit = share(h.Amount, 100-h.Kept[h.part].Share)
@@ -82,9 +82,17 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 		}
 		return nothing{}, nil
 	}
-	r := &reservation{l: l, a: a, target: t}
-	bound := a.budgetsOf(l, x.Request.Model, t.String())
-	most := a.outputCap(x, known.MaxOutput, slices.ContainsFunc(bound, func(h held) bool { return h.Mode == Enforce }))
+	r := &a.first // nearly always there is one try
+	if r.l != nil {
+		r = new(reservation)
+	}
+	r.l, r.a, r.target = l, a, t
+	bound := a.counting(t)
+	enforced := false
+	for i := range bound {
+		enforced = enforced || bound[i].Mode == Enforce
+	}
+	most := a.outputCap(x, known.MaxOutput, enforced)
 	if err := l.mayBudget(x, try, t, bound); err != nil {
 		return nil, err
 	}
@@ -144,44 +152,64 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 
 // take reserves from all budgets, or from none. Nearly always that is a matter of this process.
 func (r *reservation) take(ctx context.Context, bound []held, try *pipeline.Try, input, output int64) error {
-	const rounds = 8 // others may be quicker with what was funded
+	if r.hold(bound, try, input, output) {
+		return nil
+	}
+	bound = slices.Clone(bound) // observed budgets may have to do without
+	const rounds = 8            // others may be quicker with what was funded
 	for range rounds {
-		wants, ok := r.hold(bound, try, input, output)
-		if ok {
-			return nil
+		var wants []escrow.Want
+		for i := range bound {
+			if h := &bound[i]; h.pool != nil {
+				wants = append(wants, escrow.Want{Pool: h.pool, Need: h.need(try.Price, input, output)})
+			}
 		}
 		if err := r.l.o.Bank.Fund(ctx, wants); err != nil {
-			return r.observe(bound, err)
+			if err = r.observe(bound, err); err != nil {
+				return err
+			}
+		}
+		if r.hold(bound, try, input, output) {
+			return nil
 		}
 	}
 	return errors.New("what is left is taken by others as soon as it is there")
 }
 
-// hold reserves from all budgets what their leases have. If that is not enough it reserves nothing, and says what is wanted.
-func (r *reservation) hold(bound []held, try *pipeline.Try, input, output int64) (wants []escrow.Want, ok bool) {
+// hold reserves from all budgets what their leases have, or nothing.
+func (r *reservation) hold(bound []held, try *pipeline.Try, input, output int64) bool {
 	try.Charges = slices.Grow(try.Charges[:0], len(bound))
+	money := int64(0)
+	if try.Price != nil {
+		money = int64(try.Price.Most(input, output))
+	}
 	for i := range bound {
 		h := &bound[i]
-		n := h.need(try.Price, input, output)
-		c := pipeline.Charge{Budget: h.key.Rule, Subject: h.key.Subject, Start: h.key.Start, Held: n, Tokens: h.Unit == TokenCount}
+		c := pipeline.Charge{Budget: h.key.Rule, Subject: h.key.Subject, Start: h.key.Start, Held: money, Tokens: h.Unit == TokenCount}
+		if c.Tokens {
+			c.Held = input + output
+		}
 		if h.pool != nil {
-			if c.Lease, ok = h.pool.Hold(n); !ok {
-				wants = append(wants, escrow.Want{Pool: h.pool, Need: n})
+			ok := false
+			if c.Lease, ok = h.pool.Hold(c.Held); !ok {
+				giveBack(bound, try)
+				return false
 			}
 		}
 		try.Charges = append(try.Charges, c)
 	}
-	if len(wants) == 0 {
-		r.from = bound
-		return nil, true
-	}
-	for i := range bound {
+	r.from = bound
+	return true
+}
+
+// giveBack gives back what was reserved.
+func giveBack(bound []held, try *pipeline.Try) {
+	for i := range try.Charges {
 		if c := &try.Charges[i]; c.Lease != "" {
 			bound[i].pool.Settle(c.Lease, c.Held, 0)
 		}
 	}
 	try.Charges = try.Charges[:0]
-	return wants, false
 }
 
 // observe lets a budget that only observes go without a reservation if it is the one that is short.

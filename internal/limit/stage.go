@@ -79,7 +79,8 @@ func New(o Options) (*Limiter, error) {
 // An allowance is what limits one exchange.
 type allowance struct {
 	call
-	rules  []applied
+	all    []held // budgets that hold for it, with their pools
+	scoped bool   // some hold for some models only
 	tiers  []given
 	rates  []rate.Rule
 	l      *Limiter
@@ -88,6 +89,10 @@ type allowance struct {
 	capped bool      // the request's own cap is not in force
 
 	admission rate.Admission
+	first     reservation
+	d         drain
+	room      [4]held
+	rateRoom  [4]rate.Rule
 
 	mu   sync.Mutex // guards the fields below
 	open int        // reservations
@@ -96,12 +101,6 @@ type allowance struct {
 	done bool
 	used llm.Usage
 	seen []string // budgets that were over, and only observe
-}
-
-// An applied is a budget that holds for an exchange, whatever its target.
-type applied struct {
-	*budgetRule
-	subject string
 }
 
 // Stage refuses what a caller's tier or limits do not allow, and finds out which budgets its tries count for.
@@ -133,21 +132,11 @@ func (l *Limiter) limited(ctx context.Context, x *pipeline.Exchange, a *allowanc
 	if err := a.take(ctx, x); err != nil {
 		return nil, err
 	}
-	inner, end := ctx, func() {}
-	if len(a.rules) > 0 {
-		var d *drain
-		inner, d, end = l.detach(ctx, a)
-		x.Drain = d.begin
-	}
 	// Whoever gets the answer walks it or ends ctx, and so does a panic: the exchange is over then.
-	unwatch := context.AfterFunc(inner, a.finish)
-	over := func() {
-		if unwatch() {
-			a.finish()
-		}
-		end()
+	ctx, over := l.detach(ctx, a)
+	if len(a.all) > 0 {
+		x.Drain = a.d.begin
 	}
-	ctx = inner
 	resp, err := next(ctx, x)
 	if err != nil {
 		over()
@@ -177,10 +166,14 @@ func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
 	who := call{org: x.Caller.Org, project: x.Caller.Project, key: x.Caller.Key, user: x.Request.User, model: x.Request.Model}
 	who.tags = x.Tags
 	a := &allowance{call: who, l: l}
+	a.all, a.rates = a.room[:0], a.rateRoom[:0]
+	if a.at = x.Time; a.at.IsZero() {
+		a.at = l.o.Now()
+	}
 	for _, list := range [][]*budgetRule{c.budgets.byProject[who.project], c.budgets.others} {
 		for _, r := range list {
 			if r.Scope.fits(&who) {
-				a.rules = append(a.rules, applied{r, r.subject(&who)})
+				a.hold(r, r.subject(&who))
 			}
 		}
 	}
@@ -194,7 +187,7 @@ func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
 	a.tiers = c.tiersOf(&who, nil)
 	for _, t := range a.tiers {
 		for _, r := range t.budgets {
-			a.rules = append(a.rules, applied{r, t.subject})
+			a.hold(r, t.subject)
 		}
 		for _, r := range t.rates {
 			a.rates = append(a.rates, r.rule(t.subject))
@@ -203,11 +196,8 @@ func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
 			a.output = t.MaxOutput
 		}
 	}
-	if len(a.rules)+len(a.tiers)+len(a.rates) == 0 {
+	if len(a.all)+len(a.tiers)+len(a.rates) == 0 {
 		return nil
-	}
-	if a.at = x.Time; a.at.IsZero() {
-		a.at = l.o.Now()
 	}
 	x.Low = a.low()
 	return a
@@ -215,9 +205,12 @@ func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
 
 // low is how much of the fullest budget in force is used, in percent, as far as that is known here.
 func (a *allowance) low() (percent int) {
-	for _, h := range a.budgetsOf(a.l, a.model, "") {
-		s, known := h.pool.State()
-		if known && h.Mode == Enforce && h.part < 0 && h.Amount > 0 {
+	for i := range a.all {
+		h := &a.all[i]
+		if h.Mode != Enforce || h.part >= 0 || h.Amount <= 0 || a.scoped && !h.models(a.model, "") {
+			continue
+		}
+		if s, known := h.pool.State(); known {
 			percent = max(percent, int(min((s.Settled+s.Unknown)/max(h.Amount/100, 1), 1000)))
 		}
 	}
@@ -272,25 +265,33 @@ func (a *allowance) outputCap(x *pipeline.Exchange, model int64, needed bool) in
 	return most
 }
 
-// budgetsOf are the budgets that a try at a target counts for, with their pools.
-func (a *allowance) budgetsOf(l *Limiter, asked, target string) []held {
-	list := make([]held, 0, len(a.rules)+1)
-	for _, r := range a.rules {
-		if !r.models(asked, target) {
+// hold has the exchange count for a budget, and for what of it is not kept for calls with tags that it has not.
+func (a *allowance) hold(r *budgetRule, subject string) {
+	in := r.at(a.at)
+	h := held{budgetRule: r, in: in, part: -1, key: escrow.Key{Rule: r.id, Subject: subject, Start: in.Start.UnixMicro()}}
+	h.pool = a.l.o.Bank.Pool(h.key, h.terms(in))
+	a.all = append(a.all, h)
+	a.scoped = a.scoped || r.Model != ""
+	for i, k := range r.Kept {
+		if slices.Contains(a.tags, k.Tag) {
 			continue
 		}
-		in := r.at(a.at)
-		h := held{budgetRule: r.budgetRule, in: in, part: -1, key: escrow.Key{Rule: r.id, Subject: r.subject, Start: in.Start.UnixMicro()}}
-		h.pool = l.o.Bank.Pool(h.key, h.terms(in))
-		list = append(list, h)
-		for i, k := range r.Kept {
-			if slices.Contains(a.tags, k.Tag) {
-				continue
-			}
-			rest := h
-			rest.part, rest.key.Rule = i, r.kept[i]
-			rest.pool = l.o.Bank.Pool(rest.key, rest.terms(in))
-			list = append(list, rest)
+		rest := h
+		rest.part, rest.key.Rule = i, r.kept[i]
+		rest.pool = a.l.o.Bank.Pool(rest.key, rest.terms(in))
+		a.all = append(a.all, rest)
+	}
+}
+
+// counting are the budgets that a try at a target counts for.
+func (a *allowance) counting(t llm.Target) []held {
+	if !a.scoped {
+		return a.all
+	}
+	name, list := t.String(), make([]held, 0, len(a.all))
+	for i := range a.all {
+		if a.all[i].models(a.model, name) {
+			list = append(list, a.all[i])
 		}
 	}
 	return list
