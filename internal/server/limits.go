@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -29,8 +30,8 @@ type limitParts struct {
 	limiter *limit.Limiter
 }
 
-// openLimits makes them. It comes after the records.
-func (s *Server) openLimits(cfg *config.File) (err error) {
+// openLimits makes them, and reads what is in force if the store was met. It comes after the records.
+func (s *Server) openLimits(ctx context.Context, cfg *config.File) (err error) {
 	if s.journal == nil {
 		return nil
 	}
@@ -54,7 +55,10 @@ func (s *Server) openLimits(cfg *config.File) (err error) {
 			s.alerts.Report(alert.BudgetOverrun, t.String(), "A try was billed $"+try.CostNano.String()+", and $"+try.BoundNano.String()+" was the most that it should come to.")
 		},
 	})
-	return err
+	if err != nil || s.waiting { // then it is read when the store is met
+		return err
+	}
+	return p.board.Refresh(ctx)
 }
 
 // known is what bounds the calls of a target.
@@ -153,6 +157,15 @@ func (p *limitParts) refresh(ctx context.Context) error {
 		return nil
 	}
 	return p.board.Refresh(ctx)
+}
+
+// changed has this process know of a change of definitions at once; a store that does not answer is asked again within a second.
+func (p *limitParts) changed(log *slog.Logger) func(context.Context) {
+	return func(ctx context.Context) {
+		if err := p.refresh(ctx); err != nil {
+			log.WarnContext(ctx, "limits that were changed cannot be read yet", "error", err)
+		}
+	}
 }
 
 // allowed says where callers stand, nil if nothing is limited.

@@ -183,7 +183,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	if err := s.openRecords(cfg); err != nil {
 		return err
 	}
-	if err := s.openLimits(cfg); err != nil {
+	if err := s.openLimits(ctx, cfg); err != nil {
 		return err
 	}
 	if err := s.openRetention(); err != nil {
@@ -403,8 +403,8 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Keys: s.keys, Tenants: s.tenants, Catalog: s.catalog,
 			Declarer: s.store,
 			Records:  s.store, Audit: s.store, Keeper: s.keeper,
-			Stops:   s.stops,
-			Limits:  s.store,
+			Stops:  s.stops,
+			Limits: s.store, LimitsChanged: s.limits.changed(s.o.Log),
 			Targets: s.targets, MayAnswer: func(name string) bool { return s.inForce().mayAnswer(name) },
 			Holds:      &retention.Holds{Store: s.store, Now: s.clock.Now},
 			Support:    s.support,
