@@ -107,7 +107,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 	want := w.call(http.MethodGet, "/admin/v1/projects", "", "")
 	want.refusal(t)
 	paths := []string{
-		"/nothing", "/admin", "/admin/v1", "/admin/v1/", "/admin/v1/projects/", "/admin/v1/budgets", "/admin/v1/keys/key_1/revoke",
+		"/nothing", "/admin", "/admin/v1", "/admin/v1/", "/admin/v1/projects/", "/admin/v1/budget", "/admin/v1/keys/key_1/revoke",
 		"/debug/pprof/", "/debug/pprof/heap", "/debug/vars", "/v1/models", "//admin/v1/projects", "/admin/v1/%70rojects", "/admin/v1/projects;x",
 		"/admin/../admin/v1/projects", "/healthz/..", "/metrics/", "/METRICS",
 	} // "/" and the pages below it are the console's, which has a test like this one
@@ -158,7 +158,7 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/", "/admin/v1", "/admin/v1/projects/", "/admin/v1/projects/home/keys", "/admin/v1/exchanges/", "/admin/v1/budgets", "/debug/pprof/",
+		"/", "/admin/v1", "/admin/v1/projects/", "/admin/v1/projects/home/keys", "/admin/v1/exchanges/", "/admin/v1/budgetts", "/debug/pprof/",
 		"//admin/v1/projects", "/admin/v1//projects", "/admin/v1/./projects", "/admin/v1/../v1/projects", "/admin/v1/%70rojects",
 		"/admin/v1/projects;x", "/admin/v1/projects%00", "/Admin/v1/projects", "/admin/v1/projects%2f", "/admin/v1/keys//revoke",
 	} {

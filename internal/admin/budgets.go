@@ -1,15 +1,13 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/limit"
-	"github.com/penstock/penstock/internal/window"
 )
 
 // TermsInput are what a budget allows: amount or tokens.
@@ -90,57 +88,16 @@ type BudgetWindow struct {
 // maxWindows is how many windows of a budget a list shows.
 const maxWindows = 20
 
-// read gives what is meant, and all that is wrong with how it is written.
-func (in *TermsInput) read(at string) (t limit.Terms, problems []fault.Problem) {
-	add := func(path, text, hint string) {
-		if text != "" {
-			problems = append(problems, fault.Problem{Path: at + path, Text: text, Hint: hint})
-		}
+// read gives what is meant, and all that is wrong with it.
+func (in *TermsInput) read(at string) (limit.Terms, []fault.Problem) {
+	text := limit.TermsText{Amount: in.Amount, Per: in.Per, Zone: in.Zone, From: in.From, To: in.To, Mode: in.Mode, Alerts: in.Alerts}
+	if in.Tokens != nil {
+		text.Tokens = strconv.FormatInt(*in.Tokens, 10)
 	}
-	t = limit.Terms{Per: window.Per(in.Per), Zone: in.Zone, Mode: limit.Mode(cmp.Or(in.Mode, string(limit.Enforce))), Alerts: in.Alerts}
 	for _, k := range in.Kept {
-		t.Kept = append(t.Kept, limit.Kept(k))
+		text.Kept = append(text.Kept, limit.Kept(k))
 	}
-	switch t.Unit = limit.USD; {
-	case in.Amount != "" && in.Tokens != nil:
-		add("tokens", "is there beside amount", "a budget is in dollars or in tokens; make two")
-	case in.Tokens != nil:
-		t.Unit, t.Amount = limit.TokenCount, *in.Tokens
-	case in.Amount == "":
-		add("amount", "is missing", "write dollars as decimal text, such as 1.00, or send tokens")
-	default:
-		var wrong string
-		t.Amount, wrong = limit.ReadAmount(limit.USD, in.Amount)
-		add("amount", wrong, "")
-	}
-	zone, err := limit.Zone(in.Zone)
-	if err != nil {
-		zone = time.UTC // that it is wrong is told by Mistakes
-	}
-	var wrong string
-	t.From, wrong = readStart(in.From, zone)
-	add("from", wrong, instantHint)
-	t.To, wrong = readStart(in.To, zone)
-	add("to", wrong, instantHint)
-	return t, problems
-}
-
-const instantHint = "write 2026-11-24 or 2026-11-24T09:00:00Z"
-
-// readStart reads RFC 3339, or a day, which is its start in the zone. Instants are kept in microseconds.
-func readStart(text string, zone *time.Location) (t time.Time, problem string) {
-	if text == "" {
-		return t, ""
-	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return t.UTC().Truncate(time.Microsecond), ""
-	}
-	if day, err := time.ParseInLocation(time.DateOnly, text, zone); err == nil {
-		y, m, d := day.Date()
-		noon := time.Date(y, m, d, 12, 0, 0, 0, zone) // some days have no midnight
-		return window.Calendar{Per: window.Day, Zone: zone}.At(noon).Start.UTC(), ""
-	}
-	return t, quote(text) + " is not an instant"
+	return text.Read(at)
 }
 
 // termsOf shows terms.
@@ -165,24 +122,15 @@ func (a *API) setBudget(ctx context.Context, _ *call, in BudgetInput) (Budget, e
 	if err != nil && len(problems) == 0 {
 		return Budget{}, err
 	}
-	b := limit.Budget{Scope: scope, Terms: terms}
-	if problems = append(problems, notYet(problems, b.Mistakes())...); len(problems) > 0 {
+	if problems = append(problems, scope.Mistakes()...); len(problems) > 0 {
 		return Budget{}, limit.Refusal(problems)
 	}
-	if b, err = a.o.Limits.SetBudget(ctx, b); err != nil {
+	b, err := a.o.Limits.SetBudget(ctx, limit.Budget{Scope: scope, Terms: terms})
+	if err != nil {
 		return Budget{}, err
 	}
 	a.limitsChanged(ctx)
 	return a.budget(ctx, b)
-}
-
-// notYet are the mistakes at places of which none is told yet: what cannot be read is told of once.
-func notYet(told, more []fault.Problem) []fault.Problem {
-	return slices.DeleteFunc(more, func(p fault.Problem) bool {
-		return slices.ContainsFunc(told, func(o fault.Problem) bool {
-			return o.Path == p.Path || strings.HasSuffix(p.Path, "per") && (strings.HasSuffix(o.Path, "from") || strings.HasSuffix(o.Path, "to"))
-		})
-	})
 }
 
 func (a *API) deleteBudget(ctx context.Context, c *call) (Budget, error) {
@@ -265,42 +213,20 @@ func (a *API) budget(ctx context.Context, b limit.Budget) (Budget, error) {
 	return out, err
 }
 
-func (t *tenants) budgetOf(b limit.Budget) Budget {
+func (t tenants) budgetOf(b limit.Budget) Budget {
 	return Budget{ID: b.ID, Scope: t.scopeOf(b.Scope), Terms: termsOf(&b.Terms), Version: b.Version, Set: b.Set, Windows: []BudgetWindow{}}
 }
 
-// windows reads how windows of a budget stand: with no Limit the current ones. One that nobody has used anything of yet is not
-// kept anywhere, and shown all the same.
+// windows shows how windows of a budget stand: with no Limit the current ones.
 func (a *API) windows(ctx context.Context, b *limit.Budget, q limit.WindowQuery) ([]BudgetWindow, error) {
-	now, calendar := a.o.Now(), b.Calendar()
-	current := calendar.At(now)
-	q.Budget = b.ID
-	if q.Limit == 0 {
-		if q.At, q.Limit = now, maxWindows; !current.Has(now) { // a term that has not begun, or is over
-			q.At = current.Start
-		}
-	}
-	standings, err := a.o.Limits.Windows(ctx, q)
+	now := a.o.Now()
+	standings, err := limit.Windows(ctx, a.o.Limits, b, q, now, maxWindows)
 	if err != nil {
 		return nil, err
 	}
-	if each := b.Project == limit.Each || b.Key == limit.Each || b.User == limit.Each; !each &&
-		!slices.ContainsFunc(standings, func(s limit.Standing) bool { return s.Start.Equal(current.Start) }) {
-		standings = slices.Insert(standings, 0, limit.Standing{Budget: b.ID, Start: current.Start, End: current.End, Limit: b.Amount, Free: b.Amount})
-	}
-	out := []BudgetWindow{}
+	out, calendar := []BudgetWindow{}, b.Calendar()
 	for i := range standings {
-		s := &standings[i]
-		if s.End.IsZero() { // nothing was ever reserved in it, so the calendar says what the books do not
-			if s.End, s.Limit = calendar.At(s.Start).End, b.Amount; !q.At.IsZero() && !q.At.Before(s.End) {
-				continue
-			}
-			s.Free = max(s.Limit-s.Settled-s.Held-s.Unknown, 0)
-		}
-		if !now.Before(s.Start) && now.Before(s.End) { // what is in force now may be newer than what was last asked for
-			s.Limit, s.Free = b.Amount, max(b.Amount-s.Settled-s.Held-s.Unknown, 0)
-		}
-		out = append(out, windowOf(b.Unit, s, calendar.At(s.Start).Label, now))
+		out = append(out, windowOf(b.Unit, &standings[i], calendar.At(standings[i].Start).Label, now))
 	}
 	return out, nil
 }

@@ -204,7 +204,7 @@ func (a *API) exportDeclaration(ctx context.Context, _ *call) (Declaration, erro
 		p := PriceInputOf(o)
 		out.Prices[p.Target] = DeclaredPrice{Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source}
 	}
-	tenantsOf(projects, keys).declareLimits(&out, &limits)
+	tenants{auth.NewDirectory(projects, keys)}.declareLimits(&out, &limits)
 	return out, nil
 }
 
@@ -255,7 +255,7 @@ func (a *API) plan(ctx context.Context, c *call, in DeclareInput) (*Plan, error)
 	for _, o := range overrides {
 		pl.prices[o.Target.String()] = o
 	}
-	pl.limits = pl.limitsOf(tenantsOf(projects, keys), &limits)
+	pl.limits = pl.limitsOf(tenants{auth.NewDirectory(projects, keys)}, &limits)
 	pl.declare(in.Declaration)
 	if err := auth.MayDeclare(c.grant.Key.Role, pl.plan.roles); err != nil {
 		return nil, err

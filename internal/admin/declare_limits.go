@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/limit"
 )
@@ -67,29 +66,15 @@ type DeclaredTier struct {
 	Budgets   []DeclaredTerms `json:"budgets,omitzero" yaml:"budgets,omitempty"`
 }
 
-// read gives what is meant, and all that is wrong with how it is written.
+// read gives what is meant, and all that is wrong with it.
 func (d *DeclaredTerms) read(at string) (limit.Terms, []fault.Problem) {
-	in := TermsInput{Amount: d.Amount, Per: cmp.Or(d.Per, perOf(d)), Zone: d.Zone, From: d.From, To: d.To, Mode: d.Mode, Alerts: d.Alerts}
+	text := limit.TermsText{
+		Amount: d.Amount, Tokens: d.Tokens, Per: d.Per, Zone: d.Zone, From: d.From, To: d.To, Mode: d.Mode, Alerts: d.Alerts,
+	}
 	for _, k := range d.Kept {
-		in.Kept = append(in.Kept, Kept(k))
+		text.Kept = append(text.Kept, limit.Kept(k))
 	}
-	var problems []fault.Problem
-	if d.Tokens != "" {
-		n, wrong := limit.ReadAmount(limit.TokenCount, d.Tokens)
-		if in.Tokens = &n; wrong != "" {
-			problems = append(problems, fault.Problem{Path: at + "tokens", Text: wrong})
-		}
-	}
-	t, wrong := in.read(at)
-	return t, append(problems, wrong...)
-}
-
-// perOf is what the length is where only a term has what is there.
-func perOf(d *DeclaredTerms) string {
-	if d.From != "" || d.To != "" {
-		return "term"
-	}
-	return ""
+	return text.Read(at)
 }
 
 func (d *DeclaredRate) read(at string) (limit.Rate, []fault.Problem) {
@@ -128,7 +113,7 @@ func (d *DeclaredTier) read(name string) (limit.Tier, []fault.Problem) {
 		b, wrong := d.Budgets[i].read(entryAt("", "budgets", i) + ".")
 		t.Budgets, problems = append(t.Budgets, b), append(problems, wrong...)
 	}
-	return t, append(problems, notYet(problems, t.Mistakes())...)
+	return t, append(problems, limit.Untold(problems, t.Mistakes())...)
 }
 
 // declaredTerms writes terms so that they are read as they are. Instants are written in full: a day would depend on the zone.
@@ -176,15 +161,9 @@ func declaredTier(t *limit.Tier) DeclaredTier {
 	return d
 }
 
-// live is the key that has what is set for the first of its line, and whether that one still works.
-func (t *tenants) live(first string) (auth.Key, bool) {
-	k := t.last(first)
-	return k, k.ID != "" && k.Revoked.IsZero()
-}
-
 // declareLimits writes definitions into a declaration that has all projects and keys. What is set for keys that have ended is
 // for nobody, and left out.
-func (t *tenants) declareLimits(out *Declaration, d *limit.Definitions) {
+func (t tenants) declareLimits(out *Declaration, d *limit.Definitions) {
 	for i := range d.Tiers {
 		if out.Tiers == nil {
 			out.Tiers = map[string]DeclaredTier{}
@@ -213,11 +192,11 @@ type declaredLists struct {
 }
 
 // declareIn lets add work on the lists that something of the scope belongs into.
-func (t *tenants) declareIn(out *Declaration, s *limit.Scope, d *DeclaredScope, add func(*declaredLists)) {
-	p, ok := t.projects[s.Project]
+func (t tenants) declareIn(out *Declaration, s *limit.Scope, d *DeclaredScope, add func(*declaredLists)) {
+	p, ok := t.Projects[s.Project]
 	switch {
 	case ok && s.Key != "" && s.Key != limit.Each:
-		k, alive := t.live(s.Key)
+		k, alive := t.Last(s.Key)
 		if !alive {
 			return
 		}
@@ -240,15 +219,15 @@ func (t *tenants) declareIn(out *Declaration, s *limit.Scope, d *DeclaredScope, 
 	}
 }
 
-func (t *tenants) declareTierOf(out *Declaration, a *limit.Assignment) {
-	p, ok := t.projects[a.Project]
+func (t tenants) declareTierOf(out *Declaration, a *limit.Assignment) {
+	p, ok := t.Projects[a.Project]
 	if !ok {
 		return
 	}
 	declared := out.Organisations[p.Org].Projects[p.Name]
 	switch {
 	case a.Key != "":
-		if k, alive := t.live(a.Key); alive {
+		if k, alive := t.Last(a.Key); alive {
 			key := declared.Keys[k.Name]
 			key.Tier = a.Tier
 			declared.Keys[k.Name] = key

@@ -38,7 +38,7 @@ func rateOf(r limit.Rate) Rate {
 	return Rate{Measure: string(r.Measure), Amount: r.Amount, Mode: string(r.Mode)}
 }
 
-func (t *tenants) limitOf(l limit.Limit) Limit {
+func (t tenants) limitOf(l limit.Limit) Limit {
 	return Limit{ID: l.ID, Scope: t.scopeOf(l.Scope), Rate: rateOf(l.Rate), Set: l.Set}
 }
 

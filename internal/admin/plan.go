@@ -169,7 +169,7 @@ func (p *planner) key(path string, project auth.Project, name string, d Declared
 	full := project.Org + "/" + project.Name + "/" + name
 	// change notes what becomes of the key, and of what is set for it.
 	change := func(do, id string, fields []PlanField) {
-		first := p.limits.t.first(id)
+		first := p.limits.t.First(id)
 		fields = append(fields, p.limits.give(path, "tier", d.Tier, limit.Assignment{Project: project.ID, Key: first})...)
 		if len(fields) > 0 {
 			p.change(do, "key", full, fields)

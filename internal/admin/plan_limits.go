@@ -13,7 +13,7 @@ import (
 // A limitPlanner compares the budgets, limits and tiers of a declaration with those that there are.
 type limitPlanner struct {
 	*planner
-	t        *tenants
+	t        tenants
 	have     *limit.Definitions
 	budgets  map[string]*limit.Budget // by slot, those that have not been named yet
 	limits   map[string]*limit.Limit  // as budgets
@@ -24,7 +24,7 @@ type limitPlanner struct {
 	changes  *limit.Changes
 }
 
-func (p *planner) limitsOf(t *tenants, d *limit.Definitions) *limitPlanner {
+func (p *planner) limitsOf(t tenants, d *limit.Definitions) *limitPlanner {
 	l := &limitPlanner{
 		planner: p, t: t, have: d, budgets: map[string]*limit.Budget{}, limits: map[string]*limit.Limit{}, assigned: map[[3]string]string{},
 		named: map[[3]string]bool{}, tiers: map[string]bool{}, declared: map[string]bool{}, changes: &p.plan.limits,
@@ -54,7 +54,7 @@ func (l *limitPlanner) alive(key string) bool {
 	if key == "" || key == limit.Each {
 		return true
 	}
-	_, ok := l.t.live(key)
+	_, ok := l.t.Last(key)
 	return ok
 }
 
@@ -163,7 +163,7 @@ func (l *limitPlanner) lists(path, name string, within limit.Scope, budgets []De
 		at := entryAt(path, "budgets", i)
 		terms, problems := budgets[i].DeclaredTerms.read("")
 		b := limit.Budget{Scope: l.narrow(at, within, budgets[i].DeclaredScope), Terms: terms}
-		problems = append(problems, notYet(problems, b.Mistakes())...)
+		problems = append(problems, b.Scope.Mistakes()...)
 		l.problems(at, problems)
 		if len(problems) == 0 {
 			l.budget(at, name, b)
@@ -173,7 +173,7 @@ func (l *limitPlanner) lists(path, name string, within limit.Scope, budgets []De
 		at := entryAt(path, "limits", i)
 		rate, problems := limits[i].DeclaredRate.read("")
 		one := limit.Limit{Scope: l.narrow(at, within, limits[i].DeclaredScope), Rate: rate}
-		problems = append(problems, notYet(problems, one.Mistakes())...)
+		problems = append(problems, limit.Untold(problems, one.Mistakes())...)
 		l.problems(at, problems)
 		if len(problems) == 0 {
 			l.limit(at, name, one)
@@ -375,9 +375,9 @@ func (l *limitPlanner) endUsers() {
 // nameOf names what a scope is of, for a person.
 func (l *limitPlanner) nameOf(s *limit.Scope) string {
 	name := s.Org
-	if p, ok := l.t.projects[s.Project]; ok {
+	if p, ok := l.t.Projects[s.Project]; ok {
 		name = p.Org + "/" + p.Name
-		if k, alive := l.t.live(s.Key); alive {
+		if k, alive := l.t.Last(s.Key); alive {
 			name += "/" + k.Name
 		}
 	}

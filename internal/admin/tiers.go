@@ -66,7 +66,7 @@ func (in *TierInput) read() (limit.Tier, []fault.Problem) {
 		terms, wrong := in.Budgets[i].read(fmt.Sprintf("budgets[%d].", i))
 		t.Budgets, problems = append(t.Budgets, terms), append(problems, wrong...)
 	}
-	return t, append(problems, notYet(problems, t.Mistakes())...)
+	return t, append(problems, limit.Untold(problems, t.Mistakes())...)
 }
 
 func tierOf(t limit.Tier, assigned int) Tier {
@@ -133,14 +133,14 @@ func (a *API) listTiers(ctx context.Context, c *call) (list[Tier], error) {
 }
 
 // whoHas finds whom an assignment is about.
-func (a *API) whoHas(ctx context.Context, project, key, user string) (limit.Assignment, *tenants, error) {
+func (a *API) whoHas(ctx context.Context, project, key, user string) (limit.Assignment, tenants, error) {
 	out := limit.Assignment{Project: project, Key: key, User: user}
 	if wrong := out.Mistakes(); len(wrong) > 0 {
-		return out, nil, limit.Refusal(wrong)
+		return out, tenants{}, limit.Refusal(wrong)
 	}
 	s, err := a.scope(ctx, ScopeInput{Project: project, Key: key})
 	if err != nil {
-		return out, nil, err
+		return out, tenants{}, err
 	}
 	out.Project, out.Key = s.Project, s.Key
 	t, err := a.tenants(ctx)
@@ -175,7 +175,7 @@ func (a *API) takeTier(ctx context.Context, c *call) (Assignment, error) {
 	return t.assignmentOf(who), nil
 }
 
-func (t *tenants) assignmentOf(x limit.Assignment) Assignment {
+func (t tenants) assignmentOf(x limit.Assignment) Assignment {
 	s := t.scopeOf(limit.Scope{Project: x.Project, Key: x.Key})
 	return Assignment{Tier: x.Tier, Project: x.Project, ProjectName: s.ProjectName, Key: x.Key, KeyName: s.KeyName, User: x.User, Set: x.Set}
 }

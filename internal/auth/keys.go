@@ -217,6 +217,10 @@ func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used
 	for i := range projects {
 		s.names[projects[i].ID] = projects[i].Name
 	}
+	replaces := map[string]string{}
+	for i := range keys {
+		replaces[keys[i].ID] = keys[i].Replaces
+	}
 	for i := range keys {
 		key := &keys[i]
 		p := owner[key.Project]
@@ -229,6 +233,7 @@ func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used
 		e := &entry{use: used[key.ID], grant: Grant{Key: key, Caller: &pipeline.Caller{
 			Org: p.Org, Project: p.ID, Key: key.ID, ProjectName: p.Name, KeyName: key.Name, KeyPrefix: key.Prefix, Strict: p.Strict,
 			KeepBodies: p.Bodies == BodiesKeep, Stateless: p.Stateless, Labels: p.Labels, Regions: p.Regions, PrivateOnly: p.PrivateOnly,
+			FirstKey: firstKey(replaces, key.ID),
 		}}}
 		s.byHash[key.Hash], s.names[key.ID] = e, key.Name
 		if key.Role != RoleCaller {
@@ -238,9 +243,21 @@ func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used
 	if admin != (Hash{}) {
 		e := &entry{grant: Grant{
 			Key:    &Key{ID: adminID, Name: "admin key", Prefix: keyStart, Hash: admin, Role: RoleAdmin},
-			Caller: &pipeline.Caller{Key: adminID, KeyName: "admin key", KeyPrefix: keyStart},
+			Caller: &pipeline.Caller{Key: adminID, FirstKey: adminID, KeyName: "admin key", KeyPrefix: keyStart},
 		}}
 		s.byHash[admin], s.byID[adminID], s.names[adminID] = e, e, e.grant.Key.Name
 	}
 	return s
+}
+
+// firstKey is the key that another was rotated from, over all rotations.
+func firstKey(replaces map[string]string, id string) string {
+	for range len(replaces) { // a circle cannot be, and would end
+		before := replaces[id]
+		if before == "" {
+			break
+		}
+		id = before
+	}
+	return id
 }

@@ -226,8 +226,8 @@ func TestRotationOverlaps(t *testing.T) {
 		}
 		newText := made.Secret.Reveal()
 		for _, key := range []string{oldText, newText} {
-			if _, err := f.keys.Check(key); err != nil {
-				t.Errorf("in the overlap: %v", err)
+			if g, err := f.keys.Check(key); err != nil || g.Caller.FirstKey != old.ID {
+				t.Errorf("in the overlap: %v, %+v", err, g)
 			}
 		}
 		_, err = f.RotateKey(t.Context(), RoleOperator, old.ID, time.Hour)

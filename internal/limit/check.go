@@ -126,6 +126,13 @@ func (b *Budget) Mistakes() []fault.Problem {
 	return m
 }
 
+// Mistakes lists what is wrong with a scope, but for whether its organisation, project and key exist and agree.
+func (s *Scope) Mistakes() []fault.Problem {
+	var m mistakes
+	m.scope(s)
+	return m
+}
+
 // Mistakes lists what is wrong with a limit.
 func (l *Limit) Mistakes() []fault.Problem {
 	var m mistakes
@@ -197,7 +204,7 @@ func (m *mistakes) scope(s *Scope) {
 	if s.Org == Each {
 		m.add("org", "* stands for each project, key or end user, not for each organisation", "name the organisation, or leave it out")
 	}
-	if s.Key != "" && s.Key != Each && (s.Project == "" || s.Project == Each) {
+	if s.Key != "" && s.Key != Each && s.Project == Each {
 		m.add("key", "a key is of one project", "name its project")
 	}
 	m.user(s.User)

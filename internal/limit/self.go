@@ -77,7 +77,7 @@ func Nothing() Allowed {
 func (l *Limiter) Allowed(ctx context.Context, caller *pipeline.Caller, user string) Allowed {
 	out := Nothing()
 	c := l.o.Board.inForce.Load()
-	who := call{org: caller.Org, project: caller.Project, key: caller.Key, user: user}
+	who := call{org: caller.Org, project: caller.Project, key: caller.KeyLine(), user: user}
 	now := l.o.Now()
 	add := func(r *budgetRule, subject string) {
 		in := r.at(now)

@@ -163,7 +163,7 @@ func answering(x *pipeline.Exchange) *pipeline.Try {
 
 // allowanceOf gathers what holds for an exchange, nil if nothing does.
 func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
-	who := call{org: x.Caller.Org, project: x.Caller.Project, key: x.Caller.Key, user: x.Request.User, model: x.Request.Model}
+	who := call{org: x.Caller.Org, project: x.Caller.Project, key: x.Caller.KeyLine(), user: x.Request.User, model: x.Request.Model}
 	who.tags = x.Tags
 	a := &allowance{call: who, l: l}
 	a.all, a.rates = a.room[:0], a.rateRoom[:0]

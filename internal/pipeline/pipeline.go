@@ -44,6 +44,16 @@ type Caller struct {
 	// with whoever runs Penstock.
 	Regions     []string
 	PrivateOnly bool
+	FirstKey    string // that Key was rotated from, over all rotations; "" is Key itself
+}
+
+// KeyLine is the id of the first of the keys that the caller's was rotated from. What is set for a key is kept by it, so that a
+// rotation is no way to a second budget.
+func (c *Caller) KeyLine() string {
+	if c.FirstKey != "" {
+		return c.FirstKey
+	}
+	return c.Key
 }
 
 // An Exchange is one request's passage. Each field has one writer, named beside it; business data never travels in ctx.
