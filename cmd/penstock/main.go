@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // the zones that budgets end their days in, wherever this runs
 
 	"github.com/penstock/penstock/internal/cli"
 )
