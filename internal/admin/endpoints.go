@@ -208,7 +208,7 @@ var (
 )
 
 var (
-	grouping        = Param{"group_by", "what to sum by, with commas between: org, project, key, user, model, target, tag, label:NAME (of projects), and day or hour"}
+	grouping        = Param{"group_by", "what to sum by, with commas between: org, project, key, user, model, target, provider, tag, label:NAME (of projects), and day or hour"}
 	latencyGrouping = Param{"group_by", "what to tell apart, with commas between: project, model, target, and day or hour"}
 	inZone          = Param{"zone", "where days of group_by begin: a name such as Europe/Berlin; UTC if it is left out"}
 	choosing        = with([]Param{{"org", "only of this organisation"}}, selecting[:6]...)

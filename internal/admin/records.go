@@ -58,7 +58,7 @@ func (a *API) listExchanges(ctx context.Context, c *call) (list[*usage.Record], 
 
 // columns are what usage can be summed by, beside labels; latencyColumns what latencies can.
 var (
-	columns        = []string{"org", "project", "key", "user", "model", "target", "tag", "day", "hour"}
+	columns        = []string{"org", "project", "key", "user", "model", "target", "provider", "tag", "day", "hour"}
 	latencyColumns = []string{"project", "model", "target", "day", "hour"}
 )
 

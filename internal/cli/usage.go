@@ -58,7 +58,7 @@ func (a *app) usageCommand() *cobra.Command {
 		},
 	}
 	f.add(c)
-	c.Flags().StringVar(&u.by, "by", "model", "what to sum by; several with commas: org, project, key, user, model, target, tag, label:NAME (of projects), day or hour")
+	c.Flags().StringVar(&u.by, "by", "model", "what to sum by; several with commas: org, project, key, user, model, target, provider, tag, label:NAME (of projects), day or hour")
 	c.Flags().StringVar(&u.from, "from", "", "first day or instant, UTC (default: the start of this month)")
 	c.Flags().StringVar(&u.to, "to", "", "day or instant before which to stop, UTC (default: now)")
 	c.Flags().StringVar(&u.zone, "zone", "", "zone of the days, such as Europe/Berlin (default UTC)")

@@ -34,6 +34,7 @@ type dimension struct {
 
 var dimensionsOfUsage = []dimension{
 	{"model", "model asked for", "project", "model"}, {"target", "target that answered", "model", "target"},
+	{"provider", "provider that answered", "target", ""},
 	{"project", "project", "key", "project"}, {"key", "key", "model", "key"}, {"user", "end user", "model", "user"},
 	{"tag", "tag", "model", "tag"}, {"org", "organisation", "project", ""}, {"day", "day", "", ""}, {"hour", "hour", "", ""},
 }
@@ -138,7 +139,7 @@ func (a *usageAsk) many() bool {
 func (c *Console) sums(ctx context.Context, q usage.Query, by ...string) ([]usage.Sum, error) {
 	q.By = usage.Columns(by)
 	all, err := c.o.Records.Sums(ctx, q)
-	if err != nil || !slices.ContainsFunc(by, func(b string) bool { _, ok := usage.LabelOf(b); return ok }) {
+	if err != nil || !slices.ContainsFunc(by, usage.Derived) {
 		return all, err
 	}
 	_, projects, _, err := c.o.Tenants.Store.AllKeys(ctx)

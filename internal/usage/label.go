@@ -14,25 +14,38 @@ func LabelOf(column string) (label string, ok bool) {
 	return label, ok && label != ""
 }
 
+// providerColumn is a group column that is a part of the target.
+const providerColumn = "provider"
+
+// Derived reports whether a group column is made of another one, by [ByLabels].
+func Derived(column string) bool {
+	_, label := LabelOf(column)
+	return label || column == providerColumn
+}
+
 // Columns are what a store must sum by so that [ByLabels] can tell the columns asked for. Labels are the project's, and are
 // not kept with exchanges, so that a label that is changed today tells last month apart as well.
 func Columns(by []string) []string {
 	var all []string
 	for _, column := range by {
+		made := Derived(column)
 		if _, ok := LabelOf(column); ok {
 			column = "project"
+		} else if made {
+			column = "target"
 		}
-		if !slices.Contains(all, column) || column != "project" {
+		// What is made of a column goes with it; the same column twice is for the store to refuse.
+		if !slices.Contains(all, column) || !made && !slices.ContainsFunc(by, Derived) {
 			all = append(all, column)
 		}
 	}
 	return all
 }
 
-// ByLabels makes of sums by [Columns] those by the columns asked for. value gives the value of a project's label, "" if it
+// ByLabels makes of sums by [Columns] those by the columns asked for: labels of projects, and providers, are not summed by in a store. value gives the value of a project's label, "" if it
 // has none. Groups are in the order of their values.
 func ByLabels(sums []Sum, by []string, value func(project, label string) string) []Sum {
-	if !slices.ContainsFunc(by, func(column string) bool { _, ok := LabelOf(column); return ok }) {
+	if !slices.ContainsFunc(by, Derived) {
 		return sums
 	}
 	at := map[string]int{}
@@ -42,6 +55,8 @@ func ByLabels(sums []Sum, by []string, value func(project, label string) string)
 		for _, column := range by {
 			if label, ok := LabelOf(column); ok {
 				group[column] = value(s.Group["project"], label)
+			} else if column == providerColumn {
+				group[column], _, _ = strings.Cut(s.Group["target"], "/")
 			} else {
 				group[column] = s.Group[column]
 			}
