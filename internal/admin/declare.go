@@ -76,6 +76,8 @@ type DeclaredPrice struct {
 	CachedInput string `json:"cached_input,omitzero" yaml:"cached_input,omitempty" kind:"decimal"` // as input if it is left out
 	CacheWrite  string `json:"cache_write,omitzero" yaml:"cache_write,omitempty" kind:"decimal"`   // as input if it is left out
 	Source      string `json:"source,omitzero" yaml:"source,omitempty"`                            // where the price is from
+	// Variants are what holds instead for some calls.
+	Variants []PriceVariant `json:"variants,omitempty" yaml:"variants,omitempty"`
 }
 
 // A DeclareInput is a declaration to plan or to apply.
@@ -202,7 +204,7 @@ func (a *API) exportDeclaration(ctx context.Context, _ *call) (Declaration, erro
 	}
 	for _, o := range a.o.Catalog.Overrides() {
 		p := PriceInputOf(o)
-		out.Prices[p.Target] = DeclaredPrice{Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source}
+		out.Prices[p.Target] = DeclaredPrice{Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source, Variants: p.Variants}
 	}
 	tenants{auth.NewDirectory(projects, keys)}.declareLimits(&out, &limits)
 	return out, nil

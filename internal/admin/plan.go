@@ -257,6 +257,7 @@ func (p *planner) hash(path string, d DeclaredKey) (h auth.Hash, prefix string, 
 func (p *planner) price(path, target string, d DeclaredPrice) {
 	in := PriceInput{
 		Target: target, Input: d.Input, Output: d.Output, CachedInput: d.CachedInput, CacheWrite: d.CacheWrite, Source: cmp.Or(d.Source, "apply"),
+		Variants: d.Variants,
 	}
 	want, problems := overrideOf(in, p.now)
 	if len(problems) > 0 {
@@ -362,6 +363,15 @@ func keyFields(have, want auth.Key) []PlanField {
 	return fieldsOf(PlanField{"role", string(have.Role), string(want.Role)}, PlanField{"models", models, newModels}, PlanField{"expires", expires, newExpires})
 }
 
+// variantWords writes variants for a person.
+func variantWords(o *catalog.Override) string {
+	var all []string
+	for _, v := range variantsOf(o) {
+		all = append(all, v.When()+": "+v.Input+" in, "+v.CachedInput+" cached, "+v.CacheWrite+" written, "+v.Output+" out")
+	}
+	return strings.Join(all, "; ")
+}
+
 func priceFields(have, want catalog.Override, there bool) []PlanField {
 	var old Price
 	if there {
@@ -372,6 +382,6 @@ func priceFields(have, want catalog.Override, there bool) []PlanField {
 	return fieldsOf(
 		PlanField{"input", old.Input, next.Input}, PlanField{"output", old.Output, next.Output},
 		PlanField{"cached_input", old.CachedInput, next.CachedInput}, PlanField{"cache_write", old.CacheWrite, next.CacheWrite},
-		PlanField{"source", old.Source, want.Source},
+		PlanField{"variants", variantWords(&have), variantWords(&want)}, PlanField{"source", old.Source, want.Source},
 	)
 }

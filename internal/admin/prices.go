@@ -43,6 +43,7 @@ func (a *API) listPrices(_ context.Context, c *call) (list[Price], error) {
 // setPrice shows a price that an operator set.
 func (a *API) setPrice(o catalog.Override) Price {
 	p := PriceOf(o.Target, o.Price)
+	p.Variants = variantsOf(&o)
 	p.Source, p.Set, p.Unused = o.Source, instant(o.Set), !a.o.Configured(o.Target.Provider)
 	return p
 }
@@ -97,7 +98,14 @@ func overridesOf(in []PriceInput, now time.Time) ([]catalog.Override, error) {
 }
 
 func overrideOf(p PriceInput, now time.Time) (catalog.Override, []fault.Problem) {
-	return catalog.ReadOverride(catalog.OverrideText{
+	text := catalog.OverrideText{
 		Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source,
-	}, now)
+	}
+	for _, v := range p.Variants {
+		text.Variants = append(text.Variants, catalog.VariantText{
+			Tier: v.Tier, Credential: v.Credential, Hours: v.Hours, Zone: v.Zone,
+			Input: v.Input, Output: v.Output, CachedInput: v.CachedInput, CacheWrite: v.CacheWrite,
+		})
+	}
+	return catalog.ReadOverride(text, now)
 }

@@ -3,6 +3,7 @@ package admin_test
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -45,11 +46,22 @@ func TestPricesReadBack(t *testing.T) {
 		if in.Source == "" {
 			want.Source = "set"
 		}
+		if rapid.Bool().Draw(t, "variants") {
+			in.Variants = []admin.PriceVariant{
+				{Tier: "flex", Input: aRate.Draw(t, "flex"), Output: "1", CachedInput: "0", CacheWrite: "2.5"},
+				{Credential: 2, Hours: "22:00-06:00", Zone: "Europe/Berlin", Input: "1", Output: aRate.Draw(t, "by night"), CachedInput: "1", CacheWrite: "1"},
+			}
+			want.Variants = in.Variants
+			if status := w.Admin(http.MethodPut, "/prices", admin.PricesInput{Data: []admin.PriceInput{in}}, &out); status != http.StatusOK {
+				t.Fatalf("%+v: %d %+v", in, status, out)
+			}
+			want.Set = out.Data[0].Set
+		}
 		for _, got := range append(out.Data, find(w, in.Target)) {
 			if got.Set == nil || !got.Set.Equal(*want.Set) {
 				t.Fatalf("set at %v, then at %v", want.Set, got.Set)
 			}
-			if got.Set = want.Set; got != want {
+			if got.Set = want.Set; !reflect.DeepEqual(got, want) {
 				t.Fatalf("got %+v\nwant %+v", got, want)
 			}
 		}

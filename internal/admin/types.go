@@ -1,6 +1,9 @@
 package admin
 
 import (
+	"cmp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/penstock/penstock/internal/auth"
@@ -143,15 +146,52 @@ type NewKey struct {
 
 // A Price is what a target costs, in US dollars per million tokens, as decimal text.
 type Price struct {
-	Target      string     `json:"target"` // PROVIDER/MODEL
-	Input       string     `json:"input,omitzero"`
-	Output      string     `json:"output,omitzero"`
-	CachedInput string     `json:"cached_input,omitzero"`
-	CacheWrite  string     `json:"cache_write,omitzero"`
-	Source      string     `json:"source,omitzero"`   // where the price is from
-	Set         *time.Time `json:"set,omitzero"`      // when an operator set it; left out if none did
-	Unpriced    bool       `json:"unpriced,omitzero"` // there is no price, which is not zero
-	Unused      bool       `json:"unused,omitzero"`   // no provider of this name is configured, so the price is for nothing yet
+	Target      string         `json:"target"` // PROVIDER/MODEL
+	Input       string         `json:"input,omitzero"`
+	Output      string         `json:"output,omitzero"`
+	CachedInput string         `json:"cached_input,omitzero"`
+	CacheWrite  string         `json:"cache_write,omitzero"`
+	Variants    []PriceVariant `json:"variants,omitempty"` // what holds instead for some calls
+	Source      string         `json:"source,omitzero"`    // where the price is from
+	Set         *time.Time     `json:"set,omitzero"`       // when an operator set it; left out if none did
+	Unpriced    bool           `json:"unpriced,omitzero"`  // there is no price, which is not zero
+	Unused      bool           `json:"unused,omitzero"`    // no provider of this name is configured, so the price is for nothing yet
+}
+
+// A PriceVariant is what holds instead of a target's price for calls that all its conditions are true of: of the variants that fit, the
+// one with the most conditions, of as many the first.
+type PriceVariant struct {
+	Tier        string `json:"tier,omitzero" yaml:"tier,omitempty"`             // service_tier that the provider is asked for
+	Credential  int    `json:"credential,omitzero" yaml:"credential,omitempty"` // which of the provider's, counted from 1
+	Hours       string `json:"hours,omitzero" yaml:"hours,omitempty"`           // HH:MM-HH:MM of each day
+	Zone        string `json:"zone,omitzero" yaml:"zone,omitempty"`             // time zone of the hours; UTC if it is left out
+	Input       string `json:"input" yaml:"input" kind:"decimal"`               // as of a price
+	Output      string `json:"output" yaml:"output" kind:"decimal"`
+	CachedInput string `json:"cached_input,omitzero" yaml:"cached_input,omitempty" kind:"decimal"`
+	CacheWrite  string `json:"cache_write,omitzero" yaml:"cache_write,omitempty" kind:"decimal"`
+}
+
+// When says for a person which calls a variant is for.
+func (v *PriceVariant) When() string {
+	var all []string
+	if v.Tier != "" {
+		all = append(all, "tier "+v.Tier)
+	}
+	if v.Credential != 0 {
+		all = append(all, "credential "+strconv.Itoa(v.Credential))
+	}
+	if v.Hours != "" {
+		all = append(all, v.Hours+" "+cmp.Or(v.Zone, "UTC"))
+	}
+	return strings.Join(all, ", ")
+}
+
+func variantsOf(o *catalog.Override) (all []PriceVariant) {
+	for i := range o.Variants {
+		v := o.Variants[i].TextOf()
+		all = append(all, PriceVariant{v.Tier, v.Credential, v.Hours, v.Zone, v.Input, v.Output, v.CachedInput, v.CacheWrite})
+	}
+	return all
 }
 
 // PriceOf writes a price as the API has it.
@@ -175,6 +215,8 @@ type PriceInput struct {
 	CachedInput string `json:"cached_input,omitzero"` // prompt tokens from the provider's cache; as input if it is left out
 	CacheWrite  string `json:"cache_write,omitzero"`  // prompt tokens written to the provider's cache; as input if it is left out
 	Source      string `json:"source,omitzero"`       // where the price is from; "set" if it is left out
+	// Variants are what holds instead for some calls; none if it is left out.
+	Variants []PriceVariant `json:"variants,omitempty"`
 }
 
 // PriceInputOf writes a price the way it is set.
@@ -182,6 +224,7 @@ func PriceInputOf(o catalog.Override) PriceInput {
 	p := PriceOf(o.Target, o.Price)
 	return PriceInput{
 		Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: o.Source,
+		Variants: variantsOf(&o),
 	}
 }
 

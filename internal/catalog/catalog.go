@@ -63,8 +63,10 @@ func (m *Model) Can(ability string) bool { return slices.Contains(m.Abilities, a
 type Override struct {
 	Target llm.Target
 	Price  llm.Price
-	Set    time.Time
-	Source string // "set" or the imported file's name
+	// Variants hold instead of Price for some calls; see [Override.For].
+	Variants []Variant
+	Set      time.Time
+	Source   string // "set" or the imported file's name
 }
 
 // Store is what catalog needs to have kept.

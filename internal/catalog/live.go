@@ -157,11 +157,40 @@ func (c *Catalog) Table() *Table { return c.table }
 type View struct {
 	catalog *Catalog
 	vendors map[string]string
+	tiered  func(provider string) bool
+	now     func() time.Time
 }
 
 // View makes a view. vendors gives the vendor of each configured provider; one that is not in it has only the prices that
 // an operator set. The map must not change afterwards.
-func (c *Catalog) View(vendors map[string]string) View { return View{c, vendors} }
+func (c *Catalog) View(vendors map[string]string) View { return View{catalog: c, vendors: vendors} }
+
+// Dispatching gives a view that knows which providers serve by the service tier that they are asked for, and what time it is for
+// prices by the hour. Without it no call has a tier, and the machine's clock counts.
+func (v View) Dispatching(tiered func(provider string) bool, now func() time.Time) View {
+	v.tiered, v.now = tiered, now
+	return v
+}
+
+// PriceFor is the price of a try that is sent now: an operator's variant, if one fits, else [View.Price]. A tier that the provider
+// is not asked for is none, and At is set if it is not.
+func (v View) PriceFor(t llm.Target, d Dispatch) (price llm.Price, ok bool) {
+	o, set := v.catalog.live.Load().prices[t]
+	if !set || len(o.Variants) == 0 {
+		return v.Price(t)
+	}
+	if v.tiered == nil || !v.tiered(t.Provider) {
+		d.Tier = ""
+	}
+	switch {
+	case !d.At.IsZero():
+	case v.now != nil:
+		d.At = v.now()
+	default:
+		d.At = time.Now()
+	}
+	return o.For(d), true
+}
 
 // Price is [Catalog.Price].
 func (v View) Price(t llm.Target) (price llm.Price, ok bool) {

@@ -15,10 +15,12 @@ import (
 // CacheWrite are as Input if they are empty, Source is "set" then.
 type OverrideText struct {
 	Target, Input, Output, CachedInput, CacheWrite, Source string
+
+	Variants []VariantText
 }
 
 // ReadOverride reads a price that is set now, or lists all that is wrong with it. Paths of problems are "target", "input",
-// "output", "cached_input", "cache_write" and "source".
+// "output", "cached_input", "cache_write", "source" and those below "variants[N]".
 func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.Problem) {
 	add := func(path, text, hint string) {
 		problems = append(problems, fault.Problem{Path: path, Text: text, Hint: hint})
@@ -34,9 +36,21 @@ func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.
 	if !shown(o.Source, 128) {
 		add("source", "is not up to 128 characters that can be seen", "")
 	}
+	var wrong []fault.Problem
+	o.Price, wrong = readRates(in.Input, in.Output, in.CachedInput, in.CacheWrite)
+	problems = append(problems, wrong...)
+	o.Variants = readVariants(in.Variants, add)
+	return o, problems
+}
+
+// readRates reads the rates of a price, or lists all that is wrong with them.
+func readRates(input, output, cachedInput, cacheWrite string) (p llm.Price, problems []fault.Problem) {
+	add := func(path, text, hint string) {
+		problems = append(problems, fault.Problem{Path: path, Text: text, Hint: hint})
+	}
 	var rates [4]*llm.Rate
 	for i, part := range [...]struct{ name, text string }{
-		{"input", in.Input}, {"output", in.Output}, {"cached_input", in.CachedInput}, {"cache_write", in.CacheWrite},
+		{"input", input}, {"output", output}, {"cached_input", cachedInput}, {"cache_write", cacheWrite},
 	} {
 		must := i < 2
 		switch {
@@ -51,10 +65,10 @@ func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.
 		}
 	}
 	if len(problems) > 0 {
-		return o, problems
+		return p, problems
 	}
-	o.Price = NewPrice(*rates[0], *rates[1], rates[2], rates[3])
-	return o, CheckPrice(o.Price)
+	p = NewPrice(*rates[0], *rates[1], rates[2], rates[3])
+	return p, CheckPrice(p)
 }
 
 // shown reports whether a text can be shown in one line of a table: up to so many characters, all of which can be seen.

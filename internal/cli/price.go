@@ -28,11 +28,22 @@ func (a *app) priceCommand() *cobra.Command {
 
 func (a *app) priceSet(f *adminFlags) *cobra.Command {
 	in := admin.PriceInput{}
+	var v admin.PriceVariant
+	var remove bool
 	c := &cobra.Command{
 		Use:   "set PROVIDER/MODEL --input DOLLARS --output DOLLARS",
 		Short: "Set what a model costs, in US dollars per million tokens",
+		Long: `Set what a model costs, in US dollars per million tokens.
+
+With --tier, --credential or --hours it is what holds instead for calls that this is true of: of a service tier that the
+provider is asked for (service_tiers: true in the file), with one of the provider's credentials, at some hours of each day.
+Where several fit, the one with the most conditions counts. The usual price and other such prices stay as they are.`,
 		Example: `  penstock price set house/qwen3-32b --input 0.15 --output 0.60
-  penstock price set openai/gpt-5-mini --input 0.25 --output 2 --cached-input 0.025`,
+  penstock price set openai/gpt-5-mini --input 0.25 --output 2 --cached-input 0.025
+  penstock price set openai/gpt-5-mini --tier flex --input 0.125 --output 1
+  penstock price set deepseek/deepseek-chat --hours 16:30-00:30 --input 0.135 --output 0.55
+  penstock price set openai/gpt-5-mini --credential 2 --input 0.20 --output 1.60
+  penstock price set openai/gpt-5-mini --tier flex --remove`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client(cmd.Context(), f)
@@ -40,16 +51,78 @@ func (a *app) priceSet(f *adminFlags) *cobra.Command {
 				return err
 			}
 			in.Target = args[0]
-			return a.putPrices(cmd, f, client, []admin.PriceInput{in})
+			prices := []admin.PriceInput{in}
+			special := v.Tier != "" || v.Credential != 0 || v.Hours != ""
+			switch {
+			case !remove && (in.Input == "" || in.Output == ""):
+				return fail(exitUsage, "write 0 if it is free", "--input and --output are needed")
+			case !special && (remove || v.Zone != ""):
+				return fail(exitUsage, "", "--remove and --zone are for prices with --tier, --credential or --hours")
+			}
+			have, err := a.havePrices(cmd, client)
+			if err != nil {
+				return err
+			}
+			if special {
+				v.Input, v.Output, v.CachedInput, v.CacheWrite = in.Input, in.Output, in.CachedInput, in.CacheWrite
+				if prices[0], err = withVariant(have, in.Target, v, remove); err != nil {
+					return err
+				}
+				return a.putPrices(cmd, f, client, prices)
+			}
+			keepVariants(have, prices)
+			return a.putPrices(cmd, f, client, prices)
 		},
 	}
 	c.Flags().StringVar(&in.Input, "input", "", "a million prompt tokens")
 	c.Flags().StringVar(&in.Output, "output", "", "a million generated tokens")
 	c.Flags().StringVar(&in.CachedInput, "cached-input", "", "a million prompt tokens from the provider's cache (default: as --input)")
 	c.Flags().StringVar(&in.CacheWrite, "cache-write", "", "a million prompt tokens written to the provider's cache (default: as --input)")
-	_ = c.MarkFlagRequired("input")  // these fail only for flags that are not there
-	_ = c.MarkFlagRequired("output") //
+	c.Flags().StringVar(&v.Tier, "tier", "", "only calls of this service_tier, such as flex or priority")
+	c.Flags().IntVar(&v.Credential, "credential", 0, "only calls with this one of the provider's credentials, counted from 1")
+	c.Flags().StringVar(&v.Hours, "hours", "", "only calls at these hours of each day, as HH:MM-HH:MM")
+	c.Flags().StringVar(&v.Zone, "zone", "", "time zone of --hours (default UTC)")
+	c.Flags().BoolVar(&remove, "remove", false, "remove the price with these conditions")
 	return c
+}
+
+// havePrices are the prices in force, by target.
+func (a *app) havePrices(cmd *cobra.Command, client *adminClient) (map[string]admin.Price, error) {
+	all, err := list[admin.Price](cmd.Context(), client, "/prices", url.Values{})
+	have := map[string]admin.Price{}
+	for _, p := range all {
+		have[p.Target] = p
+	}
+	return have, err
+}
+
+// keepVariants lets what holds for some calls stay where the usual price is set.
+func keepVariants(have map[string]admin.Price, prices []admin.PriceInput) {
+	for i := range prices {
+		prices[i].Variants = have[prices[i].Target].Variants
+	}
+}
+
+// withVariant is the price of a target with one of its variants set or removed.
+func withVariant(have map[string]admin.Price, target string, v admin.PriceVariant, remove bool) (admin.PriceInput, error) {
+	is, ok := have[target]
+	if !ok || is.Unpriced {
+		return admin.PriceInput{}, fail(exitFailure, "set it first, without --tier, --credential and --hours", "%s has no usual price", target)
+	}
+	in := admin.PriceInput{Target: target, Input: is.Input, Output: is.Output, CachedInput: is.CachedInput, CacheWrite: is.CacheWrite}
+	if is.Set != nil {
+		in.Source = is.Source
+	}
+	in.Variants = slices.DeleteFunc(slices.Clone(is.Variants), func(w admin.PriceVariant) bool {
+		return v.Tier == w.Tier && v.Credential == w.Credential && v.Hours == w.Hours && v.Zone == w.Zone
+	})
+	switch {
+	case !remove:
+		in.Variants = append(in.Variants, v)
+	case len(in.Variants) == len(is.Variants):
+		return in, fail(exitFailure, "penstock price list --json shows them", "%s has no price with these conditions", target)
+	}
+	return in, nil
 }
 
 func (a *app) putPrices(cmd *cobra.Command, f *adminFlags, client *adminClient, prices []admin.PriceInput) error {
@@ -103,6 +176,11 @@ A LiteLLM price table (JSON, US dollars per token) is taken as it is.`,
 			for i, o := range overrides {
 				prices[i] = admin.PriceInputOf(o)
 			}
+			have, err := a.havePrices(cmd, client)
+			if err != nil {
+				return err
+			}
+			keepVariants(have, prices)
 			return a.putPrices(cmd, f, client, prices)
 		},
 	}
@@ -142,6 +220,9 @@ func (a *app) priceList(f *adminFlags) *cobra.Command {
 					continue
 				}
 				t.add(p.Target, p.Input, p.CachedInput, p.CacheWrite, p.Output, p.Source)
+				for _, v := range p.Variants {
+					t.add("  "+v.When(), v.Input, v.CachedInput, v.CacheWrite, v.Output, "")
+				}
 			}
 			fmt.Fprintln(a.err, "US dollars per million tokens.")
 			if unpriced > 0 {

@@ -100,6 +100,11 @@ func (c *Console) setPrice(v *visit) error {
 		}
 		return c.showPrices(v, fault.New(fault.InvalidRequest, "").HTTPStatus(), &pricesView{Form: form})
 	}
+	for _, have := range c.o.Catalog.Overrides() {
+		if have.Target == o.Target { // the form has the usual price only
+			o.Variants = have.Variants
+		}
+	}
 	if err := c.o.Catalog.Set(v.ctx(), []catalog.Override{o}); err != nil {
 		return err
 	}

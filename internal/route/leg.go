@@ -63,7 +63,7 @@ func (c *choosing) prepare(ctx context.Context, l *leg) error {
 	if l.u.account != nil && l.u.account.Credentials() > 1 {
 		try.Credential = l.via.Credential + 1
 	}
-	if price, ok := c.r.o.Prices.Price(l.u.Target); ok {
+	if price, ok := c.r.price(x, l.u.Target, l.via.Credential+1); ok {
 		try.Price = &price
 	}
 	if x.Op == llm.OpCount {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/llm"
@@ -321,6 +322,41 @@ func TestARotatedKeyFailsNoCall(t *testing.T) {
 		all.Wait()
 		if err := s.rest(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// contracts are prices that depend on the credential and the service tier.
+type contracts struct{ prices }
+
+func (contracts) PriceFor(_ llm.Target, d catalog.Dispatch) (llm.Price, bool) {
+	return llm.Price{Input: llm.Rate(d.Credential), Output: llm.Rate(len(d.Tier))}, true
+}
+
+// TestTriesArePricedByTheirCredentialAndTier: the next try, with another credential, has its own price.
+func TestTriesArePricedByTheirCredentialAndTier(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cast{}
+		c.roles = map[string]role{"a/m": func(_ context.Context, n int) (*llm.Response, error) {
+			if n == 0 {
+				return nil, &provider.Failure{Reason: provider.ReasonStatus, Status: 401, Class: provider.ClassCredential, NothingBilled: true}
+			}
+			return answer(nil), nil
+		}}
+		s := play(t, c, ModelConfig{Targets: Targets("a/m")}, func(s *theatre) { s.options.Prices = contracts{} })
+		x := exchange(10)
+		x.Request.ServiceTier = "flex"
+		if err := s.call(t.Context(), x, -1); err != nil {
+			t.Fatal(err)
+		}
+		for i := range x.Tries {
+			if p := x.Tries[i].Price; p == nil || int(p.Input) != c.calls[i].via.Credential+1 || p.Output != 4 {
+				t.Errorf("try %d with credential %d: %+v", i, c.calls[i].via.Credential+1, p)
+			}
+		}
+		if len(x.Tries) != 2 || x.Tries[0].Price.Input == x.Tries[1].Price.Input {
+			t.Errorf("%+v", x.Tries)
 		}
 	})
 }

@@ -183,7 +183,7 @@ func (cheapest) rank(c *choosing) {
 
 // expectedCost is what the request would cost at a candidate with an answer of so many tokens.
 func (c *choosing) expectedCost(one *candidate, output int64) (cost llm.Money, known bool) {
-	price, ok := c.r.o.Prices.Price(one.Target)
+	price, ok := c.r.price(c.x, one.Target, 0)
 	if !ok {
 		return 0, false
 	}

@@ -11,6 +11,7 @@ package route
 import (
 	"context"
 
+	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/provider"
@@ -24,6 +25,19 @@ type Provider interface {
 // Prices knows what targets cost.
 type Prices interface {
 	Price(t llm.Target) (llm.Price, bool)
+}
+
+// A Dispatcher is Prices where what a try costs depends on more than its target.
+type Dispatcher interface {
+	PriceFor(t llm.Target, d catalog.Dispatch) (llm.Price, bool)
+}
+
+// price is what a try to a target costs that is sent now, with one of the provider's credentials, counted from 1; 0 is not known yet.
+func (r *Router) price(x *pipeline.Exchange, t llm.Target, credential int) (llm.Price, bool) {
+	if p, ok := r.o.Prices.(Dispatcher); ok {
+		return p.PriceFor(t, catalog.Dispatch{Tier: x.Request.ServiceTier, Credential: credential})
+	}
+	return r.o.Prices.Price(t)
 }
 
 // A Journal makes tries durable. An error of Intent means that the try must not be sent.

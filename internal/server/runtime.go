@@ -105,7 +105,7 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 		providers[name] = c
 		vendors[name] = cfg.Vendor(name, s.catalog.Table())
 	}
-	rt.view = s.catalog.View(vendors)
+	rt.view = s.catalog.View(vendors).Dispatching(func(name string) bool { return cfg.Providers[name].ServiceTiers }, s.clock.Now)
 	rt.table = route.NewTable(cfg.Models, route.Surroundings{
 		Providers: providers, Offered: offered(cfg, rt.view), Model: rt.view.Model, State: s.upstreams, Region: cfg.Region,
 		Places: func(name string) route.Place {

@@ -119,6 +119,16 @@ type priceState struct {
 	Source      string      `json:"source,omitzero"`
 	Long        *priceState `json:"long,omitzero"`
 	LongOver    int64       `json:"long_over,omitzero"` // tokens
+	// Variants are the prices that hold for some calls.
+	Variants []variantState `json:"variants,omitempty"`
+}
+
+type variantState struct {
+	Tier       string `json:"tier,omitzero"`
+	Credential int    `json:"credential,omitzero"`
+	Hours      string `json:"hours,omitzero"`
+	Zone       string `json:"zone,omitzero"`
+	priceState `json:",inline"`
 }
 
 func priceStateOf(o catalog.Override) priceState {
@@ -130,6 +140,9 @@ func priceStateOf(o catalog.Override) priceState {
 	if o.Price.Long != nil {
 		long := priceStateOf(catalog.Override{Price: *o.Price.Long})
 		s.Long = &long
+	}
+	for _, v := range o.Variants {
+		s.Variants = append(s.Variants, variantState{v.Tier, v.Credential, v.Hours.String(), v.Hours.Zone, priceStateOf(catalog.Override{Price: v.Price})})
 	}
 	return s
 }

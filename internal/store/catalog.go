@@ -24,6 +24,43 @@ type priceText struct {
 	LongOver    int64      `json:"long_over,omitzero"`
 }
 
+// A pricedText is the price of a target with its variants, in the column of prices.
+type pricedText struct {
+	priceText `json:",inline"`
+	Variants  []variantText `json:"variants,omitempty"`
+}
+
+// A variantText is a variant. Hours are minutes of the day; both are 0 if it holds all day.
+type variantText struct {
+	Tier       string    `json:"tier,omitzero"`
+	Credential int       `json:"credential,omitzero"`
+	From       int       `json:"from,omitzero"`
+	To         int       `json:"to,omitzero"`
+	Zone       string    `json:"zone,omitzero"`
+	Price      priceText `json:"price"`
+}
+
+func pricedTextOf(o *catalog.Override) pricedText {
+	p := pricedText{priceText: *priceTextOf(&o.Price)}
+	for _, v := range o.Variants {
+		p.Variants = append(p.Variants, variantText{v.Tier, v.Credential, v.Hours.From, v.Hours.To, v.Hours.Zone, *priceTextOf(&v.Price)})
+	}
+	return p
+}
+
+func (p *pricedText) variants() (all []catalog.Variant, err error) {
+	for _, text := range p.Variants {
+		v := catalog.Variant{Tier: text.Tier, Credential: text.Credential, Price: *text.Price.price()}
+		if text.From != text.To {
+			if v.Hours, err = catalog.NewHours(text.From, text.To, text.Zone); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
 func priceTextOf(p *llm.Price) *priceText {
 	if p == nil {
 		return nil
@@ -57,11 +94,14 @@ func scanPrice(r scanner) (o catalog.Override, err error) {
 	if err := r.Scan(&o.Target.Provider, &o.Target.Model, &text, &setAt, &o.Source); err != nil {
 		return o, err
 	}
-	var p priceText
+	var p pricedText
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
 		return o, fmt.Errorf("price of %s: %w", o.Target, err)
 	}
 	o.Price, o.Set = *p.price(), fromMicros(setAt)
+	if o.Variants, err = p.variants(); err != nil {
+		return o, fmt.Errorf("price of %s: %w", o.Target, err)
+	}
 	return o, nil
 }
 
@@ -95,7 +135,7 @@ func (t tx) setPrices(ctx context.Context, prices []catalog.Override) (audit.Act
 			return audit.Act{}, err
 		}
 		after[o.Target.String()] = priceStateOf(o)
-		text, err := json.Marshal(priceTextOf(&o.Price))
+		text, err := json.Marshal(pricedTextOf(&o))
 		if err != nil {
 			return audit.Act{}, err
 		}

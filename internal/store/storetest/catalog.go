@@ -28,6 +28,14 @@ func testPrices(t *testing.T, s Store) {
 			Long: &llm.Price{Input: 300_000, Output: 2},
 		},
 	}
+	night, err := catalog.ReadHours("22:00-06:30", "Europe/Berlin")
+	must(t, err)
+	midnight, err := catalog.ReadHours("00:00-08:00", "")
+	must(t, err)
+	first.Variants = []catalog.Variant{
+		{Tier: "flex", Credential: 2, Price: llm.Price{Input: 75_000, Output: 9, LongOver: 5, Long: &llm.Price{Output: 1}}},
+		{Hours: night, Price: llm.Price{Output: 1}}, {Hours: midnight},
+	}
 	free := catalog.Override{Target: llm.Target{Provider: "house", Model: "qwen3-32b"}, Set: day, Source: "prices.csv"}
 	must(t, s.SetPrices(ctx, []catalog.Override{first, free}))
 	got, err := s.Prices(ctx)
@@ -38,7 +46,7 @@ func testPrices(t *testing.T, s Store) {
 	if after <= before {
 		t.Errorf("version %d, before %d", after, before)
 	}
-	first.Price, first.Source = llm.Price{Input: 7}, "again"
+	first.Price, first.Source, first.Variants = llm.Price{Input: 7}, "again", nil
 	must(t, s.SetPrices(ctx, []catalog.Override{first}))
 	got, err = s.Prices(ctx)
 	must(t, err)

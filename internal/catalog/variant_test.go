@@ -1,0 +1,175 @@
+package catalog
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/penstock/penstock/internal/llm"
+)
+
+func TestHours(t *testing.T) {
+	t.Parallel()
+	at := func(clock string) time.Time {
+		when, err := time.Parse(time.RFC3339, clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return when
+	}
+	for _, test := range []struct {
+		hours, zone, at string
+		has             bool
+	}{
+		{"", "", "2026-07-01T12:00:00Z", true},
+		{"09:00-17:00", "", "2026-07-01T09:00:00Z", true},
+		{"09:00-17:00", "", "2026-07-01T08:59:59Z", false},
+		{"09:00-17:00", "", "2026-07-01T16:59:59Z", true},
+		{"09:00-17:00", "", "2026-07-01T17:00:00Z", false},
+		{"16:30-00:30", "", "2026-07-01T23:59:00Z", true},
+		{"16:30-00:30", "", "2026-07-01T00:29:00Z", true},
+		{"16:30-00:30", "", "2026-07-01T00:30:00Z", false},
+		{"09:00-17:00", "Europe/Berlin", "2026-07-01T07:00:00Z", true}, // summer
+		{"09:00-17:00", "Europe/Berlin", "2026-12-01T07:00:00Z", false},
+		{"09:00-17:00", "Asia/Kolkata", "2026-12-01T03:30:00Z", true}, // half an hour
+	} {
+		h, err := ReadHours(test.hours, test.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Has(at(test.at)) != test.has || h.String() != test.hours {
+			t.Errorf("%s %s has %s: %v; written %s", test.hours, test.zone, test.at, !test.has, h)
+		}
+	}
+	for _, bad := range [][2]string{
+		{"9-17", ""}, {"09:00", ""}, {"09:00-09:00", ""}, {"24:00-01:00", ""}, {"09:00-25:00", ""}, {"9:00-17:00", ""}, {"09:00-17:00", "Mars"},
+		{"09:00-17:00", "Local"}, {"", "UTC"}, {"09:00-17:00-18:00", ""}, {"-", ""},
+	} {
+		if h, err := ReadHours(bad[0], bad[1]); err == nil {
+			t.Errorf("%v is read as %+v", bad, h)
+		}
+	}
+}
+
+// What most conditions are true of counts, and the usual price where none are.
+func TestVariants(t *testing.T) {
+	t.Parallel()
+	price := func(n llm.Rate) llm.Price { return NewPrice(n, n, nil, nil) }
+	night, err := ReadHours("22:00-06:00", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Override{Price: price(1), Variants: []Variant{
+		{Tier: "flex", Price: price(2)}, {Credential: 2, Price: price(3)}, {Hours: night, Price: price(4)}, {Tier: "flex", Credential: 2, Price: price(5)},
+	}}
+	day, dark := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC), time.Date(2026, 7, 1, 23, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		d    Dispatch
+		want llm.Rate
+	}{
+		{Dispatch{At: day}, 1}, {Dispatch{At: day, Credential: 1}, 1}, {Dispatch{At: day, Tier: "priority"}, 1}, {Dispatch{At: day, Tier: "flex"}, 2},
+		{Dispatch{At: day, Credential: 2}, 3}, {Dispatch{At: dark}, 4}, {Dispatch{At: dark, Tier: "flex"}, 2}, {Dispatch{At: dark, Credential: 2, Tier: "flex"}, 5},
+	} {
+		if got := o.For(test.d); got != price(test.want) {
+			t.Errorf("%+v costs %d, want %d", test.d, got.Input, test.want)
+		}
+	}
+}
+
+func TestReadVariants(t *testing.T) {
+	t.Parallel()
+	ok := VariantText{Tier: "flex", Input: "1", Output: "2", CachedInput: "0.1"}
+	read := func(all ...VariantText) (Override, string) {
+		o, problems := ReadOverride(OverrideText{Target: "openai/m", Input: "2", Output: "4", Variants: all}, time.Now())
+		var text []string
+		for _, p := range problems {
+			text = append(text, p.Error())
+		}
+		return o, strings.Join(text, "\n")
+	}
+	o, problems := read(ok, VariantText{Credential: 2, Hours: "09:00-17:00", Zone: "Europe/Berlin", Input: "1", Output: "2"})
+	if problems != "" || len(o.Variants) != 2 || o.Variants[0].Price.CachedInput != 100_000 || o.Variants[0].Price.CacheWrite != 1_000_000 {
+		t.Errorf("%+v, %s", o, problems)
+	}
+	for _, test := range []struct {
+		all  []VariantText
+		want string
+	}{
+		{[]VariantText{{Input: "1", Output: "2"}}, "variants[0]"},
+		{[]VariantText{ok, ok}, "variants[1]"},
+		{[]VariantText{{Tier: "flex", Output: "2"}}, "variants[0].input"},
+		{[]VariantText{{Tier: "flex", Input: "-1", Output: "2"}}, "variants[0].input"},
+		{[]VariantText{{Tier: "flex", Input: "1", Output: "1e9"}}, "variants[0].output"},
+		{[]VariantText{{Tier: "a\nb", Input: "1", Output: "2"}}, "variants[0].tier"},
+		{[]VariantText{{Credential: -1, Input: "1", Output: "2"}}, "variants[0].credential"},
+		{[]VariantText{{Hours: "now", Input: "1", Output: "2"}}, "variants[0].hours"},
+		{slices.Repeat([]VariantText{ok}, maxVariants+1), "variants"},
+	} {
+		if _, problems := read(test.all...); !strings.HasPrefix(problems, test.want) {
+			t.Errorf("%+v: %q, want %s", test.all, problems, test.want)
+		}
+	}
+}
+
+// Whatever hours are read are written as they were, and have exactly the minutes between.
+func TestHoursProperties(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		from, length := rapid.IntRange(0, 1439).Draw(rt, "from"), rapid.IntRange(1, 1439).Draw(rt, "length")
+		h, err := NewHours(from, (from+length)%1440, rapid.SampledFrom([]string{"", "UTC"}).Draw(rt, "zone"))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		again, err := ReadHours(h.String(), h.Zone)
+		if err != nil || again.From != h.From || again.To != h.To {
+			rt.Fatalf("%s: %+v, %v", h, again, err)
+		}
+		n := 0
+		for m := range 1440 {
+			if h.Has(time.Date(2026, 7, 1, 0, m, 59, 0, time.UTC)) {
+				n++
+			}
+		}
+		if n != length {
+			rt.Fatalf("%s has %d minutes, not %d", h, n, length)
+		}
+	})
+}
+
+// A tier counts only where the provider is asked for it; hours go by the view's clock.
+func TestViewOfVariants(t *testing.T) {
+	t.Parallel()
+	target := llm.Target{Provider: "openai", Model: "m"}
+	night, err := ReadHours("22:00-06:00", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := New(&Table{}, &memory{}, slog.New(slog.DiscardHandler))
+	err = c.Set(t.Context(), []Override{{Target: target, Price: llm.Price{Input: 1}, Variants: []Variant{
+		{Tier: "flex", Price: llm.Price{Input: 2}}, {Hours: night, Price: llm.Price{Input: 3}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hour := 12
+	now := func() time.Time { return time.Date(2026, 7, 1, hour, 0, 0, 0, time.UTC) }
+	asked := c.View(nil).Dispatching(func(string) bool { return true }, now)
+	deaf := c.View(nil).Dispatching(func(string) bool { return false }, now)
+	for _, test := range []struct {
+		view View
+		hour int
+		want llm.Rate
+	}{{asked, 12, 2}, {deaf, 12, 1}, {deaf, 23, 3}, {asked, 23, 2}} {
+		hour = test.hour
+		if got, ok := test.view.PriceFor(target, Dispatch{Tier: "flex"}); !ok || got.Input != test.want {
+			t.Errorf("at %d: %+v, want %d", test.hour, got, test.want)
+		}
+	}
+	if _, ok := asked.PriceFor(llm.Target{Provider: "x", Model: "y"}, Dispatch{}); ok {
+		t.Error("a price of what has none")
+	}
+}
