@@ -82,7 +82,10 @@ func (p *limitParts) workers(s *Server) []func(context.Context) error {
 		if err := s.writer.CaughtUp(ctx); err != nil {
 			return nil //nolint:nilerr // it stops before that
 		}
-		return p.bank.Release(ctx)
+		if err := p.bank.Release(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+		return nil // or the next run does it
 	}, s.countReplicas}
 }
 

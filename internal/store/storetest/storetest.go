@@ -104,6 +104,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"leases":                      testEscrow,
 		"leases against a model":      testEscrowAgainstModel,
 		"leases at once":              testEscrowAtOnce,
+		"leases in banks":             testBanks,
 		"ledger":                      testLedger,
 		"ledger at once":              testLedgerAtOnce,
 		"retention":                   testRetention,
