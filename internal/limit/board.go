@@ -288,7 +288,9 @@ func (c *compiled) tiersOf(who *call, found []given) []given {
 		return ok
 	}
 	add(Assignment{Project: who.project}, who.project)
-	add(Assignment{Project: who.project, Key: who.key}, who.key)
+	if who.key != "" {
+		add(Assignment{Project: who.project, Key: who.key}, who.key)
+	}
 	if who.user != "" && add(Assignment{Project: who.project, User: who.user}, who.project+"/"+who.user) {
 		return found
 	}

@@ -3,6 +3,7 @@ package limit
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -20,6 +21,8 @@ const (
 	// longest known is some 530 tokens.
 	frame     = 64
 	toolFrame = 1024
+	// unseenFile is for a document that is not in the body, where it is not known how much the model reads.
+	unseenFile = 200_000
 	// leastOutput is the smallest cap that a call is lowered to; what buys less is refused.
 	leastOutput = 64
 	// usualOutput is the cap of a call that names none, where nothing else does.
@@ -27,17 +30,28 @@ const (
 )
 
 // inputBound is the most tokens that the prompt of an exchange can have for a model of this context; 0 is an unknown context.
-// Pictures count by what they may come to, and not by their bytes.
+// Pictures count by what they may come to, and not by their bytes, and a document that the provider has or fetches may fill the
+// context. What Penstock gives the model back of its reasoning counts where something depends on the bound.
 func inputBound(x *pipeline.Exchange, model string, context int64) int64 {
 	r := x.Request
 	n := r.Size() + frame
 	if len(r.Field("tools")) > 2 || len(r.Field("functions")) > 2 {
 		n += toolFrame
 	}
-	if x.Op == llm.OpChat && hasMedia(r.Raw) {
-		if chat, err := r.Chat(); err == nil {
-			pictures, data := picturesOf(chat)
-			n += pictures*tokens.MaxImage(model) - data
+	returned := r.Completed != nil && x.Allowance != nil && hasAny(r.Raw, callMarks)
+	if x.Op == llm.OpChat && (returned || hasAny(r.Raw, mediaMarks)) {
+		if chat, err := chatOf(x); err == nil {
+			c := contentsOf(chat)
+			n += c.pictures*tokens.MaxImage(model) - c.data
+			switch {
+			case c.files > 0 && context > 0:
+				n = context
+			case c.files > 0:
+				n += c.files * unseenFile
+			}
+			if returned {
+				n += c.reasoning
+			}
 		}
 	}
 	if context > 0 {
@@ -46,53 +60,92 @@ func inputBound(x *pipeline.Exchange, model string, context int64) int64 {
 	return max(n, 1)
 }
 
-// pictureMarks are in every body with pictures, whatever its dialect.
-var pictureMarks = [][]byte{[]byte(`image`), []byte(`file_id`), []byte(`file_data`)}
+// mediaMarks are in every body with pictures or documents, whatever its dialect; a name may be written with escapes. callMarks are in
+// every body with turns that a model may be given its reasoning of back.
+var (
+	mediaMarks = [][]byte{[]byte("image"), []byte("file_id"), []byte("file_data"), []byte("file_url"), []byte(`"document"`), []byte(`\u00`)}
+	callMarks  = [][]byte{[]byte("tool_call"), []byte("tool_use"), []byte("function_call"), []byte(`\u00`)}
+)
 
-func hasMedia(raw []byte) bool {
-	for _, mark := range pictureMarks {
-		if bytes.Contains(raw, mark) {
-			return true
-		}
-	}
-	return false
+func hasAny(raw []byte, marks [][]byte) bool {
+	return slices.ContainsFunc(marks, func(mark []byte) bool { return bytes.Contains(raw, mark) })
 }
 
-// picturesOf counts the pictures of a chat, and the bytes that the body has for those that are in it.
-func picturesOf(c *llm.Chat) (n, data int64) {
+// chatOf is the chat as it is sent where it is translated, with all that is given back. It is not the exchange's own: that is made, and
+// noted, when it is sent.
+func chatOf(x *pipeline.Exchange) (*llm.Chat, error) {
+	chat, err := x.Request.DecodeChat(x.Request.AppendBody(nil))
+	if err != nil || x.Request.Completed == nil {
+		return chat, err
+	}
+	noted := len(x.Decisions)
+	x.Request.Completed(chat)
+	x.Decisions = x.Decisions[:noted]
+	return chat, nil
+}
+
+// contents are what of a chat is not to be bounded by its bytes.
+type contents struct {
+	pictures  int64
+	data      int64 // bytes that the body has for those that are in it
+	files     int64 // that are not in the body
+	reasoning int64 // bytes
+}
+
+func contentsOf(c *llm.Chat) (all contents) {
 	for i := range c.Messages {
-		k, d := picturesIn(c.Messages[i].Parts)
-		n, data = n+k, data+d
+		all.add(c.Messages[i].Parts)
 	}
-	return n, data
+	return all
 }
 
-func picturesIn(parts []llm.Part) (n, data int64) {
+func (c *contents) add(parts []llm.Part) {
 	for i := range parts {
 		switch p := &parts[i]; p.Kind {
 		case llm.PartImage:
-			n++
-			data += int64(len(p.Data)) / 3 * 4 // in base64, without what fills it up
+			c.pictures++
+			c.data += int64(len(p.Data)) / 3 * 4 // in base64, without what fills it up
+		case llm.PartFile:
+			if len(p.Data) == 0 && p.Text == "" {
+				c.files++
+			}
 		case llm.PartToolResult:
-			k, d := picturesIn(p.Result)
-			n, data = n+k, data+d
+			c.add(p.Result)
+		case llm.PartReasoning:
+			c.reasoning += int64(len(p.Text)+len(p.Redacted)+len(p.Signature)) + 64
 		}
 	}
-	return n, data
 }
 
-// capName is the member of a body that caps what is generated.
-func capName(r *llm.Request) string {
+// capNames are the members of a body that cap what is generated: those that the caller set, for it is not known which of them the
+// provider heeds, or else the dialect's.
+func capNames(r *llm.Request) []string {
 	switch r.Dialect {
 	case llm.Anthropic:
-		return "max_tokens"
+		return []string{"max_tokens"}
 	case llm.Responses:
-		return "max_output_tokens"
+		return []string{"max_output_tokens"}
 	}
-	if r.Field("max_tokens") != nil && r.Field("max_completion_tokens") == nil {
-		return "max_tokens"
+	var set []string
+	for _, name := range []string{"max_completion_tokens", "max_tokens"} {
+		if _, ok := ownCap(r, name); ok {
+			set = append(set, name)
+		}
 	}
-	return "max_completion_tokens"
+	if set == nil {
+		set = []string{"max_completion_tokens"}
+	}
+	return set
+}
+
+// ownCap is what the caller set as a cap, whatever it was made since. ok is false if that is nothing.
+func ownCap(r *llm.Request, name string) (raw []byte, ok bool) {
+	i := slices.IndexFunc(r.Fields, func(f llm.Field) bool { return f.Name == name })
+	if i < 0 {
+		return nil, false
+	}
+	raw = r.Fields[i].Value.Of(r.Raw)
+	return raw, string(raw) != "null"
 }
 
 // floor is the least cap that a call can be lowered to: a model that is to think for a number of tokens must be let.
@@ -118,28 +171,32 @@ var paidTools = []string{
 // paidTool is the type of a tool of the request that its provider charges for beside tokens, "" if there is none.
 func paidTool(r *llm.Request) string {
 	switch {
-	case len(r.Field("mcp_servers")) > 2:
+	case filled(r.Field("mcp_servers"), '['):
 		return "mcp_servers"
-	case len(r.Field("web_search_options")) > 0:
+	case len(r.Field("web_search_options")) > 0 && r.Field("web_search_options")[0] == '{':
 		return "web_search_options"
-	}
-	raw := r.Field("tools")
-	if len(raw) <= 2 {
+	case !filled(r.Field("tools"), '['):
 		return ""
 	}
 	var tools []struct {
 		Type jsontext.Value `json:"type"`
 	}
-	if json.Unmarshal(raw, &tools) != nil {
+	if json.Unmarshal(r.Field("tools"), &tools) != nil {
 		return ""
 	}
 	for _, t := range tools {
-		name := strings.Trim(string(t.Type), `"`)
+		name, err := jsontext.AppendUnquote(nil, t.Type) // it may be written with escapes
+		if err != nil {
+			continue
+		}
 		for _, paid := range paidTools {
-			if strings.HasPrefix(name, paid) {
-				return name
+			if strings.HasPrefix(string(name), paid) {
+				return string(name)
 			}
 		}
 	}
 	return ""
 }
+
+// filled reports whether a value is an array, or an object, with something in it.
+func filled(raw []byte, opens byte) bool { return len(raw) > 2 && raw[0] == opens }

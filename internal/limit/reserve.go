@@ -22,6 +22,8 @@ type held struct {
 	key  escrow.Key
 	in   *window.Window
 	part int // of Terms.Kept, whose share the exchange may not use; -1 is the whole
+	// observed is what the try may generate as far as a budget knows that only observes: the caps that it would have if it were in force.
+	observed int64
 }
 
 // limit is what the pool allows.
@@ -70,10 +72,13 @@ func (nothing) Settle(*pipeline.Try) {}
 // every budget that it counts for. What cannot be had of a budget in force is a *[pipeline.Unaffordable]; a store that does not
 // answer is a fault.
 func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Target, try *pipeline.Try) (pipeline.Reservation, error) {
+	a, _ := x.Allowance.(*allowance)
 	if x.Op == llm.OpCount {
+		if a != nil {
+			a.counted()
+		}
 		return nothing{}, nil
 	}
-	a, _ := x.Allowance.(*allowance)
 	known := l.o.Model(t)
 	input, choices := inputBound(x, t.Model, known.Context), max(int64(x.Request.Choices), 1)
 	if a == nil {
@@ -91,6 +96,9 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 	enforced := false
 	for i := range bound {
 		enforced = enforced || bound[i].Mode == Enforce
+		if bound[i].Mode == Observe {
+			bound[i].observed = a.outputCap(x, known.MaxOutput, true) * choices
+		}
 	}
 	most := a.outputCap(x, known.MaxOutput, enforced)
 	if err := l.mayBudget(x, try, t, bound); err != nil {
@@ -98,7 +106,7 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 	}
 	const lowerings = 3 // others take from what is left, too
 	for lowered := 0; ; lowered++ {
-		err := r.take(ctx, bound, try, input, most*choices)
+		err := r.take(ctx, x, bound, try, input, most*choices)
 		if err == nil {
 			break
 		}
@@ -151,21 +159,21 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 }
 
 // take reserves from all budgets, or from none. Nearly always that is a matter of this process.
-func (r *reservation) take(ctx context.Context, bound []held, try *pipeline.Try, input, output int64) error {
+func (r *reservation) take(ctx context.Context, x *pipeline.Exchange, bound []held, try *pipeline.Try, input, output int64) error {
 	if r.hold(bound, try, input, output) {
 		return nil
 	}
-	bound = slices.Clone(bound) // observed budgets may have to do without
+	bound = slices.Clone(bound) // observed budgets may have to do with less
 	const rounds = 8            // others may be quicker with what was funded
 	for range rounds {
 		var wants []escrow.Want
 		for i := range bound {
 			if h := &bound[i]; h.pool != nil {
-				wants = append(wants, escrow.Want{Pool: h.pool, Need: h.need(try.Price, input, output)})
+				wants = append(wants, escrow.Want{Pool: h.pool, Need: h.need(try.Price, input, h.generates(output))})
 			}
 		}
 		if err := r.l.o.Bank.Fund(ctx, wants); err != nil {
-			if err = r.observe(bound, err); err != nil {
+			if err = r.observe(x, bound, try, input, err); err != nil {
 				return err
 			}
 		}
@@ -186,8 +194,8 @@ func (r *reservation) hold(bound []held, try *pipeline.Try, input, output int64)
 	for i := range bound {
 		h := &bound[i]
 		c := pipeline.Charge{Budget: h.key.Rule, Subject: h.key.Subject, Start: h.key.Start, Held: money, Tokens: h.Unit == TokenCount}
-		if c.Tokens {
-			c.Held = input + output
+		if c.Tokens || h.Mode == Observe {
+			c.Held = h.need(try.Price, input, h.generates(output))
 		}
 		if h.pool != nil {
 			ok := false
@@ -212,20 +220,36 @@ func giveBack(bound []held, try *pipeline.Try) {
 	try.Charges = try.Charges[:0]
 }
 
-// observe lets a budget that only observes go without a reservation if it is the one that is short.
-func (r *reservation) observe(bound []held, err error) error {
+// generates is the most that the try may generate, as far as the budget knows.
+func (h *held) generates(output int64) int64 {
+	if h.Mode == Observe {
+		return h.observed
+	}
+	return output
+}
+
+// observe lets a budget that only observes do with what it has left if it is the one that is short; if it would have refused the call,
+// that is told, and nothing is reserved from it.
+func (r *reservation) observe(x *pipeline.Exchange, bound []held, try *pipeline.Try, input int64, err error) error {
 	var short *escrow.Short
 	if !errors.As(err, &short) {
 		return err
 	}
-	for i := range bound {
-		if h := &bound[i]; h.key == short.Key && h.Mode == Observe {
-			h.pool = nil
-			r.a.over(h.name)
-			return nil
-		}
+	i := slices.IndexFunc(bound, func(h held) bool { return h.key == short.Key && h.Mode == Observe })
+	if i < 0 {
+		return err
 	}
-	return err
+	h, choices := &bound[i], max(int64(x.Request.Choices), 1)
+	if lower := h.affords(try.Price, short.Free, input, h.observed/choices, choices); x.Op == llm.OpChat && lower >= floor(x.Request) && lower*choices < h.observed {
+		h.observed = lower * choices
+		return nil
+	}
+	h.pool = nil
+	if r.a.over(h.key.Rule) {
+		r.l.m.observed.Inc()
+		x.Note("budget", "observed: "+h.name+" has "+h.show(short.Free)+" free, and this call may come to "+h.show(short.Need), 0)
+	}
+	return nil
 }
 
 // Settle implements [pipeline.Reservation].
@@ -234,6 +258,13 @@ func (r *reservation) Settle(try *pipeline.Try) {
 	for i := range r.from {
 		c := &try.Charges[i]
 		spent := c.Spent(try)
+		if c.Lease != "" && spent > c.Held && r.from[i].Mode == Observe { // nothing bounds it, so that is no overrun
+			if id, ok := r.from[i].pool.Hold(spent - c.Held); ok && id == c.Lease {
+				c.Held = spent
+			} else if ok {
+				r.from[i].pool.Settle(id, spent-c.Held, 0)
+			}
+		}
 		if c.Lease != "" {
 			r.from[i].pool.Settle(c.Lease, c.Held, spent)
 		}
@@ -303,20 +334,18 @@ func unfunded(err error) error {
 // capTo makes a request ask for no more than most of each choice, as its client's body says that, and gives what is in force; 0 of
 // most is no cap.
 func capTo(r *llm.Request, a *allowance, most int64) int64 {
-	name := capName(r)
-	switch {
-	case most > 0 && (r.MaxOutput == 0 || r.MaxOutput > most):
-		r.Set(name, strconv.AppendInt(nil, most, 10))
-		a.capped = true
+	lower := most > 0 && (r.MaxOutput == 0 || r.MaxOutput > most)
+	if !lower && !a.capped {
 		return most
-	case a.capped: // of an earlier try, whose target was dearer
-		var own []byte
-		if r.MaxOutput > 0 {
-			own = strconv.AppendInt(nil, r.MaxOutput, 10)
-		}
-		r.Set(name, own)
-		a.capped = false
 	}
+	for _, name := range capNames(r) {
+		own, ok := ownCap(r, name)
+		if n, err := strconv.ParseInt(string(own), 10, 64); lower && (!ok || err != nil || n > most) {
+			own = strconv.AppendInt(nil, most, 10)
+		}
+		r.Set(name, own) // it may be that of an earlier try, whose target was dearer
+	}
+	a.capped = lower
 	return most
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/rate"
+	"github.com/penstock/penstock/internal/tokens"
 )
 
 // Options are what a Limiter works with. Those without a default are needed.
@@ -100,7 +101,7 @@ type allowance struct {
 	gone bool       // the answer has ended
 	done bool
 	used llm.Usage
-	seen []string // budgets that were over, and only observe
+	seen []string // budgets that would have refused it, and only observe
 }
 
 // Stage refuses what a caller's tier or limits do not allow, and finds out which budgets its tries count for.
@@ -229,18 +230,18 @@ func (a *allowance) admit(x *pipeline.Exchange) error {
 			f.Param, f.Hint, f.Spent = "model", "It includes: "+strings.Join(t.Models, ", "), true
 			return f
 		}
-		if t.MaxInput > 0 {
-			// A token has hardly ever more than six bytes of a body: what is surely over is told here, before anything is held.
-			if least := int64(len(x.Request.Raw)) / 32; least > t.MaxInput {
-				return overInput(t)
+		// No text has more tokens than bytes, so that most prompts need not be counted.
+		if t.MaxInput > 0 && x.Op != llm.OpCount && x.Request.Size() > t.MaxInput {
+			if n, _ := tokens.Prompt(x.Request.Model, x.Request); n > t.MaxInput {
+				return overInput(t, n)
 			}
 		}
 	}
 	return nil
 }
 
-func overInput(t given) error {
-	f := fault.New(fault.OverTier, "The prompt is longer than the tier %s allows: %d tokens.", quote(t.Name), t.MaxInput)
+func overInput(t given, n int64) error {
+	f := fault.New(fault.OverTier, "The prompt has some %d tokens, and the tier %s allows %d.", n, quote(t.Name), t.MaxInput)
 	f.Hint, f.Spent = "Shorten it.", true
 	return f
 }
@@ -399,13 +400,22 @@ func (a *allowance) conclude() {
 	a.admission.Done(used)
 }
 
-// over notes a budget that would have refused the exchange.
-func (a *allowance) over(name string) {
+// counted notes a call that was sent and that nothing is reserved for.
+func (a *allowance) counted() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !slices.Contains(a.seen, name) {
-		a.seen = append(a.seen, name)
+	a.sent++
+}
+
+// over notes a budget that would have refused the exchange, and reports whether that is new.
+func (a *allowance) over(rule string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if slices.Contains(a.seen, rule) {
+		return false
 	}
+	a.seen = append(a.seen, rule)
+	return true
 }
 
 // show writes an amount in the unit of the budget.

@@ -33,7 +33,7 @@ func (e *Env) CheckBooks() *Books {
 	if err != nil {
 		e.T.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	report, err := ledger.Check(ctx, s)
 	if err != nil {
 		e.T.Fatal(err)

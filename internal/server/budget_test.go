@@ -39,13 +39,6 @@ func dollars(nano int64) admin.BudgetInput {
 	return admin.BudgetInput{TermsInput: admin.TermsInput{Amount: llm.Money(nano).String()}}
 }
 
-func (w *world) limit(in admin.LimitInput) {
-	w.t.Helper()
-	if status := w.Admin(http.MethodPut, "/limits", in, nil); status != http.StatusOK {
-		w.t.Fatalf("limit %+v: status %d", in, status)
-	}
-}
-
 // refusal is what an error says to programs.
 type refusal struct {
 	Error struct {

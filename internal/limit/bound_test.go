@@ -1,0 +1,401 @@
+package limit
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+	"github.com/penstock/penstock/internal/tokens"
+	"github.com/penstock/penstock/internal/wire/anthropic"
+	"github.com/penstock/penstock/internal/wire/openai"
+	"github.com/penstock/penstock/internal/wire/responses"
+)
+
+// A tongue is a dialect of clients: how a chat is written in it, and read.
+type tongue struct {
+	name  string
+	cap   string
+	parse func([]byte) (*llm.Request, error)
+	write func(messages []said, tools []tool) map[string]any
+}
+
+// said is a message: texts, and what else is in it.
+type said struct {
+	role    string
+	text    string
+	picture []byte // in it, as PNG
+	link    string // to a picture
+	file    string // id of a file, or a link to it
+	result  bool   // it is what a tool answered
+}
+
+type tool struct{ name, description, schema string }
+
+var tongues = []tongue{
+	{"openai", "max_completion_tokens", openai.ParseChat, writeOpenAI},
+	{"anthropic", "max_tokens", anthropic.ParseMessages, writeAnthropic},
+	{"responses", "max_output_tokens", responses.Parse, writeResponses},
+}
+
+type object = map[string]any
+
+func dataURL(png []byte) string {
+	return "data:image/png;base64," + base64.StdEncoding.EncodeToString(png)
+}
+
+func writeOpenAI(messages []said, tools []tool) map[string]any {
+	var list []any
+	for i, m := range messages {
+		if m.result {
+			id := fmt.Sprint("call_", i)
+			list = append(list,
+				object{"role": "assistant", "content": nil, "tool_calls": []any{object{"id": id, "type": "function", "function": object{"name": "f", "arguments": `{}`}}}},
+				object{"role": "tool", "tool_call_id": id, "content": m.text})
+			continue
+		}
+		if m.role == "assistant" {
+			list = append(list, object{"role": m.role, "content": m.text})
+			continue
+		}
+		parts := []any{object{"type": "text", "text": m.text}}
+		if m.picture != nil {
+			parts = append(parts, object{"type": "image_url", "image_url": object{"url": dataURL(m.picture)}})
+		}
+		if m.link != "" {
+			parts = append(parts, object{"type": "image_url", "image_url": object{"url": m.link, "detail": "high"}})
+		}
+		if m.file != "" {
+			parts = append(parts, object{"type": "file", "file": object{"file_id": m.file}})
+		}
+		list = append(list, object{"role": m.role, "content": parts})
+	}
+	out := object{"messages": list}
+	var all []any
+	for _, t := range tools {
+		all = append(all, object{"type": "function", "function": object{"name": t.name, "description": t.description, "parameters": json.RawMessage(t.schema)}})
+	}
+	if all != nil {
+		out["tools"] = all
+	}
+	return out
+}
+
+func writeAnthropic(messages []said, tools []tool) map[string]any {
+	var list []any
+	for i, m := range messages {
+		if m.result {
+			id := fmt.Sprint("toolu_", i)
+			content := []any{object{"type": "text", "text": m.text + "."}}
+			if m.picture != nil {
+				content = append(content, object{"type": "image", "source": object{"type": "base64", "media_type": "image/png", "data": base64.StdEncoding.EncodeToString(m.picture)}})
+			}
+			list = append(list,
+				object{"role": "assistant", "content": []any{object{"type": "tool_use", "id": id, "name": "f", "input": object{}}}},
+				object{"role": "user", "content": []any{object{"type": "tool_result", "tool_use_id": id, "content": content}}})
+			continue
+		}
+		parts := []any{object{"type": "text", "text": m.text + "."}}
+		if m.role != "assistant" {
+			if m.picture != nil {
+				parts = append(parts, object{"type": "image", "source": object{"type": "base64", "media_type": "image/png", "data": base64.StdEncoding.EncodeToString(m.picture)}})
+			}
+			if m.link != "" {
+				parts = append(parts, object{"type": "image", "source": object{"type": "url", "url": m.link}})
+			}
+			if m.file != "" {
+				parts = append(parts, object{"type": "document", "source": object{"type": "url", "url": "https://x/" + m.file}})
+			}
+		}
+		list = append(list, object{"role": m.role, "content": parts})
+	}
+	out := object{"messages": list, "max_tokens": 1 << 20}
+	var all []any
+	for _, t := range tools {
+		all = append(all, object{"name": t.name, "description": t.description, "input_schema": json.RawMessage(t.schema)})
+	}
+	if all != nil {
+		out["tools"] = all
+	}
+	return out
+}
+
+func writeResponses(messages []said, tools []tool) map[string]any {
+	var list []any
+	for i, m := range messages {
+		if m.result {
+			id := fmt.Sprint("call_", i)
+			list = append(list, object{"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"},
+				object{"type": "function_call_output", "call_id": id, "output": m.text})
+			continue
+		}
+		if m.role == "assistant" {
+			list = append(list, object{"role": m.role, "content": []any{object{"type": "output_text", "text": m.text}}})
+			continue
+		}
+		parts := []any{object{"type": "input_text", "text": m.text}}
+		if m.picture != nil {
+			parts = append(parts, object{"type": "input_image", "image_url": dataURL(m.picture)})
+		}
+		if m.link != "" {
+			parts = append(parts, object{"type": "input_image", "image_url": m.link})
+		}
+		if m.file != "" {
+			parts = append(parts, object{"type": "input_file", "file_id": m.file})
+		}
+		list = append(list, object{"role": m.role, "content": parts})
+	}
+	out := object{"input": list}
+	var all []any
+	for _, t := range tools {
+		all = append(all, object{"type": "function", "name": t.name, "description": t.description, "parameters": json.RawMessage(t.schema)})
+	}
+	if all != nil {
+		out["tools"] = all
+	}
+	return out
+}
+
+// request makes a request of members, with more of them.
+func request(t interface{ Fatal(...any) }, in *tongue, members map[string]any, more ...any) *llm.Request {
+	members["model"] = "support"
+	for i := 0; i+1 < len(more); i += 2 {
+		members[more[i].(string)] = more[i+1]
+	}
+	body, err := json.Marshal(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := in.parse(body)
+	if err != nil {
+		t.Fatal(fmt.Sprint(in.name, ": ", err, ": ", string(body)))
+	}
+	return r
+}
+
+var texts = []string{
+	"hello", "1234567890 ", "\u0000\u0001", "日本語の文章です。", "\"\\\n\t", "🌊🌊", "नमस्ते दुनिया", "aaaaaaaaaaaaaaaaaaaaaaaaaaaa", "{}[]<>", "ÆØÅ", " \u200b ", "x",
+}
+
+func drawSaid(t *rapid.T, i int) said {
+	m := said{role: rapid.SampledFrom([]string{"user", "assistant"}).Draw(t, "role")}
+	if i == 0 {
+		m.role = "user"
+	}
+	for _, part := range rapid.SliceOfN(rapid.SampledFrom(texts), 1, 30).Draw(t, "text") {
+		m.text += part
+	}
+	if m.role == "user" {
+		switch rapid.IntRange(0, 9).Draw(t, "kind") {
+		case 0:
+			m.picture = []byte(strings.Repeat("p", rapid.IntRange(1, 5000).Draw(t, "picture")))
+		case 1:
+			m.link = "https://x/y.png"
+		case 2:
+			m.file = "file-1"
+		case 3:
+			m.result = i > 0
+		case 4:
+			m.picture, m.result = []byte("picture"), i > 0
+		}
+	}
+	return m
+}
+
+// TestTheBoundIsOne: no prompt is counted above what is reserved for it, in any dialect, for any family of models; and none is
+// reserved more for than the model can read.
+func TestTheBoundIsOne(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := rapid.SampledFrom(tongues).Draw(t, "dialect")
+		var messages []said
+		for i := range rapid.IntRange(1, 6).Draw(t, "messages") {
+			messages = append(messages, drawSaid(t, i))
+		}
+		var tools []tool
+		for i := range rapid.IntRange(0, 4).Draw(t, "tools") {
+			tools = append(tools, tool{fmt.Sprint("f", i), rapid.SampledFrom(texts).Draw(t, "about"), `{"type":"object","properties":{"a":{"type":"string"}}}`})
+		}
+		r := request(t, &in, in.write(messages, tools))
+		x := &pipeline.Exchange{Op: llm.OpChat, Request: r}
+		model := rapid.SampledFrom([]string{"gpt-4o", "gpt-4o-mini", "gpt-5", "o1", "claude-haiku-4-5", "gemini-3-flash", "llama-2-7b", "qwen3", "nobody"}).Draw(t, "model")
+		counted, _ := tokens.Prompt(model, r)
+		bound := inputBound(x, model, 0)
+		if counted > bound {
+			t.Fatalf("%s: %d counted for %s, and %d are the bound of %s", in.name, counted, model, bound, r.Raw)
+		}
+		context := rapid.Int64Range(1, 2*bound).Draw(t, "context")
+		if within := inputBound(x, model, context); within > context || within != min(bound, context) && within < min(counted, context) {
+			t.Fatalf("%d are the bound within %d, and %d without", within, context, bound)
+		}
+	})
+}
+
+// TestTheBoundOfAFileThatIsNotThere is what the model can read: a document that the provider fetches may have any length.
+func TestTheBoundOfAFileThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	for i := range tongues {
+		in := &tongues[i]
+		x := &pipeline.Exchange{Op: llm.OpChat, Request: request(t, in, in.write([]said{{role: "user", text: "what is this?", file: "file-1"}}, nil))}
+		if bound := inputBound(x, "gpt-5", 400_000); bound != 400_000 {
+			t.Errorf("%s: %d", in.name, bound)
+		}
+		if bound := inputBound(x, "gpt-5", 0); bound < 100_000 {
+			t.Errorf("%s: %d where the context is not known", in.name, bound)
+		}
+	}
+}
+
+// TestTheBoundHasWhatIsAdded: reasoning that Penstock gives back to a model is part of the prompt.
+func TestTheBoundHasWhatIsAdded(t *testing.T) {
+	t.Parallel()
+	for i := range tongues {
+		in := &tongues[i]
+		r := request(t, in, in.write([]said{{role: "user", text: "hello"}, {role: "user", text: "42", result: true}}, nil))
+		x := &pipeline.Exchange{Op: llm.OpChat, Request: r, Allowance: &allowance{}}
+		before := inputBound(x, "claude-haiku-4-5", 0)
+		thought := strings.Repeat("I think. ", 1000)
+		r.Completed = func(c *llm.Chat) {
+			for i := range c.Messages {
+				if m := &c.Messages[i]; m.Role == llm.RoleAssistant {
+					m.Parts = append([]llm.Part{{Kind: llm.PartReasoning, Text: thought}}, m.Parts...)
+				}
+			}
+		}
+		if after := inputBound(x, "claude-haiku-4-5", 0); after < before+int64(len(thought)) {
+			t.Errorf("%s: %d with it, %d without", in.name, after, before)
+		}
+		if len(x.Decisions) > 0 || bytes.Contains(r.AppendBody(nil), []byte("I think")) {
+			t.Errorf("%s: counting changed the exchange", in.name)
+		}
+	}
+}
+
+// TestTheBoundOfEmbeddings: texts, several, and tokens.
+func TestTheBoundOfEmbeddings(t *testing.T) {
+	t.Parallel()
+	for _, input := range []string{`"one two"`, `["one","two"]`, `[1,2,3,4,5,6,7]`, `[[1,2],[3,4,5]]`, `"` + strings.Repeat("日", 500) + `"`} {
+		r, err := openai.ParseEmbeddings([]byte(`{"model":"m","input":` + input + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted, _ := tokens.Prompt("text-embedding-3-small", r)
+		if bound := inputBound(&pipeline.Exchange{Op: llm.OpEmbeddings, Request: r}, "text-embedding-3-small", 0); bound < counted || counted == 0 {
+			t.Errorf("%s: %d counted, bound %d", input, counted, bound)
+		}
+	}
+}
+
+// capsOf are what a body caps its answer at, under whatever name.
+func capsOf(t *testing.T, body []byte) (caps []int64) {
+	t.Helper()
+	var members map[string]any
+	if err := json.Unmarshal(body, &members); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"max_tokens", "max_completion_tokens", "max_output_tokens"} {
+		if n, ok := members[name].(float64); ok {
+			caps = append(caps, int64(n))
+		}
+	}
+	return caps
+}
+
+// TestCaps: a call is capped as its dialect says that, every cap that its caller set is lowered, and is there again for a later try
+// that may have more.
+func TestCaps(t *testing.T) {
+	t.Parallel()
+	for i := range tongues {
+		in := &tongues[i]
+		for _, own := range [][]any{nil, {in.cap, 1000}, {"max_tokens", 1000}, {"max_tokens", 1000, "max_completion_tokens", 800}, {"max_tokens", 300, "max_completion_tokens", 2000}} {
+			if in.name != "openai" && (own == nil && in.name == "anthropic" || len(own) > 2 || own != nil && own[0] != in.cap) {
+				continue
+			}
+			r := request(t, in, in.write([]said{{role: "user", text: "hello"}}, nil), own...)
+			before := capsOf(t, r.AppendBody(nil))
+			a := &allowance{}
+			for _, most := range []int64{500, 64, 700} {
+				if got := capTo(r, a, most); got != most {
+					t.Errorf("%s %v: %d is in force, and not %d", in.name, own, got, most)
+				}
+				caps := capsOf(t, r.AppendBody(nil))
+				if len(caps) == 0 {
+					t.Errorf("%s %v: no cap", in.name, own)
+				}
+				for k, n := range caps {
+					if n > most || len(before) == len(caps) && n != min(most, before[k]) {
+						t.Errorf("%s %v: %d where %d are allowed", in.name, own, n, most)
+					}
+				}
+				if c, err := r.Chat(); err != nil || c.MaxOutput == nil || *c.MaxOutput > most {
+					t.Errorf("%s %v: the canonical form is not capped (%v)", in.name, own, err)
+				}
+			}
+			capTo(r, a, max(r.MaxOutput, 1<<20)*2)
+			after := capsOf(t, r.AppendBody(nil))
+			if own != nil && fmt.Sprint(after) != fmt.Sprint(before) {
+				t.Errorf("%s %v: the caller's own caps were %v and are %v", in.name, own, before, after)
+			}
+			capTo(r, a, 0)
+			if after = capsOf(t, r.AppendBody(nil)); fmt.Sprint(after) != fmt.Sprint(before) {
+				t.Errorf("%s %v: without a cap %v are left of %v", in.name, own, after, before)
+			}
+		}
+	}
+}
+
+// TestPaidTools: what a provider runs for a price of its own is no call that tokens bound.
+func TestPaidTools(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{}`: "", `{"tools":[]}`: "", `{"tools":[{"type":"function","function":{"name":"web_search"}}]}`: "",
+		`{"tools":[{"name":"web_search","input_schema":{}}]}`:                     "",
+		`{"tools":[{"type":"custom","name":"x"}]}`:                                "",
+		`{"tools":[{"type":"web_search_preview"}]}`:                               "web_search_preview",
+		`{"tools":[{"type":"function"},{"type":"web_search_20250305","name":1}]}`: "web_search_20250305",
+		`{"tools":[{"type":"code_interpreter"}]}`:                                 "code_interpreter",
+		`{"tools":[{"type":"file_search"}]}`:                                      "file_search",
+		`{"tools":[{"type":"mcp","server_url":"x"}]}`:                             "mcp",
+		`{"tools":[{"type":"mcp_toolset"}]}`:                                      "mcp_toolset",
+		`{"tools":[{"type":"image_generation"}]}`:                                 "image_generation",
+		`{"tools":[{"type":"\u0077eb_search"}]}`:                                  "web_search",
+		`{"tools":[{"type":"bash_20250124"},{"type":"text_editor_20250728"}]}`:    "",
+		`{"mcp_servers":[{"url":"x"}]}`:                                           "mcp_servers",
+		`{"mcp_servers":[]}`:                                                      "",
+		`{"web_search_options":{}}`:                                               "web_search_options",
+		`{"web_search_options":null}`:                                             "",
+	} {
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(body), &members); err != nil {
+			t.Fatal(err)
+		}
+		r := &llm.Request{}
+		for name, value := range members {
+			r.Set(name, value)
+		}
+		if got := paidTool(r); got != want {
+			t.Errorf("%s: %q, want %q", body, got, want)
+		}
+	}
+}
+
+func TestFloor(t *testing.T) {
+	t.Parallel()
+	for thinking, want := range map[string]int64{
+		"": 64, `{"type":"enabled","budget_tokens":2048}`: 2112, `{"type":"disabled"}`: 64, `{"budget_tokens":-5}`: 64, `"x"`: 64, `{"budget_tokens":99999999999}`: 64, "null": 64,
+	} {
+		r := &llm.Request{}
+		if thinking != "" {
+			r.Set("thinking", []byte(thinking))
+		}
+		if got := floor(r); got != want {
+			t.Errorf("%s: %d, want %d", thinking, got, want)
+		}
+	}
+}
