@@ -27,6 +27,7 @@ import (
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
@@ -49,6 +50,7 @@ type Options struct {
 	Holds   *retention.Holds
 	// Limits keeps budgets, limits and tiers. LimitsChanged lets this process know at once that they were changed; nil: nobody.
 	Limits        limit.Store
+	Ledger        ledger.Store
 	LimitsChanged func(context.Context)
 	// Declarer is the store: it makes what a declaration changes.
 	Declarer Declarer

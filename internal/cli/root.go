@@ -143,6 +143,7 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 		a.keyCommand(),
 		a.priceCommand(),
 		a.budgetCommand(),
+		a.ledgerCommand(),
 		a.limitCommand(),
 		a.tierCommand(),
 		a.applyCommand(),

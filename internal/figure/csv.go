@@ -34,7 +34,7 @@ func CSV(w io.Writer, head []string, rows [][]string) error {
 		safe := make([]string, len(row))
 		for i, c := range row {
 			safe[i] = Clean(c)
-			if strings.IndexAny(safe[i], formula) == 0 {
+			if strings.IndexAny(safe[i], formula) == 0 && !isNegative(safe[i]) {
 				safe[i] = "'" + safe[i]
 			}
 		}
@@ -44,4 +44,14 @@ func CSV(w io.Writer, head []string, rows [][]string) error {
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// isNegative reports a plain decimal number below 0, which a spreadsheet reads as that.
+func isNegative(s string) bool {
+	digits, found := strings.CutPrefix(s, "-")
+	whole, part, dotted := strings.Cut(digits, ".")
+	all := func(s string) bool {
+		return s != "" && strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' }) < 0
+	}
+	return found && all(whole) && (!dotted || all(part))
 }

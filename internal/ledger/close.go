@@ -2,8 +2,6 @@ package ledger
 
 import (
 	"context"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
@@ -36,26 +34,4 @@ func Close(ctx context.Context, s Store, from, to time.Time) (*Closing, error) {
 		c.Total = c.Total.Plus(r.Amount)
 	}
 	return c, nil
-}
-
-// Head are the columns of Table.
-func (c *Closing) Head() []string {
-	return []string{"from", "to", "organisation", "project", "provider", "credential", "target", "kind", "entries", "amount_usd", "amount_nano"}
-}
-
-// Table is the rows as texts. The amounts of all but the pending ones add up to Total.
-func (c *Closing) Table() [][]string {
-	from, to := c.From.Format(time.RFC3339), c.To.Format(time.RFC3339)
-	rows := make([][]string, 0, len(c.Rows))
-	for _, r := range c.Rows {
-		credential := ""
-		if r.Credential > 0 {
-			credential = strconv.Itoa(r.Credential)
-		}
-		rows = append(rows, []string{
-			from, to, r.Org, r.Project, r.Provider, credential, r.Target, r.Kind.String(), strconv.FormatInt(r.Entries, 10),
-			r.Amount.String(), strconv.FormatInt(int64(r.Amount), 10),
-		})
-	}
-	return slices.Clip(rows)
 }

@@ -179,6 +179,7 @@ type Resolution struct {
 // A LeaseSettlement says what came of a lease that nobody renews, in the unit of its budget.
 type LeaseSettlement struct {
 	Lease  string
+	Void   bool // nothing was spent from it
 	Amount int64
 	Tokens bool // the amount is tokens
 	Reason string

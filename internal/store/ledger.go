@@ -334,6 +334,9 @@ func (s *Store) SettleLease(ctx context.Context, l ledger.LeaseSettlement) (made
 		if err := t.settleable(ctx, in, one, &l, now); err != nil {
 			return nil, err
 		}
+		if l.Void {
+			l.Amount = 0
+		}
 		amount, over := inBounds(l.Amount), max(inBounds(l.Amount)-one.amount, 0)
 		before := map[string]any{"rule": in.key.Rule, "subject": in.key.Subject, "window": in.key.Start, "amount": one.amount}
 		in.Held -= one.amount
@@ -368,7 +371,7 @@ func (t tx) settleable(ctx context.Context, in *pool, one *lease, l *ledger.Leas
 		return nil
 	case err != nil:
 		return err
-	case (unit == "tokens") != l.Tokens:
+	case !l.Void && (unit == "tokens") != l.Tokens:
 		f := fault.New(fault.InvalidRequest, "The budget of the lease %s is in %s.", quote(l.Lease), unit)
 		f.Hint = "Say what it came to in that unit."
 		return f

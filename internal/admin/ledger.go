@@ -1,0 +1,386 @@
+package admin
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/penstock/penstock/internal/ledger"
+	"github.com/penstock/penstock/internal/limit"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/window"
+)
+
+// A LedgerEntry is one entry of the books: an amount from the account of whose money it is to that of who gets it.
+type LedgerEntry struct {
+	Number  int64     `json:"number"`
+	At      time.Time `json:"at"`              // when the call was sent
+	Made    time.Time `json:"made"`            // when the entry was
+	Kind    string    `json:"kind"`            // posted, estimated, pending, settled, void, adjusted, or lease, which moves no money
+	Debit   string    `json:"debit,omitzero"`  // account, such as spend:ORGANISATION/PROJECT
+	Credit  string    `json:"credit,omitzero"` // account, such as owed:PROVIDER
+	Amount  string    `json:"amount"`          // US dollars, as decimal text; of a pending entry the most that it may be
+	Nano    int64     `json:"amount_nano"`     // nano-dollars
+	Try     string    `json:"try,omitzero"`    // id; of a lease's entry the id of the lease
+	Target  string    `json:"target,omitzero"`
+	Settles int64     `json:"settles,omitzero"` // number of the pending entry that it ends
+	Note    string    `json:"note,omitzero"`    // what somebody gave as reason, or why the end of a try is unknown
+}
+
+// A LedgerAccount is an account with what its entries come to, in nano-dollars.
+type LedgerAccount struct {
+	Name         string `json:"name"`
+	Side         string `json:"side"` // spend: whose money it is; owed: who gets it
+	Org          string `json:"org,omitzero"`
+	Project      string `json:"project,omitzero"`      // id
+	ProjectName  string `json:"project_name,omitzero"` // of the project
+	Provider     string `json:"provider,omitzero"`
+	Credential   int    `json:"credential,omitzero"` // which of the provider's, from 1; left out if it has one
+	NetNano      int64  `json:"net_nano"`            // what was spent, or what is owed
+	PendingNano  int64  `json:"pending_nano"`        // the most that calls may add whose end is unknown
+	DebitedNano  int64  `json:"debited_nano"`        // the sum of all debits; it only grows
+	CreditedNano int64  `json:"credited_nano"`       // the sum of all credits; it only grows
+}
+
+// Unknowns are calls and leases of which it is not known what they came to.
+type Unknowns struct {
+	Tries  []UnknownTry   `json:"tries"`
+	Leases []UnknownLease `json:"leases"`
+}
+
+// An UnknownTry is a call to a provider whose end nobody saw.
+type UnknownTry struct {
+	Try         string    `json:"try"` // id
+	At          time.Time `json:"at"`  // when it was sent
+	Org         string    `json:"org"`
+	Project     string    `json:"project"`               // id
+	ProjectName string    `json:"project_name,omitzero"` // of the project
+	Target      string    `json:"target"`
+	Most        string    `json:"most"`      // US dollars that it may have cost at most; 0 if that is not known
+	MostNano    int64     `json:"most_nano"` // the same in nano-dollars
+	Reason      string    `json:"reason,omitzero"`
+}
+
+// An UnknownLease is a part of a budget that a replica has had and does not renew. Nobody else gets it until the replica comes back
+// with its journal, or somebody settles it.
+type UnknownLease struct {
+	Lease    string    `json:"lease"`            // id
+	Budget   string    `json:"budget"`           // id
+	Subject  string    `json:"subject,omitzero"` // whose part, of a budget for each
+	Window   time.Time `json:"window"`           // when the window begins
+	Amount   int64     `json:"amount"`           // what is in it: nano-dollars, or tokens of a budget in tokens
+	Renewed  time.Time `json:"renewed"`          // when it was last
+	Restored bool      `json:"restored"`         // it is from before the store was put back from a backup
+}
+
+// A LedgerReport says what was compared, and what does not fit.
+type LedgerReport struct {
+	OK          bool            `json:"ok"` // everything fits
+	Entries     int64           `json:"entries"`
+	Accounts    int64           `json:"accounts"`
+	Windows     int64           `json:"windows"`      // of budgets
+	Exchanges   int64           `json:"exchanges"`    // that are still kept, and whose calls are in the books
+	Unknown     int64           `json:"unknown"`      // calls whose end is unknown
+	SpentNano   int64           `json:"spent_nano"`   // all that was ever spent
+	PendingNano int64           `json:"pending_nano"` // the most that calls may add whose end is unknown
+	Findings    []LedgerFinding `json:"findings"`     // at most 100
+	More        int64           `json:"more_findings"`
+}
+
+// A LedgerFinding is something that does not fit.
+type LedgerFinding struct {
+	Where    string `json:"where"` // the account, window, exchange or entry
+	What     string `json:"what"`
+	Expected int64  `json:"expected"`
+	Found    int64  `json:"found"`
+}
+
+// A LedgerClose is what a month came to. What is told later and belongs to it, such as by a replica that was away, changes it.
+type LedgerClose struct {
+	Month       string      `json:"month"`
+	Zone        string      `json:"zone"`
+	From        time.Time   `json:"from"`
+	To          time.Time   `json:"to"` // not part of it
+	Rows        []LedgerSum `json:"rows"`
+	TotalNano   int64       `json:"total_nano"`   // of all rows but those that are pending
+	PendingNano int64       `json:"pending_nano"` // of those
+	// Behind says that calls wait in the journal for the store, and are missing here.
+	Behind bool `json:"behind,omitzero"`
+}
+
+// A LedgerSum is what the entries of a month come to that have all of this in common.
+type LedgerSum struct {
+	Org         string `json:"org"`
+	Project     string `json:"project"`      // id
+	ProjectName string `json:"project_name"` // of the project, "" if it is gone
+	Provider    string `json:"provider"`
+	Credential  int    `json:"credential,omitzero"` // which of the provider's, from 1; left out if it has one
+	Target      string `json:"target"`
+	Kind        string `json:"kind"`
+	Entries     int64  `json:"entries"`
+	Amount      string `json:"amount"` // US dollars, as decimal text; below 0 for corrections downwards
+	Nano        int64  `json:"amount_nano"`
+}
+
+// A LedgerSettleInput says what a call or a lease came to of which nobody knew: an amount, or void.
+type LedgerSettleInput struct {
+	ID     string `json:"id"`              // of the try or the lease
+	Amount string `json:"amount,omitzero"` // US dollars, as decimal text
+	Tokens *int64 `json:"tokens,omitzero"` // what it came to for budgets in tokens; a call counts for these as reserved if it is left out
+	Void   bool   `json:"void,omitzero"`   // it came to nothing
+	Reason string `json:"reason"`          // one line; it stays in the audit chain
+}
+
+// A LedgerAdjustInput corrects the books: so much more was billed, or less.
+type LedgerAdjustInput struct {
+	Project    string `json:"project"` // id, or name if only one organisation has the name
+	Provider   string `json:"provider"`
+	Credential int    `json:"credential,omitzero"` // which of the provider's, from 1
+	Target     string `json:"target,omitzero"`     // PROVIDER/MODEL, if it is about one
+	Try        string `json:"try,omitzero"`        // that it corrects, if it is about one
+	Amount     string `json:"amount"`              // US dollars, as decimal text; with a - before it, less was billed
+	At         string `json:"at,omitzero"`         // a day or RFC 3339, whose month it belongs to; now if it is left out
+	Reason     string `json:"reason"`              // one line; it stays in the audit chain
+}
+
+// spanOfLedger bounds what is read of unknowns in one go.
+const spanOfLedger = 1000
+
+var (
+	ofKind     = Param{"kind", "only entries of this kind: posted, estimated, pending, settled, void, adjusted or lease"}
+	ofProvider = Param{"provider", "only with this provider"}
+	ofTry      = Param{"try", "only of this try, by id"}
+	ofMonth    = []Param{{"month", "such as 2026-11"}, {"zone", "where the month begins: a name such as Europe/Berlin; UTC if it is left out"}}
+)
+
+func entryOf(e ledger.Entry) LedgerEntry {
+	return LedgerEntry{
+		Number: e.Seq, At: e.At, Made: e.Made, Kind: e.Kind.String(), Debit: e.Debit, Credit: e.Credit, Amount: e.Amount.String(),
+		Nano: int64(e.Amount), Try: e.Try, Target: e.Target, Settles: e.Settles, Note: e.Note,
+	}
+}
+
+func (a *API) listLedger(ctx context.Context, c *call) (out list[LedgerEntry], err error) {
+	limit, err := c.query.limit()
+	if err != nil {
+		return out, err
+	}
+	q := ledger.Query{Provider: c.query["provider"], Try: c.query["try"], Limit: limit + 1}
+	if q.From, q.To, err = c.query.span(); err != nil {
+		return out, err
+	}
+	if q.Project, err = a.projectID(ctx, c.query["project"]); err != nil {
+		return out, err
+	}
+	if kind := c.query["kind"]; kind != "" {
+		for _, k := range ledger.Kinds() {
+			if k.String() == kind {
+				q.Kind = k
+			}
+		}
+		if q.Kind == 0 {
+			return out, badParam("kind", "kind is %s; send one of posted, estimated, pending, settled, void, adjusted and lease.", quote(kind))
+		}
+	}
+	if after := c.query["after"]; after != "" {
+		if q.After, err = strconv.ParseInt(after, 10, 64); err != nil || q.After < 1 {
+			return out, badParam("after", "after is %s; send the number of an entry.", quote(after))
+		}
+	}
+	behind, err := a.catchUp(ctx)
+	if err != nil {
+		return out, err
+	}
+	rows, err := a.o.Ledger.LedgerEntries(ctx, q)
+	if err != nil {
+		return out, err
+	}
+	out = page(rows, limit, func(e ledger.Entry) string { return strconv.FormatInt(e.Seq, 10) }, entryOf)
+	out.Behind = behind
+	return out, nil
+}
+
+func (a *API) listAccounts(ctx context.Context, _ *call) (list[LedgerAccount], error) {
+	out := list[LedgerAccount]{Data: []LedgerAccount{}}
+	accounts, err := a.o.Ledger.LedgerAccounts(ctx)
+	for i := range accounts {
+		one := &accounts[i]
+		shown := LedgerAccount{
+			Name: one.Name, Side: string(one.Side), Org: one.Org, Project: one.Project, Provider: one.Provider, Credential: one.Credential,
+			NetNano: int64(one.Net()), PendingNano: int64(one.PendingDebit + one.PendingCredit), DebitedNano: int64(one.Debit), CreditedNano: int64(one.Credit),
+		}
+		if one.Project != "" {
+			shown.ProjectName = a.o.Keys.Name(one.Project)
+		}
+		out.Data = append(out.Data, shown)
+	}
+	return out, err
+}
+
+func (a *API) listUnknown(ctx context.Context, _ *call) (Unknowns, error) {
+	out := Unknowns{Tries: []UnknownTry{}, Leases: []UnknownLease{}}
+	tries, leases, err := a.o.Ledger.LedgerUnknowns(ctx, spanOfLedger)
+	for _, u := range tries {
+		out.Tries = append(out.Tries, UnknownTry{
+			Try: u.Try, At: u.At, Org: u.Org, Project: u.Project, ProjectName: a.o.Keys.Name(u.Project), Target: u.Target, Most: u.Bound.String(),
+			MostNano: int64(u.Bound), Reason: u.Reason,
+		})
+	}
+	for _, l := range leases {
+		out.Leases = append(out.Leases, UnknownLease{
+			Lease: l.ID, Budget: l.Rule, Subject: l.Subject, Window: time.UnixMicro(l.Start).UTC(), Amount: l.Amount, Renewed: l.Renewed, Restored: l.Restored,
+		})
+	}
+	return out, err
+}
+
+func (a *API) checkLedger(ctx context.Context, _ *call) (LedgerReport, error) {
+	r, err := ledger.Check(ctx, a.o.Ledger)
+	if err != nil {
+		return LedgerReport{}, err
+	}
+	out := LedgerReport{
+		OK: len(r.Findings) == 0, Entries: r.Entries, Accounts: r.Accounts, Windows: r.Pools, Exchanges: r.Exchanges, Unknown: r.Unknown,
+		SpentNano: int64(r.Spent), PendingNano: int64(r.Pending), Findings: []LedgerFinding{}, More: r.More,
+	}
+	for _, f := range r.Findings {
+		out.Findings = append(out.Findings, LedgerFinding{Where: f.Where, What: f.What, Expected: f.Expected, Found: f.Found})
+	}
+	return out, nil
+}
+
+func (a *API) closeLedger(ctx context.Context, c *call) (LedgerClose, error) {
+	out := LedgerClose{Month: c.query["month"], Zone: c.query["zone"], Rows: []LedgerSum{}}
+	if out.Zone == "" {
+		out.Zone = "UTC"
+	}
+	zone, err := limit.Zone(out.Zone)
+	if err != nil {
+		return out, badParam("zone", "%v", err)
+	}
+	month, err := time.ParseInLocation("2006-01", out.Month, zone)
+	if err != nil {
+		return out, badParam("month", "month is %s; send one such as 2026-11.", quote(out.Month))
+	}
+	if out.Behind, err = a.catchUp(ctx); err != nil {
+		return out, err
+	}
+	span := window.Calendar{Per: window.Month, Zone: zone}.At(month.AddDate(0, 0, 14))
+	closing, err := ledger.Close(ctx, a.o.Ledger, span.Start, span.End)
+	if err != nil {
+		return out, err
+	}
+	out.From, out.To, out.TotalNano, out.PendingNano = closing.From, closing.To, int64(closing.Total), int64(closing.Pending)
+	for _, r := range closing.Rows {
+		out.Rows = append(out.Rows, LedgerSum{
+			Org: r.Org, Project: r.Project, ProjectName: a.o.Keys.Name(r.Project), Provider: r.Provider, Credential: r.Credential, Target: r.Target,
+			Kind: r.Kind.String(), Entries: r.Entries, Amount: r.Amount.String(), Nano: int64(r.Amount),
+		})
+	}
+	return out, nil
+}
+
+func (a *API) settleLedger(ctx context.Context, _ *call, in LedgerSettleInput) (LedgerEntry, error) {
+	reason, err := reasonOf(in.Reason)
+	if err != nil {
+		return LedgerEntry{}, err
+	}
+	given := in.Amount != "" || in.Tokens != nil
+	switch {
+	case in.ID == "":
+		return LedgerEntry{}, badParam("id", "Say which try or lease it is: id.")
+	case given == in.Void:
+		f := badParam("amount", "Say what it came to: an amount or tokens, or void.")
+		f.Hint = "Nothing was changed."
+		return LedgerEntry{}, f
+	case in.Tokens != nil && *in.Tokens < 0:
+		return LedgerEntry{}, badParam("tokens", "tokens: there are none below 0.")
+	}
+	var amount llm.Money
+	if in.Amount != "" {
+		if amount, err = llm.ParseMoney(in.Amount); err != nil {
+			return LedgerEntry{}, badParam("amount", "amount: %v", err)
+		}
+	}
+	if !strings.HasPrefix(in.ID, "try_") {
+		return a.settleLease(ctx, &in, amount, reason)
+	}
+	if in.Amount == "" && !in.Void {
+		return LedgerEntry{}, badParam("amount", "Say what the call cost, too: amount.")
+	}
+	r := ledger.Resolution{Try: in.ID, Void: in.Void, Amount: amount, Tokens: -1, Reason: reason}
+	if in.Tokens != nil {
+		r.Tokens = *in.Tokens
+	}
+	e, err := a.o.Ledger.SettleTry(ctx, r)
+	return entryOf(e), err
+}
+
+func (a *API) settleLease(ctx context.Context, in *LedgerSettleInput, amount llm.Money, reason string) (LedgerEntry, error) {
+	if in.Amount != "" && in.Tokens != nil {
+		return LedgerEntry{}, badParam("tokens", "A lease is of one budget, in dollars or in tokens: send amount or tokens.")
+	}
+	l := ledger.LeaseSettlement{Lease: in.ID, Amount: int64(amount), Reason: reason, Void: in.Void}
+	if in.Tokens != nil {
+		l.Amount, l.Tokens = *in.Tokens, true
+	}
+	e, err := a.o.Ledger.SettleLease(ctx, l)
+	return entryOf(e), err
+}
+
+func (a *API) adjustLedger(ctx context.Context, _ *call, in LedgerAdjustInput) (LedgerEntry, error) {
+	reason, err := reasonOf(in.Reason)
+	if err != nil {
+		return LedgerEntry{}, err
+	}
+	text, less := strings.CutPrefix(in.Amount, "-")
+	amount, err := llm.ParseMoney(text)
+	if err != nil || amount == 0 {
+		return LedgerEntry{}, badParam("amount", "amount is %s; write dollars as decimal text, such as 0.25 or -0.25.", quote(in.Amount))
+	}
+	if less {
+		amount = -amount
+	}
+	switch {
+	case in.Project == "":
+		return LedgerEntry{}, badParam("project", "Say whose money it is: project.")
+	case in.Provider == "":
+		return LedgerEntry{}, badParam("provider", "Say whose bill it is: provider.")
+	case in.Credential < 0:
+		return LedgerEntry{}, badParam("credential", "credential is %d; they are counted from 1.", in.Credential)
+	}
+	at, problem := readStart(in.At, time.UTC)
+	if problem != "" {
+		return LedgerEntry{}, badParam("at", "at %s; %s.", problem, instantHint)
+	}
+	t, err := a.tenants(ctx)
+	if err != nil {
+		return LedgerEntry{}, err
+	}
+	p, byID := t.projects[in.Project]
+	if !byID {
+		if p, err = a.o.Tenants.Store.FindProject(ctx, "", in.Project); err != nil {
+			return LedgerEntry{}, err
+		}
+	}
+	e, err := a.o.Ledger.AdjustLedger(ctx, ledger.Adjustment{
+		Org: p.Org, Project: p.ID, Provider: in.Provider, Credential: in.Credential, Target: in.Target, Try: in.Try, Amount: amount, At: at, Reason: reason,
+	})
+	return entryOf(e), err
+}
+
+// reasonOf is a reason as it is kept.
+func reasonOf(s string) (string, error) {
+	const most = 200
+	reason := strings.Join(strings.Fields(s), " ")
+	unseen := !utf8.ValidString(reason) || strings.ContainsFunc(reason, func(r rune) bool { return !unicode.IsPrint(r) })
+	if reason != "" && !unseen && utf8.RuneCountInString(reason) <= most {
+		return reason, nil
+	}
+	f := badParam("reason", "reason: write one line of at most %d characters that can be seen.", most)
+	f.Hint = "Say why, such as: the provider's bill of November. It stays in the audit chain."
+	return "", f
+}

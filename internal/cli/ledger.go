@@ -1,0 +1,364 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock/penstock/internal/admin"
+	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/llm"
+)
+
+func (a *app) ledgerCommand() *cobra.Command {
+	f := &adminFlags{}
+	c := group(&cobra.Command{
+		Use:   "ledger",
+		Short: "The books: what every call cost, months, corrections, and whether all fits",
+		Long: `The books. Every call to a provider that costs something has one entry, from the account of the project whose
+money it is to that of the provider that gets it; entries are only ever added. A call whose end nobody saw
+is pending, at the most that it may have cost, until somebody says what it came to. Entries outlive the
+records of exchanges, which retention deletes.`,
+		Example: `  penstock ledger list --project checkout
+  penstock ledger check
+  penstock ledger close --month 2026-11 -o november.csv
+  penstock ledger list --unknown
+  penstock ledger settle try_01K97K2QJ8W6T2Z3N5V4M1R0XY --amount 0.0042 --reason "the provider's bill"`,
+	})
+	f.add(c)
+	c.AddCommand(a.ledgerList(f), a.ledgerCheck(f), a.ledgerClose(f), a.ledgerSettle(f), a.ledgerAdjust(f))
+	return c
+}
+
+func (a *app) ledgerList(f *adminFlags) *cobra.Command {
+	var project, provider, try, kind, from, to string
+	var unknown, accounts bool
+	var limit int
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List entries, the newest first; or accounts, or what is unknown",
+		Long: `List entries of the books, the newest first. "--accounts" lists accounts with what their entries come to.
+"--unknown" lists what nobody knows the end of: calls that were under way when a replica died, and the parts
+of budgets that such a replica had. Both come right by themselves when it starts again on its journal.`,
+		Example: `  penstock ledger list --project checkout --from 2026-11-01
+  penstock ledger list --unknown
+  penstock ledger list --accounts --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			switch {
+			case unknown:
+				var out admin.Unknowns
+				if err := client.call(cmd.Context(), http.MethodGet, "/ledger/unknown", nil, nil, &out); err != nil {
+					return err
+				}
+				return a.sayUnknown(f, &out)
+			case accounts:
+				all, err := list[admin.LedgerAccount](cmd.Context(), client, "/ledger/accounts", nil)
+				if err != nil {
+					return err
+				}
+				return a.sayAccounts(f, all)
+			}
+			query := url.Values{"limit": {strconv.Itoa(limit)}}
+			for name, value := range map[string]string{"project": project, "provider": provider, "try": try, "kind": kind, "from": from, "to": to} {
+				if value != "" {
+					query.Set(name, value)
+				}
+			}
+			var out page[admin.LedgerEntry]
+			if err := client.call(cmd.Context(), http.MethodGet, "/ledger", query, nil, &out); err != nil {
+				return err
+			}
+			return a.sayEntries(f, &out)
+		},
+	}
+	c.Flags().StringVar(&project, "project", "", "only entries of this project, by name or id")
+	c.Flags().StringVar(&provider, "provider", "", "only entries of this provider")
+	c.Flags().StringVar(&try, "try", "", "only entries of this try, by id")
+	c.Flags().StringVar(&kind, "kind", "", "only posted, estimated, pending, settled, void, adjusted or lease")
+	c.Flags().StringVar(&from, "from", "", "first day or instant, UTC")
+	c.Flags().StringVar(&to, "to", "", "day or instant before which to stop, UTC")
+	c.Flags().IntVar(&limit, "limit", 50, "at most so many, up to 1000")
+	c.Flags().BoolVar(&unknown, "unknown", false, "what nobody knows the end of")
+	c.Flags().BoolVar(&accounts, "accounts", false, "accounts, with what their entries come to")
+	c.MarkFlagsMutuallyExclusive("unknown", "accounts")
+	return c
+}
+
+func (a *app) sayEntries(f *adminFlags, out *page[admin.LedgerEntry]) error {
+	if f.json {
+		return a.printJSON(out)
+	}
+	if len(out.Data) == 0 {
+		_, err := fmt.Fprintln(a.err, "There are no such entries. Calls of models that have a price make them: penstock price list")
+		return err
+	}
+	t := table{
+		head: []string{"ENTRY", "SENT", "KIND", "FROM", "TO", "AMOUNT", "TARGET", "TRY", "NOTE"}, right: []string{"ENTRY", "AMOUNT"},
+		text: []string{"FROM", "TO", "TARGET", "NOTE"},
+	}
+	for _, e := range out.Data {
+		t.add(strconv.FormatInt(e.Number, 10), e.At.Local().Format("Jan 2 15:04:05"), e.Kind, e.Debit, e.Credit, "$"+e.Amount, e.Target, e.Try, e.Note)
+	}
+	return a.printTable(&t)
+}
+
+func (a *app) sayAccounts(f *adminFlags, all []admin.LedgerAccount) error {
+	if f.json {
+		return a.printJSON(page[admin.LedgerAccount]{Data: all})
+	}
+	t := table{head: []string{"ACCOUNT", "PROJECT", "AMOUNT", "PENDING"}, right: []string{"AMOUNT", "PENDING"}, text: []string{"PROJECT"}}
+	for _, one := range all {
+		t.add(one.Name, one.ProjectName, "$"+llm.Money(one.NetNano).String(), "$"+llm.Money(one.PendingNano).String())
+	}
+	return a.printTable(&t)
+}
+
+func (a *app) sayUnknown(f *adminFlags, out *admin.Unknowns) error {
+	switch {
+	case f.json:
+		return a.printJSON(out)
+	case len(out.Tries)+len(out.Leases) == 0:
+		_, err := fmt.Fprintln(a.err, "Nothing is unknown.")
+		return err
+	}
+	t := table{head: []string{"UNKNOWN", "SINCE", "PROJECT", "OF", "AT MOST", "WHY"}, right: []string{"AT MOST"}, text: []string{"PROJECT", "OF", "WHY"}}
+	const when = "Jan 2 15:04:05"
+	for _, u := range out.Tries {
+		t.add(u.Try, u.At.Local().Format(when), cmp.Or(u.ProjectName, u.Project), u.Target, "$"+u.Most, u.Reason)
+	}
+	for _, l := range out.Leases {
+		why := "its replica does not renew it"
+		if l.Restored {
+			why = "it is from before a restore"
+		}
+		of := "budget " + l.Budget
+		if l.Subject != "" {
+			of += " for " + l.Subject
+		}
+		t.add(l.Lease, l.Renewed.Local().Format(when), "", of, strconv.FormatInt(l.Amount, 10), why)
+	}
+	if err := a.printTable(&t); err != nil {
+		return err
+	}
+	if len(out.Leases) > 0 {
+		fmt.Fprintln(a.err, "Of leases, the amount is in nano-dollars, or in tokens of a budget in tokens.")
+	}
+	_, err := fmt.Fprintln(a.err, "Say what one came to: penstock ledger settle ID --amount DOLLARS --reason WHY, or --void")
+	return err
+}
+
+func (a *app) ledgerCheck(f *adminFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Add up all entries and compare: with accounts, budgets, leases and exchanges",
+		Long: `Add up all entries of the books and compare: with the balances of accounts; with what is settled, unknown and
+over of every window of a budget, and what is held with its leases; and with what the exchanges cost that are
+still kept. What does not fit is told with what it should be, and the exit code is 1.`,
+		Example: `  penstock ledger check`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var out admin.LedgerReport
+			if err := client.call(cmd.Context(), http.MethodGet, "/ledger/check", nil, nil, &out); err != nil {
+				return err
+			}
+			if f.json {
+				err = a.printJSON(out)
+			} else {
+				err = a.sayReport(&out)
+			}
+			if err == nil && !out.OK {
+				return fail(exitFailure, "tell us of it with a support bundle: penstock bundle", "%s of the books fit",
+					plural(len(out.Findings)+int(out.More), "thing does not fit: not all", "things do not fit: not all"))
+			}
+			return err
+		},
+	}
+}
+
+func (a *app) sayReport(out *admin.LedgerReport) error {
+	if len(out.Findings) > 0 {
+		t := table{head: []string{"WHERE", "WHAT", "FOUND", "EXPECTED"}, right: []string{"FOUND", "EXPECTED"}, text: []string{"WHERE", "WHAT"}}
+		for _, x := range out.Findings {
+			t.add(x.Where, x.What, strconv.FormatInt(x.Found, 10), strconv.FormatInt(x.Expected, 10))
+		}
+		return a.printTable(&t)
+	}
+	_, err := fmt.Fprintf(a.out, "The books fit: %s entries on %s accounts, %s windows of budgets, %s exchanges.\nSpent: $%s. Unknown: %s calls, at most $%s.\n",
+		figure.Count(out.Entries), figure.Count(out.Accounts), figure.Count(out.Windows), figure.Count(out.Exchanges),
+		llm.Money(out.SpentNano), figure.Count(out.Unknown), llm.Money(out.PendingNano))
+	return err
+}
+
+func (a *app) ledgerClose(f *adminFlags) *cobra.Command {
+	var month, zone, path string
+	c := &cobra.Command{
+		Use:   "close --month 2026-11",
+		Short: "Write what a month came to as CSV: by organisation, project, provider, target and kind",
+		Long: `Write what a month came to as CSV, a row for each organisation, project, provider, credential, target and kind
+of entry. The amounts of all rows but the pending ones add up to what the accounts hold for the month, which
+is said at the end. A call belongs to the month in which it was sent. What is told later, such as by a replica that
+was away, or settled, changes a month that was closed: keep the file.`,
+		Example: `  penstock ledger close --month 2026-11 -o november.csv
+  penstock ledger close --month 2026-11 --zone Europe/Berlin`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			query := url.Values{"month": {month}}
+			if zone != "" {
+				query.Set("zone", zone)
+			}
+			var out admin.LedgerClose
+			if err := client.call(cmd.Context(), http.MethodGet, "/ledger/close", query, nil, &out); err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(out)
+			}
+			return a.writeClose(&out, path)
+		},
+	}
+	c.Flags().StringVar(&month, "month", "", "the month, such as 2026-11")
+	c.Flags().StringVar(&zone, "zone", "", "where the month begins, such as Europe/Berlin (default: UTC)")
+	c.Flags().StringVarP(&path, "output", "o", "", "write to this `FILE` instead of the standard output")
+	_ = c.MarkFlagRequired("month") // it is there
+	return c
+}
+
+func (a *app) writeClose(out *admin.LedgerClose, path string) error {
+	head := []string{"month", "organisation", "project", "project_id", "provider", "credential", "target", "kind", "entries", "amount_usd", "amount_nano"}
+	rows := make([][]string, 0, len(out.Rows))
+	for _, r := range out.Rows {
+		credential := ""
+		if r.Credential > 0 {
+			credential = strconv.Itoa(r.Credential)
+		}
+		rows = append(rows, []string{
+			out.Month, r.Org, r.ProjectName, r.Project, r.Provider, credential, r.Target, r.Kind, strconv.FormatInt(r.Entries, 10), r.Amount,
+			strconv.FormatInt(r.Nano, 10),
+		})
+	}
+	var text bytes.Buffer
+	if err := figure.CSV(&text, head, rows); err != nil {
+		return err
+	}
+	if path == "" {
+		if _, err := a.out.Write(text.Bytes()); err != nil {
+			return err
+		}
+	} else if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+		return fail(exitFailure, "name another file with -o", "write %s: %v", path, err)
+	}
+	fmt.Fprintf(a.err, "%s (%s) came to $%s.", out.Month, out.Zone, llm.Money(out.TotalNano))
+	if out.PendingNano > 0 {
+		fmt.Fprintf(a.err, " Unknown are at most $%s more: penstock ledger list --unknown", llm.Money(out.PendingNano))
+	}
+	fmt.Fprintln(a.err)
+	if out.Behind {
+		fmt.Fprintln(a.err, "It is not all: calls wait in the journal for the store.")
+	}
+	if time.Now().Before(out.To) {
+		fmt.Fprintf(a.err, "The month is not over until %s.\n", out.To.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func (a *app) ledgerSettle(f *adminFlags) *cobra.Command {
+	in := admin.LedgerSettleInput{}
+	var tokens int64
+	c := &cobra.Command{
+		Use:   "settle TRY|LEASE --amount DOLLARS | --void",
+		Short: "Say what a call or a lease came to of which nobody knows",
+		Long: `Say what a call came to whose end nobody saw, as the provider's bill has it; or what was spent from a lease,
+a part of a budget that a replica had which is lost. What it holds of budgets comes free but for that. Do it
+for a lease only if its replica does not come back with its journal: what that tells later is not counted twice,
+but what goes beyond the amount is over the budget.`,
+		Example: `  penstock ledger settle try_01K97K2QJ8W6T2Z3N5V4M1R0XY --amount 0.0042 --reason "the provider's bill"
+  penstock ledger settle try_01K97K2QJ8W6T2Z3N5V4M1R0XY --void --reason "not on the provider's bill"`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in.ID = args[0]
+			if cmd.Flags().Changed("tokens") {
+				in.Tokens = &tokens
+			}
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var out admin.LedgerEntry
+			if err := client.call(cmd.Context(), http.MethodPost, "/ledger/settle", nil, in, &out); err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(out)
+			}
+			_, err = fmt.Fprintf(a.err, "Settled: entry %d (%s) says what %s came to.\n", out.Number, out.Kind, clean(out.Try))
+			return err
+		},
+	}
+	c.Flags().StringVar(&in.Amount, "amount", "", "US dollars, as decimal text")
+	c.Flags().Int64Var(&tokens, "tokens", 0, "tokens, for budgets in tokens (default: as many as were reserved)")
+	c.Flags().BoolVar(&in.Void, "void", false, "it came to nothing")
+	c.Flags().StringVar(&in.Reason, "reason", "", "why, in one line; it stays in the audit chain")
+	c.MarkFlagsMutuallyExclusive("amount", "void")
+	c.MarkFlagsMutuallyExclusive("tokens", "void")
+	_ = c.MarkFlagRequired("reason") // it is there
+	return c
+}
+
+func (a *app) ledgerAdjust(f *adminFlags) *cobra.Command {
+	in := admin.LedgerAdjustInput{}
+	c := &cobra.Command{
+		Use:   "adjust --project P --provider NAME --amount DOLLARS",
+		Short: "Correct the books: so much more was billed, or less",
+		Long: `Correct the books by an entry: the provider has billed so much more than is in them, or with a - before the
+amount, so much less. It belongs to the month of --at. Budgets stay as they are.`,
+		Example: `  penstock ledger adjust --project checkout --provider openai --amount -0.25 --at 2026-11-30 --reason "credit note 4711"`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			var out admin.LedgerEntry
+			if err := client.call(cmd.Context(), http.MethodPost, "/ledger/adjust", nil, in, &out); err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(out)
+			}
+			_, err = fmt.Fprintf(a.err, "Corrected: entry %d, $%s from %s to %s.\n", out.Number, out.Amount, clean(out.Debit), clean(out.Credit))
+			return err
+		},
+	}
+	c.Flags().StringVar(&in.Project, "project", "", "whose money it is, by name or id")
+	c.Flags().StringVar(&in.Provider, "provider", "", "whose bill it is, by the name in the configuration")
+	c.Flags().IntVar(&in.Credential, "credential", 0, "which of the provider's credentials, counted from 1, if it has several")
+	c.Flags().StringVar(&in.Target, "target", "", "PROVIDER/MODEL, if it is about one")
+	c.Flags().StringVar(&in.Try, "try", "", "try that it corrects, if it is about one")
+	c.Flags().StringVar(&in.Amount, "amount", "", "US dollars, as decimal text; below 0 less was billed")
+	c.Flags().StringVar(&in.At, "at", "", "day or instant whose month it belongs to (default: now)")
+	c.Flags().StringVar(&in.Reason, "reason", "", "why, in one line; it stays in the audit chain")
+	for _, name := range []string{"project", "provider", "amount", "reason"} {
+		_ = c.MarkFlagRequired(name) // it is there
+	}
+	return c
+}
