@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/llm"
@@ -49,6 +50,8 @@ type LedgerAccount struct {
 type Unknowns struct {
 	Tries  []UnknownTry   `json:"tries"`
 	Leases []UnknownLease `json:"leases"`
+	// Behind says that calls wait in the journal for the store, and are missing here.
+	Behind bool `json:"behind,omitzero"`
 }
 
 // An UnknownTry is a call to a provider whose end nobody saw.
@@ -153,7 +156,7 @@ var (
 	ofKind     = Param{"kind", "only entries of this kind: posted, estimated, pending, settled, void, adjusted or lease"}
 	ofProvider = Param{"provider", "only with this provider"}
 	ofTry      = Param{"try", "only of this try, by id"}
-	ofMonth    = []Param{{"month", "such as 2026-11"}, {"zone", "where the month begins: a name such as Europe/Berlin; UTC if it is left out"}}
+	ofMonth    = []Param{{"month", "such as 2026-11; the last one that is over if it is left out"}, {"zone", "where the month begins: a name such as Europe/Berlin; UTC if it is left out"}}
 )
 
 func entryOf(e ledger.Entry) LedgerEntry {
@@ -222,6 +225,10 @@ func (a *API) listAccounts(ctx context.Context, _ *call) (list[LedgerAccount], e
 
 func (a *API) listUnknown(ctx context.Context, _ *call) (Unknowns, error) {
 	out := Unknowns{Tries: []UnknownTry{}, Leases: []UnknownLease{}}
+	var err error
+	if out.Behind, err = a.catchUp(ctx); err != nil {
+		return out, err
+	}
 	tries, leases, err := a.o.Ledger.LedgerUnknowns(ctx, spanOfLedger)
 	for _, u := range tries {
 		out.Tries = append(out.Tries, UnknownTry{
@@ -238,6 +245,9 @@ func (a *API) listUnknown(ctx context.Context, _ *call) (Unknowns, error) {
 }
 
 func (a *API) checkLedger(ctx context.Context, _ *call) (LedgerReport, error) {
+	if _, err := a.catchUp(ctx); err != nil { // whatever is there has to fit, but what was asked for just now should be
+		return LedgerReport{}, err
+	}
 	r, err := ledger.Check(ctx, a.o.Ledger)
 	if err != nil {
 		return LedgerReport{}, err
@@ -261,6 +271,10 @@ func (a *API) closeLedger(ctx context.Context, c *call) (LedgerClose, error) {
 	if err != nil {
 		return out, badParam("zone", "%v", err)
 	}
+	if out.Month == "" {
+		y, m, _ := a.o.Now().In(zone).Date()
+		out.Month = time.Date(y, m-1, 15, 0, 0, 0, 0, zone).Format("2006-01")
+	}
 	month, err := time.ParseInLocation("2006-01", out.Month, zone)
 	if err != nil {
 		return out, badParam("month", "month is %s; send one such as 2026-11.", quote(out.Month))
@@ -273,7 +287,7 @@ func (a *API) closeLedger(ctx context.Context, c *call) (LedgerClose, error) {
 	if err != nil {
 		return out, err
 	}
-	out.From, out.To, out.TotalNano, out.PendingNano = closing.From, closing.To, int64(closing.Total), int64(closing.Pending)
+	out.From, out.To, out.TotalNano, out.PendingNano = closing.From.UTC(), closing.To.UTC(), int64(closing.Total), int64(closing.Pending)
 	for _, r := range closing.Rows {
 		out.Rows = append(out.Rows, LedgerSum{
 			Org: r.Org, Project: r.Project, ProjectName: a.o.Keys.Name(r.Project), Provider: r.Provider, Credential: r.Credential, Target: r.Target,
@@ -305,17 +319,17 @@ func (a *API) settleLedger(ctx context.Context, _ *call, in LedgerSettleInput) (
 			return LedgerEntry{}, badParam("amount", "amount: %v", err)
 		}
 	}
-	if !strings.HasPrefix(in.ID, "try_") {
+	if in.Amount == "" && !in.Void { // what a call cost would not be known
 		return a.settleLease(ctx, &in, amount, reason)
-	}
-	if in.Amount == "" && !in.Void {
-		return LedgerEntry{}, badParam("amount", "Say what the call cost, too: amount.")
 	}
 	r := ledger.Resolution{Try: in.ID, Void: in.Void, Amount: amount, Tokens: -1, Reason: reason}
 	if in.Tokens != nil {
 		r.Tokens = *in.Tokens
 	}
 	e, err := a.o.Ledger.SettleTry(ctx, r)
+	if f := fault.From(err); err != nil && f.Code == fault.NotThere {
+		return a.settleLease(ctx, &in, amount, reason)
+	}
 	return entryOf(e), err
 }
 
@@ -352,15 +366,15 @@ func (a *API) adjustLedger(ctx context.Context, _ *call, in LedgerAdjustInput) (
 	case in.Credential < 0:
 		return LedgerEntry{}, badParam("credential", "credential is %d; they are counted from 1.", in.Credential)
 	}
-	at, problem := readStart(in.At, time.UTC)
-	if problem != "" {
-		return LedgerEntry{}, badParam("at", "at %s; %s.", problem, instantHint)
+	at, err := query{"at": in.At}.instant("at")
+	if err != nil {
+		return LedgerEntry{}, err
 	}
 	t, err := a.tenants(ctx)
 	if err != nil {
 		return LedgerEntry{}, err
 	}
-	p, byID := t.projects[in.Project]
+	p, byID := t.Projects[in.Project]
 	if !byID {
 		if p, err = a.o.Tenants.Store.FindProject(ctx, "", in.Project); err != nil {
 			return LedgerEntry{}, err

@@ -232,6 +232,10 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 		w.Admin(http.MethodPut, "/tiers", admin.TierInput{Name: "gold"}, nil)
 		w.Admin(http.MethodPut, "/assignments", admin.AssignmentInput{Tier: "gold", Project: "home", User: user}, nil)
 		return e.Path + "?project=home&user=" + user, ""
+	case "POST /admin/v1/ledger/settle":
+		return e.Path, fmt.Sprintf(`{"id":%q,"amount":"0.01","reason":"bill"}`, w.unknownTry())
+	case "POST /admin/v1/ledger/adjust":
+		return e.Path, `{"project":"home","provider":"sim-a","amount":"-0.01","reason":"credit note"}`
 	case "PUT /admin/v1/prices":
 		return e.Path, `{"data":[{"target":"sim-a/priced","input":"1","output":"2"}]}`
 	}
@@ -248,6 +252,21 @@ func (w *world) keptExchange() string {
 	w.Admin(http.MethodPost, "/projects", admin.ProjectInput{Name: project, Bodies: "keep", Retention: "1h"}, nil)
 	key := w.makeKey(admin.KeyInput{Project: project}).Key
 	return w.Post(key, "/v1/chat/completions", penstocktest.Chat("sim-a/m", "say:3 hello", false)).ID()
+}
+
+// unknownTry makes a call whose end nobody sees, and gives the id of its try.
+func (w *world) unknownTry() string {
+	w.T.Helper()
+	const target = "sim-a/m?cut=0"
+	w.Price(target)
+	id := w.Post(w.keys[auth.RoleCaller], "/v1/chat/completions", penstocktest.Chat(target, "say:3 hello", false)).ID()
+	for _, u := range get[admin.Unknowns](w, "/ledger/unknown").Tries {
+		if strings.HasPrefix(u.Try, id) {
+			return u.Try
+		}
+	}
+	w.T.Fatalf("no try of %s is unknown", id)
+	return ""
 }
 
 // exchange makes a call to a model and gives its id.

@@ -30,7 +30,7 @@ records of exchanges, which retention deletes.`,
   penstock ledger check
   penstock ledger close --month 2026-11 -o november.csv
   penstock ledger list --unknown
-  penstock ledger settle try_01K97K2QJ8W6T2Z3N5V4M1R0XY --amount 0.0042 --reason "the provider's bill"`,
+  penstock ledger settle ex_01K97K2QJ8W6T2Z3N5V4M1R0XY-1 --amount 0.0042 --reason "the provider's bill"`,
 	})
 	f.add(c)
 	c.AddCommand(a.ledgerList(f), a.ledgerCheck(f), a.ledgerClose(f), a.ledgerSettle(f), a.ledgerAdjust(f))
@@ -208,7 +208,7 @@ func (a *app) sayReport(out *admin.LedgerReport) error {
 func (a *app) ledgerClose(f *adminFlags) *cobra.Command {
 	var month, zone, path string
 	c := &cobra.Command{
-		Use:   "close --month 2026-11",
+		Use:   "close [--month 2026-11]",
 		Short: "Write what a month came to as CSV: by organisation, project, provider, target and kind",
 		Long: `Write what a month came to as CSV, a row for each organisation, project, provider, credential, target and kind
 of entry. The amounts of all rows but the pending ones add up to what the accounts hold for the month, which
@@ -222,7 +222,10 @@ was away, or settled, changes a month that was closed: keep the file.`,
 			if err != nil {
 				return err
 			}
-			query := url.Values{"month": {month}}
+			query := url.Values{}
+			if month != "" {
+				query.Set("month", month)
+			}
 			if zone != "" {
 				query.Set("zone", zone)
 			}
@@ -236,10 +239,9 @@ was away, or settled, changes a month that was closed: keep the file.`,
 			return a.writeClose(&out, path)
 		},
 	}
-	c.Flags().StringVar(&month, "month", "", "the month, such as 2026-11")
+	c.Flags().StringVar(&month, "month", "", "the month, such as 2026-11 (default: the last one that is over)")
 	c.Flags().StringVar(&zone, "zone", "", "where the month begins, such as Europe/Berlin (default: UTC)")
 	c.Flags().StringVarP(&path, "output", "o", "", "write to this `FILE` instead of the standard output")
-	_ = c.MarkFlagRequired("month") // it is there
 	return c
 }
 
@@ -291,8 +293,8 @@ func (a *app) ledgerSettle(f *adminFlags) *cobra.Command {
 a part of a budget that a replica had which is lost. What it holds of budgets comes free but for that. Do it
 for a lease only if its replica does not come back with its journal: what that tells later is not counted twice,
 but what goes beyond the amount is over the budget.`,
-		Example: `  penstock ledger settle try_01K97K2QJ8W6T2Z3N5V4M1R0XY --amount 0.0042 --reason "the provider's bill"
-  penstock ledger settle try_01K97K2QJ8W6T2Z3N5V4M1R0XY --void --reason "not on the provider's bill"`,
+		Example: `  penstock ledger settle ex_01K97K2QJ8W6T2Z3N5V4M1R0XY-1 --amount 0.0042 --reason "the provider's bill"
+  penstock ledger settle ex_01K97K2QJ8W6T2Z3N5V4M1R0XY-1 --void --reason "not on the provider's bill"`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.ID = args[0]

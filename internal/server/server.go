@@ -405,7 +405,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Records:  s.store, Audit: s.store, Keeper: s.keeper,
 			Stops:  s.stops,
 			Limits: s.store, LimitsChanged: s.limits.changed(s.o.Log),
-			Ledger: s.store,
+			Ledger:  s.store,
 			Targets: s.targets, MayAnswer: func(name string) bool { return s.inForce().mayAnswer(name) },
 			Holds:      &retention.Holds{Store: s.store, Now: s.clock.Now},
 			Support:    s.support,
