@@ -257,7 +257,7 @@ func (p *planner) hash(path string, d DeclaredKey) (h auth.Hash, prefix string, 
 func (p *planner) price(path, target string, d DeclaredPrice) {
 	in := PriceInput{
 		Target: target, Input: d.Input, Output: d.Output, CachedInput: d.CachedInput, CacheWrite: d.CacheWrite, Source: cmp.Or(d.Source, "apply"),
-		Variants: d.Variants,
+		Hourly: d.Hourly, Variants: d.Variants,
 	}
 	want, problems := overrideOf(in, p.now)
 	if len(problems) > 0 {
@@ -382,6 +382,6 @@ func priceFields(have, want catalog.Override, there bool) []PlanField {
 	return fieldsOf(
 		PlanField{"input", old.Input, next.Input}, PlanField{"output", old.Output, next.Output},
 		PlanField{"cached_input", old.CachedInput, next.CachedInput}, PlanField{"cache_write", old.CacheWrite, next.CacheWrite},
-		PlanField{"variants", variantWords(&have), variantWords(&want)}, PlanField{"source", old.Source, want.Source},
+		PlanField{"hourly", hourlyOf(&have), hourlyOf(&want)}, PlanField{"variants", variantWords(&have), variantWords(&want)}, PlanField{"source", old.Source, want.Source},
 	)
 }

@@ -43,7 +43,7 @@ func (a *API) listPrices(_ context.Context, c *call) (list[Price], error) {
 // setPrice shows a price that an operator set.
 func (a *API) setPrice(o catalog.Override) Price {
 	p := PriceOf(o.Target, o.Price)
-	p.Variants = variantsOf(&o)
+	p.Variants, p.Hourly = variantsOf(&o), hourlyOf(&o)
 	p.Source, p.Set, p.Unused = o.Source, instant(o.Set), !a.o.Configured(o.Target.Provider)
 	return p
 }
@@ -100,6 +100,7 @@ func overridesOf(in []PriceInput, now time.Time) ([]catalog.Override, error) {
 func overrideOf(p PriceInput, now time.Time) (catalog.Override, []fault.Problem) {
 	text := catalog.OverrideText{
 		Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source,
+		Hourly: p.Hourly,
 	}
 	for _, v := range p.Variants {
 		text.Variants = append(text.Variants, catalog.VariantText{

@@ -152,6 +152,7 @@ type Price struct {
 	CachedInput string         `json:"cached_input,omitzero"`
 	CacheWrite  string         `json:"cache_write,omitzero"`
 	Variants    []PriceVariant `json:"variants,omitempty"` // what holds instead for some calls
+	Hourly      string         `json:"hourly,omitzero"`    // US dollars an hour, whatever is used, spread over tokens: rates are what these weigh
 	Source      string         `json:"source,omitzero"`    // where the price is from
 	Set         *time.Time     `json:"set,omitzero"`       // when an operator set it; left out if none did
 	Unpriced    bool           `json:"unpriced,omitzero"`  // there is no price, which is not zero
@@ -186,6 +187,14 @@ func (v *PriceVariant) When() string {
 	return strings.Join(all, ", ")
 }
 
+// hourlyOf writes an amount an hour, "" if there is none.
+func hourlyOf(o *catalog.Override) string {
+	if o.Hourly == 0 {
+		return ""
+	}
+	return o.Hourly.String()
+}
+
 func variantsOf(o *catalog.Override) (all []PriceVariant) {
 	for i := range o.Variants {
 		v := o.Variants[i].TextOf()
@@ -215,6 +224,8 @@ type PriceInput struct {
 	CachedInput string `json:"cached_input,omitzero"` // prompt tokens from the provider's cache; as input if it is left out
 	CacheWrite  string `json:"cache_write,omitzero"`  // prompt tokens written to the provider's cache; as input if it is left out
 	Source      string `json:"source,omitzero"`       // where the price is from; "set" if it is left out
+	// Hourly is what the target costs an hour in US dollars, whatever is used, spread over its tokens; nothing if it is left out.
+	Hourly string `json:"hourly,omitzero"`
 	// Variants are what holds instead for some calls; none if it is left out.
 	Variants []PriceVariant `json:"variants,omitempty"`
 }
@@ -224,7 +235,7 @@ func PriceInputOf(o catalog.Override) PriceInput {
 	p := PriceOf(o.Target, o.Price)
 	return PriceInput{
 		Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: o.Source,
-		Variants: variantsOf(&o),
+		Variants: variantsOf(&o), Hourly: hourlyOf(&o),
 	}
 }
 

@@ -63,6 +63,8 @@ func (m *Model) Can(ability string) bool { return slices.Contains(m.Abilities, a
 type Override struct {
 	Target llm.Target
 	Price  llm.Price
+	// Hourly is what the target costs an hour, whatever it is used for; 0 is nothing. It is spread over its tokens: see hourly.go.
+	Hourly llm.Money
 	// Variants hold instead of Price for some calls; see [Override.For].
 	Variants []Variant
 	Set      time.Time

@@ -25,6 +25,9 @@ type Catalog struct {
 	store Store
 	log   *slog.Logger
 	live  atomic.Pointer[overrides]
+	last  atomic.Pointer[measured] // nil before the first
+	meter Meter
+	now   func() time.Time
 
 	refreshing sync.Mutex // one look at the store at a time, so that an older answer never replaces a newer one
 }
@@ -33,6 +36,7 @@ type Catalog struct {
 type overrides struct {
 	version int64
 	prices  map[llm.Target]Override
+	hourly  bool // one of them has an amount an hour
 }
 
 // New makes a catalog that knows no overrides yet: call Refresh before the first request.
@@ -72,7 +76,10 @@ func (c *Catalog) Run(ctx context.Context) error {
 func (c *Catalog) poll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pollWithin)
 	defer cancel()
-	return c.Refresh(ctx)
+	if err := c.Refresh(ctx); err != nil {
+		return err
+	}
+	return c.measure(ctx)
 }
 
 // Refresh takes over the prices that were set since the last look.
@@ -94,6 +101,7 @@ func (c *Catalog) Refresh(ctx context.Context) error {
 	next := &overrides{version: version, prices: make(map[llm.Target]Override, len(list))}
 	for _, o := range list {
 		next.prices[o.Target] = o
+		next.hourly = next.hourly || o.Hourly > 0
 	}
 	c.live.Store(next)
 	return nil
@@ -115,7 +123,7 @@ func (c *Catalog) Set(ctx context.Context, prices []Override) error {
 // model at the vendor; "" is no vendor. ok is false if it is unpriced.
 func (c *Catalog) Price(vendor string, t llm.Target) (price llm.Price, ok bool) {
 	if o, ok := c.live.Load().prices[t]; ok {
-		return o.Price, true
+		return c.usual(&o), true
 	}
 	if m := c.table.exact(vendor, t.Model); m != nil && m.Price != nil {
 		return *m.Price, true
@@ -130,7 +138,8 @@ func (c *Catalog) Model(vendor string, t llm.Target) (m Model, ok bool) {
 		if !ok {
 			m = Model{Vendor: vendor, Name: t.Model}
 		}
-		m.Price, m.Note, m.Source = &o.Price, "", "set by an operator ("+o.Source+") "+o.Set.UTC().Format(time.DateOnly)
+		price := c.usual(&o)
+		m.Price, m.Note, m.Source = &price, "", "set by an operator ("+o.Source+") "+o.Set.UTC().Format(time.DateOnly)
 		return m, true
 	}
 	return m, ok
@@ -189,6 +198,7 @@ func (v View) PriceFor(t llm.Target, d Dispatch) (price llm.Price, ok bool) {
 	default:
 		d.At = time.Now()
 	}
+	o.Price = v.catalog.usual(&o)
 	return o.For(d), true
 }
 

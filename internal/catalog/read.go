@@ -16,6 +16,7 @@ import (
 type OverrideText struct {
 	Target, Input, Output, CachedInput, CacheWrite, Source string
 
+	Hourly   string // US dollars, "" is nothing
 	Variants []VariantText
 }
 
@@ -39,6 +40,17 @@ func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.
 	var wrong []fault.Problem
 	o.Price, wrong = readRates(in.Input, in.Output, in.CachedInput, in.CacheWrite)
 	problems = append(problems, wrong...)
+	if in.Hourly != "" {
+		var err error
+		if o.Hourly, err = llm.ParseMoney(in.Hourly); err != nil {
+			add("hourly", err.Error(), "")
+		} else if o.Hourly > maxHourly {
+			add("hourly", "$"+o.Hourly.String()+" is over a million", "")
+		}
+		if o.Hourly > 0 && o.Price.Input == 0 && o.Price.Output == 0 && len(wrong) == 0 {
+			add("hourly", "needs rates that say what a prompt token weighs against a generated one", "such as input 1 and output 4")
+		}
+	}
 	o.Variants = readVariants(in.Variants, add)
 	return o, problems
 }

@@ -78,6 +78,7 @@ Where several fit, the one with the most conditions counts. The usual price and 
 	c.Flags().StringVar(&in.Output, "output", "", "a million generated tokens")
 	c.Flags().StringVar(&in.CachedInput, "cached-input", "", "a million prompt tokens from the provider's cache (default: as --input)")
 	c.Flags().StringVar(&in.CacheWrite, "cache-write", "", "a million prompt tokens written to the provider's cache (default: as --input)")
+	c.Flags().StringVar(&in.Hourly, "hourly", "", "what the target's servers cost an hour, spread over its tokens; the rates are then what these weigh (0: nothing)")
 	c.Flags().StringVar(&v.Tier, "tier", "", "only calls of this service_tier, such as flex or priority")
 	c.Flags().IntVar(&v.Credential, "credential", 0, "only calls with this one of the provider's credentials, counted from 1")
 	c.Flags().StringVar(&v.Hours, "hours", "", "only calls at these hours of each day, as HH:MM-HH:MM")
@@ -96,10 +97,14 @@ func (a *app) havePrices(cmd *cobra.Command, client *adminClient) (map[string]ad
 	return have, err
 }
 
-// keepVariants lets what holds for some calls stay where the usual price is set.
+// keepVariants lets what holds for some calls, and the amount an hour, stay where the usual price is set.
 func keepVariants(have map[string]admin.Price, prices []admin.PriceInput) {
 	for i := range prices {
-		prices[i].Variants = have[prices[i].Target].Variants
+		is := have[prices[i].Target]
+		prices[i].Variants = is.Variants
+		if prices[i].Hourly == "" {
+			prices[i].Hourly = is.Hourly
+		}
 	}
 }
 
@@ -109,7 +114,7 @@ func withVariant(have map[string]admin.Price, target string, v admin.PriceVarian
 	if !ok || is.Unpriced {
 		return admin.PriceInput{}, fail(exitFailure, "set it first, without --tier, --credential and --hours", "%s has no usual price", target)
 	}
-	in := admin.PriceInput{Target: target, Input: is.Input, Output: is.Output, CachedInput: is.CachedInput, CacheWrite: is.CacheWrite}
+	in := admin.PriceInput{Target: target, Input: is.Input, Output: is.Output, CachedInput: is.CachedInput, CacheWrite: is.CacheWrite, Hourly: is.Hourly}
 	if is.Set != nil {
 		in.Source = is.Source
 	}
@@ -220,6 +225,9 @@ func (a *app) priceList(f *adminFlags) *cobra.Command {
 					continue
 				}
 				t.add(p.Target, p.Input, p.CachedInput, p.CacheWrite, p.Output, p.Source)
+				if p.Hourly != "" {
+					t.add("  $" + p.Hourly + " an hour, spread over tokens")
+				}
 				for _, v := range p.Variants {
 					t.add("  "+v.When(), v.Input, v.CachedInput, v.CacheWrite, v.Output, "")
 				}

@@ -64,6 +64,25 @@ func (p Price) Cost(u Usage) Money {
 	return Money(min(q, math.MaxInt64))
 }
 
+// Times is the price with all rates times n over d, which is above 0. Rates are rounded up and saturate.
+func (p Price) Times(n, d Money) Price {
+	for _, r := range [...]*Rate{&p.Input, &p.CachedInput, &p.CacheWrite, &p.Output} {
+		hi, lo := bits.Mul64(uint64(max(*r, 0)), uint64(max(n, 0)))
+		lo, carry := bits.Add64(lo, uint64(d)-1, 0)
+		if hi += carry; hi >= uint64(d) {
+			*r = math.MaxInt64
+			continue
+		}
+		q, _ := bits.Div64(hi, lo, uint64(d))
+		*r = Rate(min(q, math.MaxInt64))
+	}
+	if p.Long != nil {
+		long := p.Long.Times(n, d)
+		p.Long = &long
+	}
+	return p
+}
+
 // Most is the most that a call with so many tokens can cost at this price, whatever part of its prompt is read from or written to
 // a cache, and however long it turns out to be. It rounds and saturates as Cost does.
 func (p Price) Most(input, output int64) Money {

@@ -19,6 +19,7 @@ import (
 	"github.com/penstock/penstock/internal/rate"
 	"github.com/penstock/penstock/internal/route"
 	"github.com/penstock/penstock/internal/store"
+	"github.com/penstock/penstock/internal/usage"
 )
 
 // limitParts are what decides how much callers may use. With records off, which is for benchmarks, there is no journal that
@@ -177,4 +178,19 @@ func (p *limitParts) allowed() func(context.Context, *pipeline.Caller, string) l
 		return nil
 	}
 	return p.limiter.Allowed
+}
+
+// used sums up what targets were used for, for prices by the hour.
+func (s *Server) used(ctx context.Context, from, to time.Time) (map[llm.Target]llm.Usage, error) {
+	sums, err := s.store.Sums(ctx, usage.Query{From: from, To: to, By: []string{"target"}})
+	if err != nil {
+		return nil, err
+	}
+	used := map[llm.Target]llm.Usage{}
+	for i := range sums {
+		if t, ok := llm.ParseTarget(sums[i].Group["target"]); ok {
+			used[t] = sums[i].Usage
+		}
+	}
+	return used, nil
 }

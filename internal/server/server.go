@@ -162,6 +162,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	s.keys = auth.NewKeys(s.store, s.ring, s.o.Log, auth.KeysOptions{MaxStale: cfg.Auth.MaxStale, Now: s.clock.Now})
 	s.tenants = &auth.Service{Store: s.store, Ring: s.ring, Keys: s.keys, Now: s.clock.Now}
 	s.catalog = catalog.New(catalog.Default(), s.store, s.o.Log)
+	s.catalog.Measure(s.used, s.clock.Now)
 	if s.stops, err = stop.New(stop.Options{Store: s.store, Log: s.o.Log, Metrics: s.metrics, MaxStale: cfg.Auth.MaxStale, Now: s.clock.Now}); err != nil {
 		return err
 	}

@@ -119,6 +119,7 @@ type priceState struct {
 	Source      string      `json:"source,omitzero"`
 	Long        *priceState `json:"long,omitzero"`
 	LongOver    int64       `json:"long_over,omitzero"` // tokens
+	Hourly      string      `json:"hourly,omitzero"`    // dollars
 	// Variants are the prices that hold for some calls.
 	Variants []variantState `json:"variants,omitempty"`
 }
@@ -140,6 +141,9 @@ func priceStateOf(o catalog.Override) priceState {
 	if o.Price.Long != nil {
 		long := priceStateOf(catalog.Override{Price: *o.Price.Long})
 		s.Long = &long
+	}
+	if o.Hourly > 0 {
+		s.Hourly = o.Hourly.String()
 	}
 	for _, v := range o.Variants {
 		s.Variants = append(s.Variants, variantState{v.Tier, v.Credential, v.Hours.String(), v.Hours.Zone, priceStateOf(catalog.Override{Price: v.Price})})

@@ -27,6 +27,7 @@ type priceText struct {
 // A pricedText is the price of a target with its variants, in the column of prices.
 type pricedText struct {
 	priceText `json:",inline"`
+	Hourly    llm.Money     `json:"hourly,omitzero"` // nano-dollars
 	Variants  []variantText `json:"variants,omitempty"`
 }
 
@@ -41,7 +42,7 @@ type variantText struct {
 }
 
 func pricedTextOf(o *catalog.Override) pricedText {
-	p := pricedText{priceText: *priceTextOf(&o.Price)}
+	p := pricedText{priceText: *priceTextOf(&o.Price), Hourly: o.Hourly}
 	for _, v := range o.Variants {
 		p.Variants = append(p.Variants, variantText{v.Tier, v.Credential, v.Hours.From, v.Hours.To, v.Hours.Zone, *priceTextOf(&v.Price)})
 	}
@@ -98,7 +99,7 @@ func scanPrice(r scanner) (o catalog.Override, err error) {
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
 		return o, fmt.Errorf("price of %s: %w", o.Target, err)
 	}
-	o.Price, o.Set = *p.price(), fromMicros(setAt)
+	o.Price, o.Hourly, o.Set = *p.price(), p.Hourly, fromMicros(setAt)
 	if o.Variants, err = p.variants(); err != nil {
 		return o, fmt.Errorf("price of %s: %w", o.Target, err)
 	}

@@ -32,6 +32,7 @@ func testPrices(t *testing.T, s Store) {
 	must(t, err)
 	midnight, err := catalog.ReadHours("00:00-08:00", "")
 	must(t, err)
+	first.Hourly = 12*llm.Dollar + 1
 	first.Variants = []catalog.Variant{
 		{Tier: "flex", Credential: 2, Price: llm.Price{Input: 75_000, Output: 9, LongOver: 5, Long: &llm.Price{Output: 1}}},
 		{Hours: night, Price: llm.Price{Output: 1}}, {Hours: midnight},
@@ -46,7 +47,7 @@ func testPrices(t *testing.T, s Store) {
 	if after <= before {
 		t.Errorf("version %d, before %d", after, before)
 	}
-	first.Price, first.Source, first.Variants = llm.Price{Input: 7}, "again", nil
+	first.Price, first.Source, first.Variants, first.Hourly = llm.Price{Input: 7}, "again", nil, 0
 	must(t, s.SetPrices(ctx, []catalog.Override{first}))
 	got, err = s.Prices(ctx)
 	must(t, err)
