@@ -39,6 +39,7 @@ type Writer struct {
 	in      *journal.Reader
 	kept    int64 // up to where the store had the records when Run began
 	settled bool  // the exchanges of dead processes are in the batch or beyond it
+	orphans int64 // behind their records in the journal
 	open    openSet
 	batch   []*Record
 	upTo    int64 // behind the last entry that was taken
@@ -113,7 +114,7 @@ func (w *Writer) Run(ctx context.Context) error {
 		return w.stopped()
 	}
 	defer w.in.Close()
-	for first, last := true, false; ; {
+	for caughtUp, last := false, false; ; {
 		_ = w.r.probe() // for Ready
 		if err := w.pass(storing); err != nil {
 			if storing.Err() != nil {
@@ -121,8 +122,8 @@ func (w *Writer) Run(ctx context.Context) error {
 			}
 			return err
 		}
-		if first {
-			first = false
+		if !caughtUp && w.settled && w.upTo >= w.orphans {
+			caughtUp = true
 			close(w.caughtUp)
 		}
 		if last {
@@ -328,6 +329,7 @@ func (w *Writer) settleOrphans() {
 			w.batch = append(w.batch, rec)
 		}
 	}
+	w.orphans = w.j.End()
 	if n > 0 {
 		w.log.Info("settled exchanges from the journal after a restart", "records", n)
 	}

@@ -244,6 +244,7 @@ type record struct {
 		ID, Target, Reason, Detail, Outcome string
 		Upstream                            string `json:"upstream_id"`
 		Cost                                int64  `json:"cost_nano"`
+		Bound                               int64  `json:"bound_nano"`
 		Usage                               struct{ Input, Output int64 }
 	}
 }
