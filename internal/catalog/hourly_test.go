@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +24,17 @@ func TestHourly(t *testing.T) {
 		used := llm.Usage{Input: 10_000_000, Output: 5_000_000}
 		var asked []time.Time
 		var fails error
+		var mu sync.Mutex // guards used, asked and fails; held but while time passes
+		mu.Lock()
+		pass := func(d time.Duration) {
+			mu.Unlock()
+			time.Sleep(d)
+			synctest.Wait()
+			mu.Lock()
+		}
 		c.Measure(func(_ context.Context, from, to time.Time) (map[llm.Target]llm.Usage, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			if asked = append(asked, from); to.Sub(from) != time.Hour {
 				t.Errorf("from %v to %v", from, to)
 			}
@@ -32,7 +43,7 @@ func TestHourly(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
 		go func() { _ = c.Run(ctx) }()
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if len(asked) > 0 {
 			t.Errorf("asked at %v, and nobody has a price by the hour", asked)
 		}
@@ -42,7 +53,7 @@ func TestHourly(t *testing.T) {
 		if p, _ := c.Price("", target); p != set.Price {
 			t.Errorf("before an hour was measured: %+v", p)
 		}
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		p, _ := c.View(nil).PriceFor(target, Dispatch{})
 		if cost := p.Cost(used); cost < set.Hourly || cost > set.Hourly+llm.Dollar/10_000 {
 			t.Errorf("the same hour again costs $%s, at %+v", cost, p)
@@ -55,17 +66,17 @@ func TestHourly(t *testing.T) {
 		}
 		before := len(asked)
 		fails = errors.New("away")
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if again, _ := c.Price("", target); again != p || len(asked) < before+2 {
 			t.Errorf("%+v while nothing can be measured, asked %d times", again, len(asked)-before)
 		}
 		fails, used = nil, llm.Usage{Input: 10}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if p, _ := c.Price("", target); p.Input != 20*150_000 || p.Output != 20*600_000 {
 			t.Errorf("after a quiet hour: %+v", p)
 		}
 		used = llm.Usage{}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if p, _ := c.Price("", target); p != set.Price {
 			t.Errorf("after an hour without calls: %+v", p)
 		}
