@@ -18,7 +18,7 @@ const (
 // A drain lets the tries of one exchange go on for a while after its client has left, if a budget is to be told what they cost.
 type drain struct {
 	a     *allowance
-	taken atomic.Bool // of the places
+	place atomic.Int32 // of the places: none, taken, or over
 	timer atomic.Pointer[time.Timer]
 }
 
@@ -60,26 +60,34 @@ func (l *Limiter) detach(ctx context.Context, a *allowance) (inner context.Conte
 	}
 }
 
+// What has become of a drain's place.
+const (
+	noPlace int32 = iota
+	hasPlace
+	isOver // nobody takes one any more
+)
+
 // begin takes a place, if something is under way. It may be asked again.
 func (d *drain) begin() bool {
-	if d.taken.Load() {
-		return true
+	if d.place.Load() != noPlace {
+		return d.place.Load() == hasPlace
 	}
 	if !d.a.running() {
 		return false
 	}
-	if d.a.l.drains.Add(1) > drainMost {
-		d.a.l.drains.Add(-1)
-		return false
+	places := &d.a.l.drains
+	if places.Add(1) > drainMost {
+		places.Add(-1)
+		return d.place.Load() == hasPlace
 	}
-	if !d.taken.CompareAndSwap(false, true) {
-		d.a.l.drains.Add(-1) // somebody else has just taken it
+	if !d.place.CompareAndSwap(noPlace, hasPlace) { // somebody else was faster
+		places.Add(-1)
 	}
-	return true
+	return d.place.Load() == hasPlace
 }
 
 func (d *drain) free() {
-	if d.taken.CompareAndSwap(true, false) {
+	if d.place.Swap(isOver) == hasPlace {
 		d.a.l.drains.Add(-1)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"iter"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -18,10 +19,14 @@ type meter struct {
 	target  llm.Target
 	model   string // as the client knows it
 	most    int64  // tokens over all choices
+	many    int    // choices that were asked for
+	cut     func() // called when the stream is ended; nil is nobody
 	bytes   int64  // of text so far: no text has more tokens than bytes
 	counted int64  // tokens of what was counted
 	exact   bool   // all of it
 	text    []byte // not counted yet
+	whole   int64  // pieces that were counted
+	next    int64  // bytes before which it cannot be over
 
 	choices map[int]bool    // that have begun, and whether they have ended
 	parts   map[[2]int]bool // that are open, in the canonical form
@@ -32,15 +37,20 @@ type meter struct {
 }
 
 const (
-	// pieces are what text is counted in: words that are cut at their ends make it a little more.
-	pieces = 2048
+	// piece is what text is counted in; what is cut at an end makes it a little more, slackPiece at most.
+	piece      = 2048
+	slackPiece = 2
 	// Slack is what a count may be over, in percent, where it is an estimate, and tokens that are not worth a cut.
 	slackEstimate = 15
 	slackTokens   = 16
 )
 
-func newMeter(target llm.Target, model string, most int64) *meter {
-	return &meter{target: target, model: model, most: most, exact: true, choices: map[int]bool{}, parts: map[[2]int]bool{}}
+// newMeter meters a stream of so many choices at most tokens each.
+func newMeter(target llm.Target, model string, most int64, choices int) *meter {
+	m := &meter{target: target, model: model, many: max(choices, 1), exact: true, choices: map[int]bool{}, parts: map[[2]int]bool{}}
+	m.most = most * int64(m.many)
+	m.next = m.most + 1
+	return m
 }
 
 // watch passes a stream on up to its cap.
@@ -53,6 +63,9 @@ func (m *meter) watch(events iter.Seq2[llm.Event, error], meta *llm.Meta) iter.S
 			m.note(&ev)
 			if ev.Is(llm.End) || !m.over() {
 				continue
+			}
+			if m.cut != nil {
+				m.cut()
 			}
 			for _, end := range m.ending(ev.Dialect, ev.Deltas != nil, meta) {
 				if !yield(end, nil) {
@@ -114,22 +127,37 @@ func (m *meter) responses(ev *llm.Event) {
 	}
 }
 
-// over reports whether the stream is past its cap, as surely as that can be known.
+// over reports whether the stream is past its cap, as surely as that can be known. It counts only when there may be that much: a text
+// has no more tokens than bytes, so what is left of the cap has to come in bytes first.
 func (m *meter) over() bool {
-	if m.bytes <= m.most {
+	if m.bytes < m.next {
 		return false
 	}
-	for len(m.text) >= pieces {
-		m.count(m.text[:pieces])
-		m.text = m.text[pieces:]
+	for len(m.text) >= piece {
+		n := cutAt(m.text)
+		m.count(m.text[:n])
+		m.text = m.text[n:]
+		m.whole++
 	}
-	rest := int64(len(m.text))
-	if m.past(m.counted + rest) { // it might be: then the rest is counted, too
-		n, exact := tokens.Count(m.target.Model, m.text)
-		m.exact = m.exact && exact
-		return m.past(m.counted + n)
+	n, exact := tokens.Count(m.target.Model, m.text)
+	m.exact = m.exact && exact
+	left := m.limit() - m.counted - n
+	m.next = m.bytes + max(left, 0) + 1
+	return left < 0
+}
+
+// cutAt is where a piece of a text ends: behind a blank, or else before a character.
+func cutAt(text []byte) int {
+	const near = 64
+	if i := bytes.LastIndexByte(text[piece-near:piece], ' '); i >= 0 {
+		return piece - near + i // vocabularies have words with the blank before them
 	}
-	return false
+	for n := piece; n > piece-utf8.UTFMax; n-- {
+		if utf8.RuneStart(text[n-1]) {
+			return n - 1
+		}
+	}
+	return piece
 }
 
 func (m *meter) count(text []byte) {
@@ -137,21 +165,28 @@ func (m *meter) count(text []byte) {
 	m.counted, m.exact = m.counted+n, m.exact && exact
 }
 
-func (m *meter) past(n int64) bool {
-	slack := int64(slackTokens)
-	if !m.exact {
-		slack += m.most / 100 * slackEstimate
+// limit is the cap, and what a count may be over.
+func (m *meter) limit() int64 {
+	slack := slackTokens + slackPiece*m.whole
+	if !m.exact || m.many > 1 { // the words of several choices come in pieces of each
+		slack += m.most * slackEstimate / 100
 	}
-	return n > m.most+slack
+	return m.most + slack
 }
 
 // ending are the events that end the stream as its dialect says that a cap was reached.
 func (m *meter) ending(d llm.Dialect, canonical bool, meta *llm.Meta) []llm.Event {
 	used := llm.Usage{Output: m.most, Estimated: true}
-	id := ""
+	id, open := "", make([]int, 0, m.many) // choices that have not ended
 	if meta != nil {
 		id = meta.ID
-		for i := range max(len(meta.Finish), 1) {
+	}
+	for i := range m.many {
+		if meta != nil && i < len(meta.Finish) && meta.Finish[i] != "" {
+			continue
+		}
+		open = append(open, i)
+		if meta != nil {
 			meta.Finished(i, llm.FinishLength)
 		}
 	}
@@ -175,7 +210,15 @@ func (m *meter) ending(d llm.Dialect, canonical bool, meta *llm.Meta) []llm.Even
 	quoted, _ := jsontext.AppendQuote(nil, id)
 	model, _ := jsontext.AppendQuote(nil, m.model)
 	raw := append([]byte(`{"id":`), quoted...)
-	raw = append(append(append(raw, `,"object":"chat.completion.chunk","created":0,"model":`...), model...), `,"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]}`...)
+	raw = append(append(append(raw, `,"object":"chat.completion.chunk","created":0,"model":`...), model...), `,"choices":[`...)
+	for i, choice := range open {
+		if i > 0 {
+			raw = append(raw, ',')
+		}
+		raw = strconv.AppendInt(append(raw, `{"index":`...), int64(choice), 10)
+		raw = append(raw, `,"delta":{},"logprobs":null,"finish_reason":"length"}`...)
+	}
+	raw = append(raw, `]}`...)
 	return []llm.Event{{Has: llm.Finish | llm.UsageIn, Dialect: d, Raw: raw, Usage: used}, {Has: llm.End, Dialect: d, Raw: []byte("[DONE]")}}
 }
 

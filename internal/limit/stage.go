@@ -53,6 +53,7 @@ type Limiter struct {
 type metrics struct {
 	refused  *prometheus.CounterVec
 	overruns prometheus.Counter
+	cuts     prometheus.Counter
 	observed prometheus.Counter
 }
 
@@ -66,10 +67,12 @@ func New(o Options) (*Limiter, error) {
 			Name: "penstock_budget_refusals_total", Help: "Tries that a budget had not enough left for, by unit."}, []string{"unit"}),
 		overruns: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "penstock_budget_overruns_total", Help: "Tries that were billed more than was reserved for them."}),
+		cuts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "penstock_capped_streams_total", Help: "Streams that were ended at their cap, since their providers took no notice of it."}),
 		observed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "penstock_limits_observed_total", Help: "Calls that a limit or budget would have refused, if it did not only observe."}),
 	}}
-	for _, c := range []prometheus.Collector{l.m.refused, l.m.overruns, l.m.observed} {
+	for _, c := range []prometheus.Collector{l.m.refused, l.m.overruns, l.m.cuts, l.m.observed} {
 		if err := o.Metrics.Register(c); err != nil {
 			return nil, err
 		}
@@ -145,7 +148,9 @@ func (l *Limiter) limited(ctx context.Context, x *pipeline.Exchange, a *allowanc
 	}
 	events := resp.Events
 	if try := answering(x); resp.Stream && try != nil && try.MaxOutput > 0 && x.Op == llm.OpChat {
-		events = newMeter(resp.Target, x.Request.Model, try.MaxOutput*max(int64(x.Request.Choices), 1)).watch(events, resp.Meta)
+		m := newMeter(resp.Target, x.Request.Model, try.MaxOutput, x.Request.Choices)
+		m.cut = func() { l.deaf(resp.Target, try.ID) }
+		events = m.watch(events, resp.Meta)
 	}
 	resp.Events = func(yield func(llm.Event, error) bool) {
 		defer over()

@@ -1,0 +1,156 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
+)
+
+// leaving is an exchange that a budget pays for and whose client may leave.
+func (b *bench) leaving(ctx context.Context, running bool) (d *drain, inner context.Context, over func()) {
+	b.t.Helper()
+	a := &allowance{l: b.Limiter, all: make([]held, 1)}
+	if running {
+		a.opened()
+	}
+	inner, over = b.detach(ctx, a)
+	return &a.d, inner, over
+}
+
+// TestAClientThatLeaves: what it left goes on for a minute if something is under way, and ends at once if nothing is, if it was ended
+// for another reason, or if too many others go on already.
+func TestAClientThatLeaves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := onBench(t, Definitions{})
+		for _, c := range []struct {
+			name    string
+			running bool
+			why     error
+			goesOn  bool
+		}{
+			{"leaves", true, nil, true}, {"nothing runs", false, nil, false}, {"was stopped", true, fault.New(fault.Stopped, "by an operator"), false},
+			{"is late", true, context.DeadlineExceeded, false},
+		} {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			d, inner, over := b.leaving(ctx, c.running)
+			cancel(c.why)
+			synctest.Wait()
+			if goesOn := inner.Err() == nil; goesOn != c.goesOn || (d.place.Load() == hasPlace) != c.goesOn {
+				t.Errorf("%s: goes on %v", c.name, goesOn)
+			}
+			time.Sleep(drainTime - time.Second)
+			synctest.Wait()
+			if goesOn := inner.Err() == nil; goesOn != c.goesOn {
+				t.Errorf("%s: goes on %v after most of a minute", c.name, goesOn)
+			}
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if inner.Err() == nil || c.why != nil && !errors.Is(context.Cause(inner), c.why) {
+				t.Errorf("%s: after a minute it ended for %v", c.name, context.Cause(inner))
+			}
+			over()
+			if n := b.drains.Load(); n != 0 {
+				t.Errorf("%s: %d places are taken, and nothing runs", c.name, n)
+			}
+		}
+		var all []func()
+		goOn := 0
+		ctx, cancel := context.WithCancel(t.Context())
+		for range drainMost + 10 {
+			d, inner, over := b.leaving(ctx, true)
+			all = append(all, func() {
+				if d.begin(); inner.Err() == nil {
+					goOn++
+				}
+				over()
+			})
+		}
+		cancel()
+		synctest.Wait()
+		if n := b.drains.Load(); n != drainMost {
+			t.Errorf("%d places are taken of %d", n, drainMost)
+		}
+		for _, one := range all {
+			one()
+		}
+		synctest.Wait()
+		if n := b.drains.Load(); n != 0 || goOn < drainMost {
+			t.Errorf("%d places are taken, and nothing runs; %d went on", n, goOn)
+		}
+	})
+}
+
+// TestNoPlaceIsTakenAfterTheEnd: who looks late finds that the exchange is over, although its try is not settled yet.
+func TestNoPlaceIsTakenAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	b := onBench(t, Definitions{})
+	d, _, over := b.leaving(t.Context(), true)
+	over()
+	if d.begin() || b.drains.Load() != 0 {
+		t.Errorf("%d places are taken for good", b.drains.Load())
+	}
+	d, _, over = b.leaving(t.Context(), true)
+	for range 2 {
+		if !d.begin() || b.drains.Load() != 1 {
+			t.Errorf("%d places", b.drains.Load())
+		}
+	}
+	over()
+	over()
+	if b.drains.Load() != 0 {
+		t.Errorf("%d places", b.drains.Load())
+	}
+}
+
+// TestRatesAreToldOnce: when the answer has ended and its tries are settled, whichever is last, of what was used; a call that was not
+// sent has used nothing.
+func TestRatesAreToldOnce(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end  func(b *bench, held pipeline.Reservation, try *pipeline.Try, over func())
+		used int64
+	}{
+		"settled first": {func(_ *bench, held pipeline.Reservation, try *pipeline.Try, over func()) { held.Settle(try); over() }, 70},
+		"ended first":   {func(_ *bench, held pipeline.Reservation, try *pipeline.Try, over func()) { over(); held.Settle(try) }, 70},
+		"ended twice": {func(_ *bench, held pipeline.Reservation, try *pipeline.Try, over func()) {
+			over()
+			held.Settle(try)
+			over()
+		}, 70},
+		"released": {func(_ *bench, held pipeline.Reservation, try *pipeline.Try, over func()) {
+			try.Outcome = pipeline.Released
+			held.Settle(try)
+			over()
+		}, 0},
+	} {
+		b := onBench(t, Definitions{Limits: []Limit{
+			{ID: "tokens", Scope: Scope{Project: "prj"}, Rate: Rate{Measure: Tokens, Amount: 10_000, Mode: Enforce}},
+			{ID: "once", Scope: Scope{Project: "prj"}, Rate: Rate{Measure: Concurrent, Amount: 1, Mode: Enforce}},
+		}})
+		x := exchange(llm.OpChat, 400)
+		a := b.allowanceOf(b.o.Board.inForce.Load(), x)
+		x.Allowance = a
+		if err := a.take(t.Context(), x); err != nil {
+			t.Fatal(err)
+		}
+		_, over := b.detach(t.Context(), a)
+		try := pipeline.Try{Price: b.price, Outcome: pipeline.SettledActual, Usage: llm.Usage{Input: 50, Output: 20}}
+		held, err := b.Reserve(t.Context(), x, target, &try)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.end(b, held, &try, over)
+		for _, s := range b.o.Rates.Standing(a.rates) {
+			if used := s.Limit - s.Left; s.Rule.ID == "tokens" && used != c.used || s.Rule.ID == "once" && used != 0 {
+				t.Errorf("%s: %d of %s are used", name, used, s.Rule.ID)
+			}
+		}
+	}
+}
