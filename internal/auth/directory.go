@@ -7,7 +7,7 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 )
 
-// Each, in the place of a project or key, stands for every one, each for itself.
+// Each stands, in the place of a project or key, for every one, each for itself.
 const Each = "*"
 
 // A Directory finds projects and keys by their ids and names, as of one moment.

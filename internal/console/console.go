@@ -26,6 +26,7 @@ import (
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/usage"
@@ -42,6 +43,9 @@ type Options struct {
 	// Bodies gives out what was asked and answered, and has that audited. nil where records are off.
 	Bodies *bodies.Reader
 	Holds  *retention.Holds
+	// Limits keeps budgets, limits and tiers. LimitsChanged lets this process know at once that they were changed; nil: nobody.
+	Limits        limit.Store
+	LimitsChanged func(context.Context)
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync   func(context.Context) error
 	Status func() Status

@@ -128,6 +128,7 @@ var navigation = []struct {
 	{"Usage", "usage", "u", auth.ReadUsage, []string{"usage"}, "Who spends what, and is it changing? Money, tokens and requests by anything, over time."},
 	{"Latency", "latency", "l", auth.ReadUsage, []string{"latency"}, "How long do callers wait, for whom, and since when?"},
 	{"Models", "models", "m", auth.ReadRoutes, []string{"models", "target", "prices"}, "Which targets answer for a name, how are they, and what do they cost?"},
+	{"Budgets", "budgets", "b", auth.ReadBudgets, []string{"budgets", "budget", "tiers"}, "What may who use, how much is left, and for how long? Budgets, limits and tiers."},
 	{"Projects", "projects", "o", auth.ReadTenants, []string{"projects", "project", "key", "key-made", "revoke"}, "Who uses this? Projects, what is kept of their calls, and their keys."},
 	{"Audit", "audit", "a", auth.ReadAudit, []string{"audit", "entry"}, "Who changed what, and is the record of it whole?"},
 	{"Help", "help", "", "", []string{"help"}, ""},

@@ -115,6 +115,12 @@ func (w *world) furnish() error {
 		run("project", "create", "checkout", "--label", "cost_center=42")
 		run("project", "create", "support", "--bodies", "keep", "--retention", "30d", "--strict")
 		run("price", "set", "sim/chat-large", "--input", "1", "--output", "4")
+		run("budget", "set", "--project", "support", "--amount", "100.00", "--per", "day", "--keep", "gold=30")
+		run("budget", "set", "--project", "*", "--user", "*", "--tokens", "5000000", "--per", "month", "--observe", "--model", "<script>*")
+		run("limit", "set", "--project", "*", "--requests", "60000")
+		run("tier", "set", "gold", "--requests", "60000", "--budget", "1000/day", "--models", "*")
+		run("tier", "set", "unused")
+		run("tier", "assign", "gold", "--project", "support", "--user", "*")
 		run("route", "disable", "sim/spare", "--reason", `<script>window.pwned=1</script>`)
 		run("price", "set", "sim/embed-small", "--input", "0.02", "--output", "0")
 		for _, project := range []string{"checkout", "support"} {
