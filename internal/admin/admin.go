@@ -112,6 +112,9 @@ type call struct {
 	body  body
 }
 
+// slowWithin is how long an answer may take that reads all that there is.
+const slowWithin = time.Hour
+
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &answer{w: w, id: "ad_" + ulid.Make().String(), route: "other"}
@@ -123,6 +126,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e, c, err := a.enter(r, out)
 	var v any
 	if err == nil {
+		if e.Slow {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(slowWithin)) // or it has as long as all others
+		}
 		v, err = e.serve(a, acting(r, out, c), c)
 	}
 	if err != nil {

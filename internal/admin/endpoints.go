@@ -27,6 +27,7 @@ type Param struct{ Name, Meaning string }
 type Action struct {
 	In, Out    reflect.Type
 	MayBeEmpty bool // the request may come without a body
+	Slow       bool // it may take long, since it reads all that there is
 	serve      func(*API, context.Context, *call) (any, error)
 }
 
@@ -50,6 +51,12 @@ func takes[In, Out any](handle func(*API, context.Context, *call, In) (Out, erro
 			return handle(a, ctx, c, in)
 		},
 	}
+}
+
+// slowly is an action that may take long.
+func slowly(a Action) Action {
+	a.Slow = true
+	return a
 }
 
 // mayTake is takes for a body that may be left out.
@@ -153,9 +160,9 @@ func Endpoints() []Endpoint {
 		{http.MethodGet, "/admin/v1/ledger/unknown", auth.ReadBudgets, http.StatusOK,
 			"List calls whose end is unknown, and leases that no replica renews, the oldest first, at most 1000 of each.", nil, gives((*API).listUnknown)},
 		{http.MethodGet, "/admin/v1/ledger/check", auth.ReadBudgets, http.StatusOK,
-			"Add up all entries and compare: with accounts, windows of budgets, leases, and the exchanges that are kept.", nil, gives((*API).checkLedger)},
+			"Add up all entries and compare: with accounts, windows of budgets, leases, and the exchanges that are kept.", nil, slowly(gives((*API).checkLedger))},
 		{http.MethodGet, "/admin/v1/ledger/close", auth.ReadBudgets, http.StatusOK,
-			"What a month came to, by organisation, project, provider, target and kind of entry.", ofMonth, gives((*API).closeLedger)},
+			"What a month came to, by organisation, project, provider, target and kind of entry.", ofMonth, slowly(gives((*API).closeLedger))},
 		{http.MethodPost, "/admin/v1/ledger/settle", auth.WriteBudgets, http.StatusOK,
 			"Say what a call came to whose end is unknown, or what was spent from a lease that no replica renews.", nil, takes((*API).settleLedger)},
 		{http.MethodPost, "/admin/v1/ledger/adjust", auth.WriteBudgets, http.StatusOK,

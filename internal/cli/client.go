@@ -203,6 +203,19 @@ func (c *adminClient) stream(ctx context.Context, path string, query url.Values)
 	return resp.Body, nil
 }
 
+// read is call for what may take long.
+func (c *adminClient) read(ctx context.Context, path string, query url.Values, out any) error {
+	body, err := c.stream(ctx, path, query)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := json.UnmarshalRead(body, out); err != nil {
+		return fail(exitUnreachable, "retry", "The answer of %s broke off: %v", c.base, err)
+	}
+	return nil
+}
+
 // streamOf is stream with another method, and with the head of the answer.
 func (c *adminClient) streamOf(ctx context.Context, method, path string, query url.Values) (*http.Response, error) {
 	patient := *c.http

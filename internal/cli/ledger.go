@@ -174,7 +174,7 @@ still kept. What does not fit is told with what it should be, and the exit code 
 				return err
 			}
 			var out admin.LedgerReport
-			if err := client.call(cmd.Context(), http.MethodGet, "/ledger/check", nil, nil, &out); err != nil {
+			if err := client.read(cmd.Context(), "/ledger/check", nil, &out); err != nil {
 				return err
 			}
 			if f.json {
@@ -230,7 +230,7 @@ was away, or settled, changes a month that was closed: keep the file.`,
 				query.Set("zone", zone)
 			}
 			var out admin.LedgerClose
-			if err := client.call(cmd.Context(), http.MethodGet, "/ledger/close", query, nil, &out); err != nil {
+			if err := client.read(cmd.Context(), "/ledger/close", query, &out); err != nil {
 				return err
 			}
 			if f.json {

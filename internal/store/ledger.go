@@ -160,7 +160,7 @@ func (s *Store) LedgerTotals(ctx context.Context, from, to time.Time) (all []led
 		FROM ledger_entries e JOIN ledger_accounts d ON d.id = e.debit JOIN ledger_accounts c ON c.id = e.credit LEFT JOIN names n ON n.id = e.target
 		WHERE e.at >= ? AND e.at < ? AND `
 	const by = " GROUP BY 1, 2, 3, 4, 5, 6"
-	err = s.look(ctx, func(v view) error {
+	err = s.readLong(ctx, func(v view) error {
 		rows, err := v.query(ctx, totals+"e.kind <> ? AND e.kind <> ?"+by, micros(from), micros(to), int64(ledger.Pending), int64(ledger.Void))
 		if all, err = collect(rows, err, scanTotal); err != nil {
 			return err

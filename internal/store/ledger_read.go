@@ -7,17 +7,22 @@ import (
 	"github.com/penstock/penstock/internal/ledger"
 )
 
-// ReadLedger implements [ledger.Store]. It takes its time, on connections that nothing waits for.
+// ReadLedger implements [ledger.Store].
 func (s *Store) ReadLedger(ctx context.Context, read func(ledger.Snapshot) error) error {
-	txn, err := s.long().BeginTx(ctx, s.d.snapshot)
-	if err != nil {
-		return s.unread(ctx, "read the ledger", err)
-	}
-	defer func() { _ = txn.Rollback() }() // it has only read
-	if err := read(&books{view{txn, s.d, ctx}}); err != nil {
+	if err := s.readLong(ctx, func(v view) error { return read(&books{v}) }); err != nil {
 		return s.unread(ctx, "read the ledger", err)
 	}
 	return nil
+}
+
+// readLong is look for what takes its time, on connections that nothing waits for.
+func (s *Store) readLong(ctx context.Context, f func(view) error) error {
+	t, err := s.long().BeginTx(ctx, s.d.snapshot)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.Rollback() }() // it has only read
+	return f(view{t, s.d, ctx})
 }
 
 // books are a ledger.Snapshot.

@@ -304,3 +304,43 @@ func TestTheLedgerIsAppendOnly(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkAddChargedRecords is what it costs to keep records that count for four budgets: with AddRecords, the price of the books.
+func BenchmarkAddChargedRecords(b *testing.B) {
+	for _, charges := range []int{0, 1, 4} {
+		b.Run(fmt.Sprint("budgets=", charges), func(b *testing.B) {
+			s := openTest(b)
+			var spentCPU float64
+			for n := 0; n < b.N; n += 500 {
+				b.StopTimer()
+				records := workloads(n, 500)
+				for _, r := range records {
+					for c := range charges {
+						r.Tries[0].Charges = append(r.Tries[0].Charges, pipeline.Charge{Budget: fmt.Sprint("bgt_01KA00000000000000000000", c), Lease: fmt.Sprint("l", c), Held: 1000})
+					}
+				}
+				began := cpu()
+				b.StartTimer()
+				if err := s.AddRecords(b.Context(), "j", int64(n), records); err != nil {
+					b.Fatal(err)
+				}
+				spentCPU += cpu() - began
+			}
+			b.ReportMetric(spentCPU/float64(b.N), "cpu-ns/row")
+		})
+	}
+}
+
+// BenchmarkCheckLedger is what it costs to check an entry.
+func BenchmarkCheckLedger(b *testing.B) {
+	s := openTest(b)
+	for n := 0; n < b.N; n += 500 {
+		if err := s.AddRecords(b.Context(), "j", int64(n), workloads(n, 500)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	if r, err := ledger.Check(b.Context(), s); err != nil || len(r.Findings) > 0 {
+		b.Fatalf("%+v, %v", r, err)
+	}
+}

@@ -123,7 +123,6 @@ type holding struct {
 	free    map[int]int64
 	calls   []heldCall
 	journal []*usage.Record
-	older   map[int]int64 // what is in the leases of earlier runs, by pool
 }
 
 // testEscrowAgainstModel lets several processes trade, call, write and die, and compares after each commit.
@@ -169,7 +168,7 @@ type leaseModel struct {
 	*rapid.T
 
 	s       Store
-	run, n  int
+	run     int
 	keys    []escrow.Key
 	terms   []escrow.Terms
 	want    []escrow.State
@@ -252,7 +251,7 @@ func (m *leaseModel) step(ctx context.Context, n int) {
 	}
 }
 
-// ends ends the first call of a holder.
+// ends lets end the first call of a holder.
 func (m *leaseModel) ends(h *holding, outcome pipeline.Outcome) {
 	c := h.calls[0]
 	h.calls = h.calls[1:]
@@ -276,7 +275,7 @@ func (m *leaseModel) pool(c *pipeline.Charge) int {
 	return 1
 }
 
-// settles settles the first try whose end is unknown.
+// settles says what came of the first try whose end is unknown.
 func (m *leaseModel) settles(ctx context.Context) {
 	if len(m.unknown) == 0 {
 		return
