@@ -106,6 +106,9 @@ func (w *budgetWatch) log(t *testing.T) {
 		}
 		t.Logf("%s %s: limit %d, settled %d, held %d, unknown %d, overrun %d", rule, subject, allowed, settled, held, unknown, over)
 	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // setBudget sets a budget of the shared project.
