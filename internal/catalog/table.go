@@ -90,7 +90,7 @@ func (t *Table) Find(vendor, model string) (Model, bool) {
 	if m := t.exact(vendor, model); m != nil {
 		return *m, true
 	}
-	family := family(model)
+	family := Family(model)
 	m := t.byName[name{vendor, family}]
 	if m == nil {
 		return Model{}, false
@@ -162,9 +162,9 @@ func hostMatches(pattern, host string) bool {
 	return len(host) > len(before)+len(after) && strings.HasPrefix(host, before) && strings.HasSuffix(host, after)
 }
 
-// family takes off what makes a name that of a snapshot: "-latest", "-2024-08-06", "-20240806", "@20240806", "-0806".
+// Family takes off what makes a name that of a snapshot: "-latest", "-2024-08-06", "-20240806", "@20240806", "-0806".
 // It gives the name itself if there is nothing to take off.
-func family(model string) string {
+func Family(model string) string {
 	for _, form := range [...]string{"-latest", "@latest", "@default", "-0000-00-00", "-00000000", "@00000000", "-0000"} {
 		cut := len(model) - len(form)
 		if cut > 0 && ends(model[cut:], form) {

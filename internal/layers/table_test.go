@@ -23,7 +23,7 @@ var layers = []layer{
 	}},
 	{"4 features", []string{
 		"auth", "stop", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit", "bodies", "retention", "recall", "conversation", "idempotency",
-		"backup",
+		"backup", "reconcile",
 		"batch", "flow", "evaluate", "optimize", "recommend",
 	}},
 	{"5 edges", []string{"gateway", "admin", "console", "store", "sim", "telemetry"}},

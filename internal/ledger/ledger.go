@@ -195,6 +195,8 @@ type Adjustment struct {
 	Amount       llm.Money
 	At           time.Time // whose month it belongs to; zero is now
 	Reason       string
+	// Once has it refused as AlreadyThere if there is one for the same time, target, project and reason.
+	Once bool
 }
 
 // A Total is what entries of a time come to that have all of this in common. Corrections downwards are below zero.

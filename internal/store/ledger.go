@@ -403,6 +403,11 @@ func (s *Store) AdjustLedger(ctx context.Context, a ledger.Adjustment) (made led
 			e.debit, e.credit, e.amount = e.credit, e.debit, -e.amount
 		}
 		e.amount = inBounds(e.amount)
+		if a.Once {
+			if err := t.adjustedOnce(ctx, &e); err != nil {
+				return nil, err
+			}
+		}
 		p.add(&e)
 		if err := p.end(ctx); err != nil {
 			return nil, err
@@ -413,4 +418,18 @@ func (s *Store) AdjustLedger(ctx context.Context, a ledger.Adjustment) (made led
 		return acts{{Action: audit.LedgerAdjusted, Object: a.Try, Project: a.Project, Reason: a.Reason, After: entryStateOf(&made)}}, nil
 	})
 	return made, err
+}
+
+// adjustedOnce refuses an adjusting entry that is there already.
+func (t tx) adjustedOnce(ctx context.Context, e *entry) error {
+	var seq int64
+	err := t.row(ctx, "SELECT seq FROM ledger_entries WHERE at = ? AND kind = ? AND debit = ? AND credit = ? AND target = ? AND note = ? LIMIT 1",
+		e.at, int64(e.kind), e.debit, e.credit, e.target, e.note).Scan(&seq)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fault.New(fault.AlreadyThere, "The books are corrected so already, by entry %d.", seq)
 }
