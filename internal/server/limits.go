@@ -87,7 +87,7 @@ func (p *limitParts) workers(s *Server) []func(context.Context) error {
 			return err
 		}
 		return nil // or the next run does it
-	}, s.countReplicas}
+	}, s.countReplicas, s.purgeWindows}
 }
 
 // countReplicas looks how many replicas share the store, until ctx ends.

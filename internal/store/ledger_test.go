@@ -344,3 +344,76 @@ func BenchmarkCheckLedger(b *testing.B) {
 		b.Fatalf("%+v, %v", r, err)
 	}
 }
+
+// Windows go some time after they ended, but not as long as something of them is held, unknown or renewed.
+func TestOldWindowsGo(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Store) {
+		now, long := time.Now().UnixMicro(), int64(24*time.Hour/time.Microsecond)
+		a := escrow.Holder{Journal: "j_a", Run: "1"}
+		want := map[string]bool{}
+		for name, w := range map[string]struct {
+			subject     string
+			start, end  int64
+			held, renew bool
+			unknown     bool
+			stays       bool
+		}{
+			"current":                       {subject: "u", start: now - long, end: now + long, stays: true},
+			"an hour, of a user":            {subject: "u", start: now - 3*long, end: now - 3*long + long/24},
+			"an hour just over":             {subject: "u", start: now - long, end: now - long + long/24, stays: true},
+			"a month, of a user":            {subject: "u", start: now - 40*long, end: now - 10*long, stays: true},
+			"a month, of a user, long over": {subject: "u", start: now - 70*long, end: now - 40*long},
+			"an hour, of one":               {start: now - 3*long, end: now - 3*long + long/24, stays: true},
+			"an hour, of one, long over":    {start: now - 500*long, end: now - 499*long},
+			"held":                          {subject: "u", start: now - 900*long, end: now - 800*long, held: true, stays: true},
+			"unknown":                       {subject: "u", start: now - 900*long, end: now - 800*long, unknown: true, stays: true},
+			"renewed":                       {subject: "u", start: now - 900*long, end: now - 800*long, renew: true, stays: true},
+			"without end":                   {subject: "u", start: 0, end: 0, stays: true},
+		} {
+			key, lease := escrow.Key{Rule: name, Subject: w.subject, Start: w.start}, "l "+name
+			tr := escrow.Trade{Key: key, Terms: escrow.Terms{Limit: 100, Version: 1, End: w.end}, Lease: lease, Need: 9, Want: 9, Replicas: 1}
+			if _, err := s.Trade(t.Context(), a, []escrow.Trade{tr}); err != nil {
+				t.Fatal(err)
+			}
+			if w.unknown {
+				book(t, s, spent("ex_"+name, pipeline.Unknown, 0, 4, key, lease))
+			} else {
+				book(t, s, spent("ex_"+name, pipeline.SettledActual, 4, 4, key, lease))
+			}
+			tr.Need, tr.Want, tr.Back, tr.Terms = 0, 0, 5, escrow.Terms{}
+			if w.held {
+				tr.Back = 0
+			}
+			if _, err := s.Trade(t.Context(), a, []escrow.Trade{tr}); err != nil {
+				t.Fatal(err)
+			}
+			if !w.renew {
+				age(t, s, lease)
+			}
+			want[name] = w.stays
+		}
+		tradeOne(t, s, a, escrow.Trade{Key: escrow.Key{Rule: "the last"}, Lease: "l"})
+		for {
+			n, err := s.PurgeWindows(t.Context(), 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 {
+				break
+			}
+		}
+		for name, stays := range want {
+			var n int
+			if err := s.row(t.Context(), "SELECT COUNT(*) FROM budget_pools WHERE rule = ?", name).Scan(&n); err != nil || n == 1 != stays {
+				t.Errorf("%s: %d, %v", name, n, err)
+			}
+		}
+		if r := booksFit(t, s); r.Entries != int64(len(want)) {
+			t.Errorf("%+v", r)
+		}
+		book(t, s, spent("ex_late", pipeline.SettledActual, 4, 4, escrow.Key{Rule: "an hour, of one, long over", Start: now - 500*long}, "l an hour, of one, long over"))
+		if r := booksFit(t, s); r.Spent != llm.Money(4*len(want)) { // the unknown one is not in it, the late one is
+			t.Errorf("%+v", r)
+		}
+	})
+}

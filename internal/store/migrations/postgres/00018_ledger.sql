@@ -20,6 +20,7 @@ CREATE TABLE budget_pools (
     wanted  BIGINT NOT NULL, -- when somebody did not get that last, by this database's clock; 0 is never
     UNIQUE (rule, subject, start)
 ) WITH (fillfactor = 70);
+CREATE INDEX budget_pools_ends ON budget_pools (ends) WHERE ends > 0;
 CREATE INDEX budget_pools_wanted ON budget_pools (wanted) WHERE wanted > 0;
 
 -- The part of a pool that one process has. Of a lease of state 1 that somebody has settled by hand, amount is what is left of what
