@@ -61,6 +61,7 @@ type call struct {
 	model  string
 	stream bool
 	prompt string                  // "": something short
+	most   int                     // the cap on generated tokens, 0 for none
 	header map[string]string       // further ones
 	client *http.Client            // nil: the world's
 	seen   func(soFar []byte) bool // called as the body comes; false leaves
@@ -70,9 +71,11 @@ func (c call) body() []byte {
 	if c.prompt == "" {
 		c.prompt = "hello"
 	}
-	text, _ := json.Marshal(map[string]any{ // texts always encode
-		"model": c.model, "stream": c.stream, "messages": []any{map[string]any{"role": "user", "content": c.prompt}},
-	})
+	body := map[string]any{"model": c.model, "stream": c.stream, "messages": []any{map[string]any{"role": "user", "content": c.prompt}}}
+	if c.most > 0 {
+		body["max_tokens"] = c.most
+	}
+	text, _ := json.Marshal(body) // texts always encode
 	return text
 }
 

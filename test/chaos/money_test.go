@@ -90,6 +90,15 @@ func (w *budgetWatch) sums(t *testing.T) (settled, held, unknown, over int64) {
 	return settled, held, unknown, over
 }
 
+// limit is that of the first window.
+func (w *budgetWatch) limit(t *testing.T) (n int64) {
+	t.Helper()
+	if err := w.db.QueryRow("SELECT allowed FROM budget_pools ORDER BY id LIMIT 1").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // log tells how all windows stand.
 func (w *budgetWatch) log(t *testing.T) {
 	t.Helper()
@@ -139,7 +148,7 @@ func TestMoneyOverReplicas(t *testing.T) {
 	a.price(append([]string{"sim-a/plain?events=3"}, moneyModels...)...)
 	before := len(a.bill().Calls)
 	seconds := longer(20, 300)
-	limit := fmt.Sprintf("%.2f", 0.012*float64(seconds)) // about two thirds of what is asked for
+	limit := fmt.Sprintf("%.4f", 0.003*float64(seconds)) // less than what is asked for
 	a.setBudget(map[string]any{"amount": limit})
 	a.setBudget(map[string]any{"user": "*", "tokens": 50_000_000})
 	a.setBudget(map[string]any{"model": "sim-a/*", "amount": "1000"})
@@ -167,7 +176,7 @@ func TestMoneyOverReplicas(t *testing.T) {
 					pause(ctx, 5*time.Millisecond)
 					continue
 				}
-				next := call{model: moneyModels[draw(len(moneyModels))], stream: draw(2) == 0}
+				next := call{model: moneyModels[draw(len(moneyModels))], stream: draw(2) == 0, most: 100 * draw(6)}
 				if draw(8) == 0 { // a client that leaves
 					next.stream, next.seen = true, func(soFar []byte) bool { return len(soFar) < 400 }
 				}
@@ -254,6 +263,9 @@ func TestMoneyOverReplicas(t *testing.T) {
 	}
 	if held != 0 {
 		t.Errorf("%d nano-dollars are held although nobody runs", held)
+	}
+	if spent := settled + open; refused == 0 && spent < watch.limit(t)*95/100 || spent > watch.limit(t) {
+		t.Errorf("%d of %d are spent, and %d calls were refused", spent, watch.limit(t), refused)
 	}
 	if whole < 20 || watch.samples.Load() < 200 {
 		t.Errorf("too little: this test tests nothing")
