@@ -146,6 +146,29 @@ func TestShort(t *testing.T) {
 	})
 }
 
+// A limit that is lowered binds the next call already: what the lease has free was had of the old one.
+func TestALoweredLimitBindsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s escrowtest.Store
+		b := start(t, &s, "j", "1", 1)
+		id := b.must(b.Pool(key, terms(1000)), 100)
+		p := b.Pool(key, escrow.Terms{Limit: 50, Version: 2})
+		if _, ok := p.Hold(10); ok {
+			t.Error("the lease was spent from as if nothing had changed")
+		}
+		if got := short(t, b.Fund(context.Background(), []escrow.Want{{Pool: p, Need: 10}})); got.Free != 0 || got.State.Limit != 50 || got.State.Held != 100 {
+			t.Errorf("got %+v", got)
+		}
+		p.Settle(id, 100, 30)
+		s.Tell(key, id, 100, 30, false)
+		b.must(p, 20)
+		if got := short(t, b.Fund(context.Background(), []escrow.Want{{Pool: p, Need: 1}})); got.Free != 0 {
+			t.Errorf("got %+v", got)
+		}
+		b.must(b.Pool(key, escrow.Terms{Limit: 1000, Version: 3}), 500)
+	})
+}
+
 func TestGrantsAndReturnsWhoseReplyIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s escrowtest.Store

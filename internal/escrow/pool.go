@@ -26,6 +26,7 @@ type Pool struct {
 	known          bool // that state is
 	tail           bool // what is free is to be given back at once
 	refill         bool // it is asked for
+	excess         bool // more was had than the limit is, for it was lowered
 	recall         bool // what is free is to be given back
 	later          bool // it will be asked for again in a moment
 
@@ -143,6 +144,9 @@ func (p *Pool) Settle(id string, held, spent int64) {
 	var ask rank
 	if held > took {
 		p.short = 0
+		if p.excess { // what comes back is not there to be spent again
+			p.recall, l.until = true, lowered
+		}
 		switch {
 		case len(p.wait) > 0:
 			ask = urgent
@@ -187,6 +191,9 @@ func (l *lease) spare(now int64) int64 {
 	return max(l.free-l.promised, 0)
 }
 
+// lowered is the time until which a lease may be spent from that was had of a higher limit: long ago.
+const lowered = 1
+
 // newTerms replaces the terms by newer ones.
 func (p *Pool) newTerms(t Terms) {
 	p.mu.Lock()
@@ -199,7 +206,8 @@ func (p *Pool) newTerms(t Terms) {
 	p.version.Store(t.Version)
 	ask := p.lease != nil
 	if ask && lower {
-		p.recall = true // the store may have to take it back; calls ask anew
+		// What is free was had of more. It goes back, and nothing is spent of it before the store has said what is left.
+		p.recall, p.lease.until = true, lowered
 	}
 	p.mu.Unlock()
 	if ask {

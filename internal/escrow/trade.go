@@ -308,7 +308,12 @@ func (p *Pool) close(d *deal, now int64, replicas int, first bool) (again rank) 
 	}
 	l.told, l.over = r.Net-r.Left, 0
 	l.free = r.Net - l.held - l.spent - l.owed
-	l.until = d.begun + fresh
+	if l.until > lowered || d.trade.Terms.Version == p.terms.Version { // or the limit was lowered after the trade began
+		l.until = d.begun + fresh
+	} else {
+		l.until = lowered
+	}
+	p.excess = p.state.Settled-p.state.Over+p.state.Held+p.state.Unknown > p.state.Limit
 	switch {
 	case r.Granted > 0:
 		l.slice, p.short = l.free, 0
