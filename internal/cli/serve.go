@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penstock/penstock/internal/config"
+	"github.com/penstock/penstock/internal/failpoint"
 	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/server"
@@ -92,7 +93,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	unwatch := context.AfterFunc(ctx, func() { signal.Notify(hurry, os.Interrupt, syscall.SIGTERM) }) // the first one is ctx's
 	defer signal.Stop(hurry)
 	defer unwatch()
-	s, err := server.New(ctx, cfg, server.Options{Log: log, Version: a.version, Load: load, Hangup: hangup, Hurry: hurry})
+	s, err := server.New(ctx, cfg, server.Options{Log: log, Version: a.version, Load: load, Hangup: hangup, Hurry: hurry, Skew: failpoint.Skew()})
 	if err != nil {
 		return startError(err)
 	}

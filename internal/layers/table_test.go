@@ -14,7 +14,7 @@ type layer struct {
 // layers has the lowest first. A package imports packages of the rows above its own only, never one of its own row.
 // docs/architecture.md says what each is for.
 var layers = []layer{
-	{"1 vocabulary", []string{"llm", "fault", "secret"}},
+	{"1 vocabulary", []string{"llm", "fault", "secret", "failpoint"}},
 	{"2 wire: framing", []string{"wire/sse", "wire/eventstream", "wire/rawjson", "wire/crossing"}},
 	{"2 wire: dialects", []string{"wire/*"}},
 	{"3 mechanism", []string{
@@ -49,10 +49,10 @@ var programs = map[string][]string{
 	"bench":                {"bench/*", "internal/store/pgtest"}, // it measures with a database, too
 	"bench/*":              {"bench/*"},
 	"scripts/sbom":         nil,
-	"deploy":               nil,                                           // so do its tests
-	"test/sdk":             nil,                                           // it sees what a user sees
-	"test/console":         {"internal/console", "internal/auth"},         // so does it, but for the inventory of pages and roles
-	"test/chaos":           {"internal/gateway", "internal/store/pgtest"}, // so does it, but for the inventory of routes and a database
+	"deploy":               nil,                                                                 // so do its tests
+	"test/sdk":             nil,                                                                 // it sees what a user sees
+	"test/console":         {"internal/console", "internal/auth"},                               // so does it, but for the inventory of pages and roles
+	"test/chaos":           {"internal/failpoint", "internal/gateway", "internal/store/pgtest"}, // so does it, but for the inventory of routes and a database
 }
 
 // rank is the row of a package, counted from 0, or -1 if it is in none.

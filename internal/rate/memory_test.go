@@ -36,7 +36,7 @@ var errDown = errors.New("down")
 
 // enter waits as a real one does: a way to a server, or for ever if that is away.
 func (m *memory) enter(ctx context.Context) error {
-	time.Sleep(time.Millisecond)
+	<-time.After(time.Millisecond)
 	m.mu.Lock()
 	if !m.down {
 		return nil

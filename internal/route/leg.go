@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/admission"
+	"github.com/penstock/penstock/internal/failpoint"
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
@@ -76,6 +77,7 @@ func (c *choosing) prepare(ctx context.Context, l *leg) error {
 		return err
 	}
 	try.Held = l
+	_ = failpoint.Pass(failpoint.Reserved)
 	if err := c.r.o.Journal.Intent(ctx, x, try); err != nil {
 		try.Outcome = pipeline.Released
 		l.settleAs(admission.Canceled)
@@ -99,6 +101,7 @@ func (l *leg) send(ctx context.Context, r *llm.Request) (*llm.Response, error) {
 		l.slot.Sent(max(l.tokens-l.cached, 0))
 	}
 	resp, err := l.u.provider.Do(ctx, l.via, l.u.Target, r)
+	_ = failpoint.Pass(failpoint.Answered)
 	if err == nil {
 		l.firstToken()
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/escrow"
+	"github.com/penstock/penstock/internal/failpoint"
 )
 
 var _ escrow.Store = (*Store)(nil)
@@ -39,8 +40,14 @@ func (s *Store) Trade(ctx context.Context, h escrow.Holder, trades []escrow.Trad
 		for i := range trades {
 			results[i] = l.trade(h, &trades[i], now)
 		}
-		return l.save(ctx)
+		if err := l.save(ctx); err != nil {
+			return err
+		}
+		return failpoint.Pass(failpoint.TradeInStore)
 	})
+	if err == nil {
+		err = failpoint.Pass(failpoint.TradeCommitted)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -210,6 +217,9 @@ func (s *Store) ReleaseOlder(ctx context.Context, h escrow.Holder) error {
 			}
 			return l.save(ctx)
 		})
+		if err == nil {
+			err = failpoint.Pass(failpoint.Released)
+		}
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/penstock/penstock/internal/failpoint"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -36,9 +37,14 @@ func (s *Store) AddRecords(ctx context.Context, journal string, upTo int64, reco
 		if err := r.post(ctx, before, added); err != nil {
 			return err
 		}
-		_, err = r.run(ctx, readUpTo, journal, upTo)
-		return err
+		if _, err = r.run(ctx, readUpTo, journal, upTo); err != nil {
+			return err
+		}
+		return failpoint.Pass(failpoint.RecordsInStore)
 	})
+	if err == nil {
+		err = failpoint.Pass(failpoint.RecordsCommitted)
+	}
 	if err != nil {
 		s.records.forget()
 		return err

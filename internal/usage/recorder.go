@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/penstock/penstock/internal/failpoint"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/llm"
@@ -82,6 +83,9 @@ func (r *Recorder) Intent(ctx context.Context, x *pipeline.Exchange, try *pipeli
 	err := r.mayBegin()
 	if err == nil {
 		err = r.append(ctx, kindIntent, &rec, x.Caller.Strict)
+	}
+	if err == nil {
+		err = failpoint.Pass(failpoint.IntentWritten)
 	}
 	switch {
 	case err == nil:

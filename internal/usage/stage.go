@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock/penstock/internal/failpoint"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/llm"
@@ -265,6 +266,7 @@ func (a *answer) freeText() {
 // says so, and is what the client must be told instead of whatever else.
 func (a *answer) finish(f *fault.Error) error {
 	a.done = true
+	_ = failpoint.Pass(failpoint.Settling)
 	now := int64(time.Since(a.x.Received))
 	a.settle(now, f)
 	rec := a.record(now, f)
@@ -278,6 +280,7 @@ func (a *answer) finish(f *fault.Error) error {
 			}
 		}
 	}
+	_ = failpoint.Pass(failpoint.RecordWritten)
 	a.freeText()
 	a.r.m.observe(&rec)
 	if a.r.o.Seen != nil {

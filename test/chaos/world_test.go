@@ -63,6 +63,7 @@ type world struct {
 	farAddr string    // of a second simulator, "" if the file does not name it
 
 	serve    *process
+	other    string // program than the one under test, "" for that one
 	url      string // of the data plane
 	adminURL string
 	adminKey string
@@ -148,7 +149,7 @@ func (w *world) up() {
 		KeyFile     string `json:"admin_key_file"`
 	}
 	env := append([]string{"SIM_KEY=" + providerKey}, w.plan.env...)
-	w.serve = start(w.t, launch{dir: w.dir, args: []string{"serve", "-c", w.file, "--json"}, env: env, around: w.plan.around}, &line)
+	w.serve = start(w.t, launch{dir: w.dir, args: []string{"serve", "-c", w.file, "--json"}, env: env, around: w.plan.around, program: w.other}, &line)
 	scheme := "http://"
 	if strings.Contains(w.plan.config, "tls: {") {
 		scheme = "https://"
