@@ -189,13 +189,18 @@ func (t tx) setTier(ctx context.Context, tier limit.Tier, now time.Time) (limit.
 		b := &tier.Budgets[i]
 		b.From, b.To = coarse(b.From), coarse(b.To)
 	}
+	// Windows go by the name of a tier, and take the terms of the highest version: one that was deleted and is set again must not begin
+	// anew. The version of all definitions is never below that of one.
+	err := t.row(ctx, "SELECT version + 1 FROM versions WHERE name = 'limits'").Scan(&tier.Version)
+	if err != nil {
+		return tier, audit.Act{}, err
+	}
 	act := audit.Act{Action: audit.TierSet, Object: tier.Name, After: tierStateOf(&tier)}
 	was, err := scanTier(t.row(ctx, "SELECT "+tierColumns+" FROM tiers WHERE name = ?", tier.Name))
 	switch {
 	case err == nil:
-		tier.Version, act.Before = was.Version+1, tierStateOf(&was)
+		tier.Version, act.Before = max(tier.Version, was.Version+1), tierStateOf(&was)
 	case errors.Is(err, sql.ErrNoRows):
-		tier.Version = 1
 		err = t.room(ctx)
 	}
 	if err != nil {

@@ -157,7 +157,7 @@ func testTiers(t *testing.T, s Store) {
 	}
 	set, err := s.SetTier(ctx, gold)
 	must(t, err)
-	gold.Version, gold.Set = 1, set.Set
+	gold.Version, gold.Set = set.Version, set.Set
 	same(t, "set", set, gold)
 	silver, err := s.SetTier(ctx, limit.Tier{Name: "silver"})
 	must(t, err)
@@ -181,7 +181,10 @@ func testTiers(t *testing.T, s Store) {
 	gold.Budgets, gold.MaxInput = nil, 0
 	set, err = s.SetTier(ctx, gold)
 	must(t, err)
-	gold.Version, gold.Set = 2, set.Set
+	if set.Version <= gold.Version {
+		t.Errorf("version %d, before %d", set.Version, gold.Version)
+	}
+	gold.Version, gold.Set = set.Version, set.Set
 	same(t, "changed", set, gold)
 
 	_, err = s.DeleteTier(ctx, "gold")
@@ -195,6 +198,13 @@ func testTiers(t *testing.T, s Store) {
 	d = definitions(t, s, t)
 	same(t, "tiers", d.Tiers, []limit.Tier{silver})
 	same(t, "assignments", len(d.Assigned), 2)
+	anew, err := s.SetTier(ctx, gold)
+	must(t, err)
+	if anew.Version <= gold.Version { // or windows that it had would keep their terms
+		t.Errorf("a tier that is set again has version %d, and had %d", anew.Version, gold.Version)
+	}
+	_, err = s.DeleteTier(ctx, "gold")
+	must(t, err)
 
 	entries, err := s.AuditEntries(ctx, audit.Filter{Object: "gold", Ascending: true}, 10)
 	must(t, err)
@@ -202,7 +212,7 @@ func testTiers(t *testing.T, s Store) {
 	for _, e := range entries {
 		acts = append(acts, string(e.Action)+" "+e.Project)
 	}
-	same(t, "entries", acts, []string{"tier.set ", "tier.assign prj_1", "tier.set ", "tier.take prj_1", "tier.delete "})
+	same(t, "entries", acts, []string{"tier.set ", "tier.assign prj_1", "tier.set ", "tier.take prj_1", "tier.delete ", "tier.set ", "tier.delete "})
 	same(t, "what it was instead of", string(entries[1].Before), `{"project":"prj_1","tier":"silver"}`)
 }
 
