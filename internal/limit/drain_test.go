@@ -87,6 +87,42 @@ func TestAClientThatLeaves(t *testing.T) {
 	})
 }
 
+// TestNobodyElseIsAskedForAClientThatLeft: a try that is read to its end for what it costs may fail, and a retry, a fallback or a hedge
+// would spend money for nobody.
+func TestNobodyElseIsAskedForAClientThatLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := onBench(t, Definitions{Budgets: []Budget{daily(TokenCount, 1_000_000)}})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		x := exchange(llm.OpChat, 100)
+		_, err := b.Stage()(func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
+			try := pipeline.Try{ID: "1", Price: b.price, Outcome: pipeline.Unknown}
+			held, err := b.Reserve(ctx, x, target, &try)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			synctest.Wait()
+			if ctx.Err() != nil {
+				t.Fatal("the try is not read to its end")
+			}
+			try.Outcome = pipeline.Released
+			held.Settle(&try)
+			if _, err = b.Reserve(ctx, x, another, &pipeline.Try{ID: "2", Price: b.price}); err == nil {
+				t.Error("another target is asked for nobody")
+			}
+			return nil, err
+		})(ctx, x)
+		if f := fault.From(err); f == nil || f.Code != fault.ClientGone {
+			t.Errorf("got %v", err)
+		}
+		if n := b.drains.Load(); n != 0 {
+			t.Errorf("%d places are taken, and nothing runs", n)
+		}
+	})
+}
+
 // TestNoPlaceIsTakenAfterTheEnd: who looks late finds that the exchange is over, although its try is not settled yet.
 func TestNoPlaceIsTakenAfterTheEnd(t *testing.T) {
 	t.Parallel()

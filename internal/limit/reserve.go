@@ -70,9 +70,12 @@ func (nothing) Settle(*pipeline.Try) {}
 
 // Reserve implements the Reserver of route: it caps what the try may generate, and reserves the most that it may come to from
 // every budget that it counts for. What cannot be had of a budget in force is a *[pipeline.Unaffordable]; a store that does not
-// answer is a fault.
+// answer is a fault. Nothing is reserved for a client that has left: what goes on then is only the try that it has left behind.
 func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Target, try *pipeline.Try) (pipeline.Reservation, error) {
 	a, _ := x.Allowance.(*allowance)
+	if a != nil && a.d.place.Load() == hasPlace {
+		return nil, fault.New(fault.ClientGone, "The client closed the connection, and what it asked for failed: nobody else is asked.")
+	}
 	if x.Op == llm.OpCount {
 		if a != nil {
 			a.counted()
