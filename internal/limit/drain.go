@@ -92,9 +92,9 @@ func (d *drain) free() {
 	}
 }
 
-// running reports whether a try is under way.
+// running reports whether a try is under way that a budget pays for.
 func (a *allowance) running() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.open > 0
+	return a.paid > 0
 }

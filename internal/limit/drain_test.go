@@ -13,11 +13,11 @@ import (
 )
 
 // leaving is an exchange that a budget pays for and whose client may leave.
-func (b *bench) leaving(ctx context.Context, running bool) (d *drain, inner context.Context, over func()) {
+func (b *bench) leaving(ctx context.Context, tries ...int) (d *drain, inner context.Context, over func()) {
 	b.t.Helper()
 	a := &allowance{l: b.Limiter, all: make([]held, 1)}
-	if running {
-		a.opened()
+	for _, charges := range tries {
+		a.opened(charges)
 	}
 	inner, over = b.detach(ctx, a)
 	return &a.d, inner, over
@@ -30,16 +30,16 @@ func TestAClientThatLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := onBench(t, Definitions{})
 		for _, c := range []struct {
-			name    string
-			running bool
-			why     error
-			goesOn  bool
+			name   string
+			tries  []int // by how many budgets pay for each
+			why    error
+			goesOn bool
 		}{
-			{"leaves", true, nil, true}, {"nothing runs", false, nil, false}, {"was stopped", true, fault.New(fault.Stopped, "by an operator"), false},
-			{"is late", true, context.DeadlineExceeded, false},
+			{"leaves", []int{1}, nil, true}, {"nothing runs", nil, nil, false}, {"nothing is paid", []int{0}, nil, false}, {"one is", []int{0, 2}, nil, true},
+			{"was stopped", []int{1}, fault.New(fault.Stopped, "by an operator"), false}, {"is late", []int{1}, context.DeadlineExceeded, false},
 		} {
 			ctx, cancel := context.WithCancelCause(t.Context())
-			d, inner, over := b.leaving(ctx, c.running)
+			d, inner, over := b.leaving(ctx, c.tries...)
 			cancel(c.why)
 			synctest.Wait()
 			if goesOn := inner.Err() == nil; goesOn != c.goesOn || (d.place.Load() == hasPlace) != c.goesOn {
@@ -64,7 +64,7 @@ func TestAClientThatLeaves(t *testing.T) {
 		goOn := 0
 		ctx, cancel := context.WithCancel(t.Context())
 		for range drainMost + 10 {
-			d, inner, over := b.leaving(ctx, true)
+			d, inner, over := b.leaving(ctx, 1)
 			all = append(all, func() {
 				if d.begin(); inner.Err() == nil {
 					goOn++
@@ -127,12 +127,12 @@ func TestNobodyElseIsAskedForAClientThatLeft(t *testing.T) {
 func TestNoPlaceIsTakenAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	b := onBench(t, Definitions{})
-	d, _, over := b.leaving(t.Context(), true)
+	d, _, over := b.leaving(t.Context(), 1)
 	over()
 	if d.begin() || b.drains.Load() != 0 {
 		t.Errorf("%d places are taken for good", b.drains.Load())
 	}
-	d, _, over = b.leaving(t.Context(), true)
+	d, _, over = b.leaving(t.Context(), 1)
 	for range 2 {
 		if !d.begin() || b.drains.Load() != 1 {
 			t.Errorf("%d places", b.drains.Load())

@@ -129,7 +129,7 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 		try.BoundNano = try.Price.Most(input, most*choices)
 	}
 	try.MaxOutput = capTo(x.Request, a, most)
-	a.opened()
+	a.opened(len(try.Charges))
 	return r, nil
 }
 

@@ -100,6 +100,7 @@ type allowance struct {
 
 	mu   sync.Mutex // guards the fields below
 	open int        // reservations
+	paid int        // those of them that a budget pays for
 	sent int        // tries that were reserved for
 	gone bool       // the answer has ended
 	done bool
@@ -366,11 +367,14 @@ func (a *allowance) Rates(dst []pipeline.RateStanding) []pipeline.RateStanding {
 
 // opened and closed count what is reserved. finish says that the answer has ended. When all of that is over, the rates are told
 // what was used: a call that was sent has used its request, whatever became of it.
-func (a *allowance) opened() {
+func (a *allowance) opened(charges int) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.open++
 	a.sent++
-	a.mu.Unlock()
+	if charges > 0 {
+		a.paid++
+	}
 }
 
 func (a *allowance) closed(try *pipeline.Try) {
@@ -380,6 +384,9 @@ func (a *allowance) closed(try *pipeline.Try) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.open--
+	if len(try.Charges) > 0 {
+		a.paid--
+	}
 	if try.Outcome != pipeline.Released {
 		a.used = a.used.Add(try.Usage)
 	}

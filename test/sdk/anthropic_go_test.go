@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +38,8 @@ func runAnthropic(t *testing.T, w *world) {
 		{"error in a stream raises", "erring", s.brokenStream},
 		{"abort in mid stream", "slow", s.abortInMidStream},
 		{"abort before the first token", "silent", s.abortBeforeTheFirstToken},
+		{"a spent budget", "spent", s.spentBudget},
+		{"rate limits", "chat", s.rateLimits},
 	} {
 		everywhere(t, tt.name, tt.situation, tt.run)
 	}
@@ -306,6 +310,52 @@ func (s *anthropicSuite) trouble(t *testing.T, name string, situation situation,
 	}
 	if got := s.world.calls(t, name, dialect) - before; got != situation.Calls {
 		t.Errorf("the provider got %d calls, want %d", got, situation.Calls)
+	}
+}
+
+// spentBudget: its SDK does not try again.
+func (s *anthropicSuite) spentBudget(t *testing.T, _, model string) {
+	asked := 0
+	count := option.WithMiddleware(func(r *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+		asked++
+		return next(r)
+	})
+	_, err := s.client.Messages.New(patient(t), says(model, "say:3"), count)
+	var apiErr *anthropic.Error
+	if !errors.As(err, &apiErr) {
+		t.Fatalf("got %v, want an *anthropic.Error", err)
+	}
+	var said struct {
+		Error struct {
+			Details struct {
+				Code     string `json:"error_code"`
+				Penstock struct {
+					Budget string `json:"budget"`
+					Free   *int64 `json:"free_nano"`
+				} `json:"penstock"`
+			} `json:"details"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal([]byte(apiErr.RawJSON()), &said); err != nil {
+		t.Fatalf("%v in %s", err, apiErr.RawJSON())
+	}
+	if d := said.Error.Details; apiErr.StatusCode != http.StatusTooManyRequests || d.Code != "insufficient_quota" || d.Penstock.Budget == "" || d.Penstock.Free == nil || asked != 1 {
+		t.Errorf("got %d, %s after %d calls", apiErr.StatusCode, apiErr.RawJSON(), asked)
+	}
+}
+
+// rateLimits: where a caller stands is in the headers that its vendor has for that.
+func (s *anthropicSuite) rateLimits(t *testing.T, _, model string) {
+	var resp *http.Response
+	if _, err := s.client.Messages.New(patient(t), says(model, "say:3"), option.WithResponseInto(&resp)); err != nil {
+		t.Fatal(err)
+	}
+	for name, limit := range map[string]int{"Requests": 100_000, "Tokens": 100_000_000} {
+		left, err := strconv.Atoi(resp.Header.Get("Anthropic-Ratelimit-" + name + "-Remaining"))
+		reset, wrong := time.Parse(time.RFC3339, resp.Header.Get("Anthropic-Ratelimit-"+name+"-Reset"))
+		if resp.Header.Get("Anthropic-Ratelimit-"+name+"-Limit") != strconv.Itoa(limit) || err != nil || left >= limit || left < limit/2 || wrong != nil || time.Until(reset) > 62*time.Second {
+			t.Errorf("%s: %v", name, resp.Header)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,8 @@ func runOpenAI(t *testing.T, w *world) {
 		{"error in a stream raises", "erring", s.brokenStream},
 		{"abort in mid stream", "slow", s.abortInMidStream},
 		{"abort before the first token", "silent", s.abortBeforeTheFirstToken},
+		{"a spent budget", "spent", s.spentBudget},
+		{"rate limits", "chat", s.rateLimits},
 	} {
 		everywhere(t, tt.name, tt.situation, tt.run)
 	}
@@ -305,6 +308,49 @@ func (s *openaiSuite) trouble(t *testing.T, name string, situation situation, di
 	}
 	if got := s.world.calls(t, name, dialect) - before; got != situation.Calls {
 		t.Errorf("the provider got %d calls, want %d", got, situation.Calls)
+	}
+}
+
+// spentBudget: it is the vendor's own error for that, which its SDK does not try again.
+func (s *openaiSuite) spentBudget(t *testing.T, _, model string) {
+	asked := 0
+	count := option.WithMiddleware(func(r *http.Request, next option.MiddlewareNext) (*http.Response, error) {
+		asked++
+		return next(r)
+	})
+	_, err := s.client.Chat.Completions.New(patient(t), params(model, "say:3"), count)
+	var apiErr *openai.Error
+	if !errors.As(err, &apiErr) {
+		t.Fatalf("got %v, want an *openai.Error", err)
+	}
+	if apiErr.StatusCode != http.StatusTooManyRequests || apiErr.Code != "insufficient_quota" || apiErr.Type != "insufficient_quota" || asked != 1 {
+		t.Errorf("got %d, %q, %q after %d calls", apiErr.StatusCode, apiErr.Code, apiErr.Type, asked)
+	}
+	var said struct {
+		Penstock struct {
+			Budget string `json:"budget"`
+			Free   *int64 `json:"free_nano"`
+			Needed int64  `json:"needed_nano"`
+			Resets string `json:"resets_at"`
+		} `json:"penstock"`
+	}
+	if err := json.Unmarshal([]byte(apiErr.RawJSON()), &said); err != nil || said.Penstock.Budget == "" || said.Penstock.Free == nil || said.Penstock.Needed == 0 || said.Penstock.Resets == "" {
+		t.Errorf("%v in %s", err, apiErr.RawJSON())
+	}
+}
+
+// rateLimits: where a caller stands is in the headers that its vendor has for that.
+func (s *openaiSuite) rateLimits(t *testing.T, _, model string) {
+	var resp *http.Response
+	if _, err := s.client.Chat.Completions.New(patient(t), params(model, "say:3"), option.WithResponseInto(&resp)); err != nil {
+		t.Fatal(err)
+	}
+	for name, limit := range map[string]int{"Requests": 100_000, "Tokens": 100_000_000} {
+		left, err := strconv.Atoi(resp.Header.Get("X-Ratelimit-Remaining-" + name))
+		reset, wrong := time.ParseDuration(resp.Header.Get("X-Ratelimit-Reset-" + name))
+		if resp.Header.Get("X-Ratelimit-Limit-"+name) != strconv.Itoa(limit) || err != nil || left >= limit || left < limit/2 || wrong != nil || reset <= 0 || reset > 61*time.Second {
+			t.Errorf("%s: %v", name, resp.Header)
+		}
 	}
 }
 

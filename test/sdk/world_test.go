@@ -49,7 +49,9 @@ func startWorld(t *testing.T) *world {
 	run("apply", "-f", write(t, dir, "prices.yaml", prices(all)))
 	for _, d := range dialects {
 		run("stop", "--model", "stopped-"+d, "--reason", "not today")
+		run("budget", "set", "--project", "support", "--model", "spent-"+d, "--amount", "0", "--per", "month")
 	}
+	run("limit", "set", "--project", "support", "--requests", "100000", "--tokens", "100000000")
 	w.key = run("key", "create", "--project", "support")
 	return w
 }

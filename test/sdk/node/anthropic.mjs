@@ -209,6 +209,20 @@ export function suite({ sdk: Anthropic, zodOutputFormat, betaZodTool, version, c
     describe('plain', () => troubles('anthropic', (model) => ask(model, 'say:3'), check));
     describe('streamed', () => troubles('anthropic', (model) => ask(model, 'say:3', { stream: true }), check));
 
+    everywhere('a spent budget is not tried again', async (model) => {
+      let asked = 0;
+      const counting = new Anthropic({ fetch: (...request) => { asked += 1; return fetch(...request); } });
+      const error = await failure(counting.messages.create({ model, max_tokens: 20, messages: user('say:3') }));
+      assert.ok(error instanceof Anthropic.RateLimitError, String(error));
+      assert.deepEqual([error.error.error.details.error_code, error.error.error.details.penstock.free_nano, asked], ['insufficient_quota', 0, 1]);
+    }, { situation: 'spent' });
+
+    everywhere('rate limits', async (model) => {
+      const { response } = await ask(model, 'say:3').withResponse();
+      assert.equal(response.headers.get('anthropic-ratelimit-requests-limit'), '100000');
+      assert.ok(Number(response.headers.get('anthropic-ratelimit-requests-remaining')) < 100000);
+    });
+
     test('unknown key', async () => {
       const error = await failure(new Anthropic({ apiKey: 'psk_wrong' }).messages.create({ model: 'chat-anthropic', max_tokens: 9, messages: user('Hi') }));
       assert.ok(error instanceof Anthropic.AuthenticationError, String(error));

@@ -206,6 +206,20 @@ describe('errors', () => {
   describe('plain', () => troubles('openai', ask, check));
   describe('streamed', () => troubles('openai', (model) => ask(model, { stream: true }), check));
 
+  everywhere('a spent budget is not tried again', async (model) => {
+    let asked = 0;
+    const counting = new OpenAI({ fetch: (...request) => { asked += 1; return fetch(...request); } });
+    const error = await failure(counting.chat.completions.create({ model, messages: user('say:3') }));
+    assert.ok(error instanceof OpenAI.RateLimitError, String(error));
+    assert.deepEqual([error.code, error.error.penstock.free_nano, asked], ['insufficient_quota', 0, 1]);
+  }, { situation: 'spent' });
+
+  everywhere('rate limits', async (model) => {
+    const { response } = await ask(model).withResponse();
+    assert.equal(response.headers.get('x-ratelimit-limit-requests'), '100000');
+    assert.ok(Number(response.headers.get('x-ratelimit-remaining-requests')) < 100000);
+  });
+
   everywhere('what cannot be said is refused', async (model, dialect) => {
     const before = await calls('chat', dialect);
     const error = await failure(ask(model, { n: 2, logprobs: true }));

@@ -267,6 +267,21 @@ class Errors(unittest.TestCase):
             self.assertEqual("retry-after" in e.response.headers, told.get("retry_after", False))
             self.assertEqual(calls(situation, dialect) - before, told["calls"], "the SDK adds no tries of its own")
 
+    @everywhere("spent")
+    def test_a_spent_budget_is_not_tried_again(self, _, model):
+        asked = []
+        with anthropic.DefaultHttpxClient(event_hooks={"request": [asked.append]}) as http, anthropic.Anthropic(http_client=http) as client:
+            with self.assertRaises(anthropic.RateLimitError) as caught:
+                client.messages.create(model=model, max_tokens=20, messages=user("say:3"))
+        details = caught.exception.body["error"]["details"]
+        self.assertEqual((details["error_code"], details["penstock"]["free_nano"], len(asked)), ("insufficient_quota", 0, 1))
+
+    @everywhere()
+    def test_rate_limits(self, _, model):
+        raw = self.client.messages.with_raw_response.create(model=model, max_tokens=20, messages=user("say:3"))
+        self.assertEqual(raw.headers["anthropic-ratelimit-requests-limit"], "100000")
+        self.assertLess(int(raw.headers["anthropic-ratelimit-requests-remaining"]), 100000)
+
     def test_unknown_key(self):
         with anthropic.Anthropic(api_key="psk_wrong") as client, self.assertRaises(anthropic.AuthenticationError) as caught:
             client.messages.create(model="chat-anthropic", max_tokens=9, messages=user("Hi"))

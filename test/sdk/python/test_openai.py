@@ -261,6 +261,21 @@ class Errors(unittest.TestCase):
             self.assertEqual("retry-after" in e.response.headers, told.get("retry_after", False))
             self.assertEqual(calls(situation, dialect) - before, told["calls"], "the SDK adds no tries of its own")
 
+    @everywhere("spent")
+    def test_a_spent_budget_is_not_tried_again(self, _, model):
+        asked = []
+        with openai.DefaultHttpxClient(event_hooks={"request": [asked.append]}) as http, openai.OpenAI(http_client=http) as client:
+            with self.assertRaises(openai.RateLimitError) as caught:
+                client.chat.completions.create(model=model, messages=user("say:3"))
+        self.assertEqual((caught.exception.code, len(asked)), ("insufficient_quota", 1))
+        self.assertEqual(caught.exception.body["penstock"]["free_nano"], 0)
+
+    @everywhere()
+    def test_rate_limits(self, _, model):
+        raw = self.client.chat.completions.with_raw_response.create(model=model, messages=user("say:3"))
+        self.assertEqual(raw.headers["x-ratelimit-limit-requests"], "100000")
+        self.assertLess(int(raw.headers["x-ratelimit-remaining-requests"]), 100000)
+
     @everywhere(but=("openai", "azure"))
     def test_what_cannot_be_said_is_refused(self, dialect, model):
         before = calls("chat", dialect)
