@@ -145,6 +145,8 @@ func Endpoints() []Endpoint {
 			"Make a tier, or change the one of the same name, whole.", nil, takes((*API).setTier)},
 		{http.MethodGet, "/admin/v1/tiers", auth.ReadBudgets, http.StatusOK,
 			"List tiers by name, with how many have each.", paging, gives((*API).listTiers)},
+		{http.MethodGet, "/admin/v1/tiers/{id}/budgets", auth.ReadBudgets, http.StatusOK,
+			"How the budgets of a tier, named in the path, stand for those who have it: the subject is a project's or key's id, or PROJECT/USER.", []Param{ofSubject, paging[0]}, gives((*API).tierBudgets)},
 		{http.MethodDelete, "/admin/v1/tiers/{id}", auth.WriteBudgets, http.StatusOK,
 			"Delete a tier, named in the path, that nobody has.", nil, gives((*API).deleteTier)},
 		{http.MethodPut, "/admin/v1/assignments", auth.WriteBudgets, http.StatusOK,

@@ -132,6 +132,34 @@ func (a *API) listTiers(ctx context.Context, c *call) (list[Tier], error) {
 	return page(rows, n, func(t limit.Tier) string { return t.Name }, func(t limit.Tier) Tier { return tierOf(t, counts[t.Name]) }), nil
 }
 
+// tierBudgets shows the budgets of a tier with the current windows of those who have it.
+func (a *API) tierBudgets(ctx context.Context, c *call) (list[Budget], error) {
+	n, err := c.query.limit()
+	if err != nil {
+		return list[Budget]{}, err
+	}
+	d, err := a.o.Limits.Definitions(ctx)
+	if err != nil {
+		return list[Budget]{}, err
+	}
+	i := slices.IndexFunc(d.Tiers, func(t limit.Tier) bool { return t.Name == c.id })
+	if i < 0 {
+		f := fault.New(fault.NotThere, "There is no tier %s here.", quote(c.id))
+		f.Hint = "List them with: penstock tier list"
+		return list[Budget]{}, f
+	}
+	out := list[Budget]{Data: []Budget{}}
+	for _, terms := range d.Tiers[i].Budgets {
+		b := limit.Budget{ID: limit.TierBudget(c.id, &terms), Scope: limit.Scope{Project: limit.Each}, Terms: terms, Version: d.Tiers[i].Version, Set: d.Tiers[i].Set}
+		one := Budget{ID: b.ID, Terms: termsOf(&terms), Version: b.Version, Set: b.Set}
+		if one.Windows, err = a.windows(ctx, &b, limit.WindowQuery{Subject: c.query["subject"], At: a.o.Now(), Limit: n}); err != nil {
+			return list[Budget]{}, err
+		}
+		out.Data = append(out.Data, one)
+	}
+	return out, nil
+}
+
 // whoHas finds whom an assignment is about.
 func (a *API) whoHas(ctx context.Context, project, key, user string) (limit.Assignment, tenants, error) {
 	out := limit.Assignment{Project: project, Key: key, User: user}

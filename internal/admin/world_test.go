@@ -220,10 +220,10 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 		return strings.Replace(e.Path, "{id}", made.ID, 1), ""
 	case "PUT /admin/v1/tiers":
 		return e.Path, `{"name":"silver","class":"flex"}`
-	case "DELETE /admin/v1/tiers/{id}":
+	case "DELETE /admin/v1/tiers/{id}", "GET /admin/v1/tiers/{id}/budgets":
 		name := strings.ReplaceAll(w.fresh("tier"), " ", "-")
 		w.Admin(http.MethodPut, "/tiers", admin.TierInput{Name: name}, nil)
-		return "/admin/v1/tiers/" + name, ""
+		return strings.Replace(e.Path, "{id}", name, 1), ""
 	case "PUT /admin/v1/assignments":
 		w.Admin(http.MethodPut, "/tiers", admin.TierInput{Name: "gold"}, nil)
 		return e.Path, fmt.Sprintf(`{"tier":"gold","project":"home","user":%q}`, w.fresh("user"))

@@ -191,7 +191,10 @@ func budgetTable(budgets []admin.Budget, now time.Time) *table {
 		}
 		for _, w := range b.Windows {
 			words := scopeWords(b.Scope)
-			if w.Subject != "" {
+			switch {
+			case strings.HasPrefix(b.ID, "tier:"): // whoever has the tier
+				words = w.Subject
+			case w.Subject != "":
 				words += ": " + w.Subject
 			}
 			s := stands(w)

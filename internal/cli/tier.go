@@ -3,8 +3,10 @@ package cli
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +29,7 @@ have none of their own.`,
   penstock tier list`,
 	})
 	f.add(c)
-	c.AddCommand(a.tierSet(f), a.tierList(f), a.remover(f, "tier", "/tiers/", "Delete tiers that nobody has", "free"), a.tierAssign(f), a.tierTake(f))
+	c.AddCommand(a.tierSet(f), a.tierList(f), a.tierShow(f), a.remover(f, "tier", "/tiers/", "Delete tiers that nobody has", "free"), a.tierAssign(f), a.tierTake(f))
 	return c
 }
 
@@ -185,6 +187,41 @@ func (h *holder) flags(c *cobra.Command) {
 	c.Flags().StringVar(&h.user, "user", "", "an end user of the project; '*' is all that have none of their own")
 	c.MarkFlagsMutuallyExclusive("key", "user")
 	_ = c.MarkFlagRequired("project") // it is there
+}
+
+func (a *app) tierShow(f *adminFlags) *cobra.Command {
+	var subject string
+	c := &cobra.Command{
+		Use:   "show NAME",
+		Short: "Show how the budgets of a tier stand for those who have it",
+		Example: `  penstock tier show free
+  penstock tier show free --subject prj_01K97K2QJ8W6T2Z3N5V4M1R0XY/ann@example.org`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			query := url.Values{}
+			if subject != "" {
+				query.Set("subject", subject)
+			}
+			budgets, err := list[admin.Budget](cmd.Context(), client, "/tiers/"+url.PathEscape(args[0])+"/budgets", query)
+			if err != nil {
+				return err
+			}
+			if f.json {
+				return a.printJSON(page[admin.Budget]{Data: budgets})
+			}
+			if len(budgets) == 0 {
+				_, err := fmt.Fprintln(a.err, "The tier has no budgets.")
+				return err
+			}
+			return a.printTable(budgetTable(budgets, time.Now()))
+		},
+	}
+	c.Flags().StringVar(&subject, "subject", "", "only this one: a project's or key's id, or PROJECT/USER")
+	return c
 }
 
 func (a *app) tierAssign(f *adminFlags) *cobra.Command {

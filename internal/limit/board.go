@@ -170,11 +170,7 @@ func compile(d Definitions) *compiled {
 	for i := range d.Tiers {
 		t := &tier{Tier: d.Tiers[i]}
 		for _, terms := range t.Budgets {
-			id := "tier:" + t.Name + ":" + string(terms.Unit) + ":" + string(terms.Per)
-			if terms.Per == window.Term {
-				id += ":" + strconv.FormatInt(terms.From.Unix(), 10)
-			}
-			r := newBudgetRule(id, Scope{}, terms, t.Version)
+			r := newBudgetRule(TierBudget(t.Name, &terms), Scope{}, terms, t.Version)
 			t.budgets = append(t.budgets, r)
 			c.byID[r.id] = r
 		}
@@ -188,6 +184,15 @@ func compile(d Definitions) *compiled {
 	}
 	c.any = len(d.Budgets)+len(d.Limits)+len(d.Assigned) > 0
 	return c
+}
+
+// TierBudget is the id that a budget of a tier has in records and windows: it stays while unit, length and beginning do.
+func TierBudget(tier string, t *Terms) string {
+	id := "tier:" + tier + ":" + string(t.Unit) + ":" + string(t.Per)
+	if t.Per == window.Term {
+		id += ":" + strconv.FormatInt(t.From.Unix(), 10)
+	}
+	return id
 }
 
 func newBudgetRule(id string, scope Scope, terms Terms, version int64) *budgetRule {
