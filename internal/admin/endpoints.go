@@ -169,6 +169,8 @@ func Endpoints() []Endpoint {
 			"Say what a call came to whose end is unknown, or what was spent from a lease that no replica renews.", nil, takes((*API).settleLedger)},
 		{http.MethodPost, "/admin/v1/ledger/adjust", auth.WriteBudgets, http.StatusOK,
 			"Correct the books: so much more was billed than is in them, or less.", nil, takes((*API).adjustLedger)},
+		{http.MethodPost, "/admin/v1/reconcile", auth.WriteBudgets, http.StatusOK,
+			"Set a provider's export beside the books, by day and target; settle from it what is unknown, and correct what is left, if that is asked for.", nil, takes((*API).reconcile)},
 		{http.MethodGet, "/admin/v1/audit", auth.ReadAudit, http.StatusOK,
 			"List the entries of the audit chain, the newest first.", with(with(paging, between...), auditing...), gives((*API).listAudit)},
 		{http.MethodGet, "/admin/v1/audit/head", auth.ReadAudit, http.StatusOK,

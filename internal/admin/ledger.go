@@ -236,12 +236,18 @@ func (a *API) listUnknown(ctx context.Context, _ *call) (Unknowns, error) {
 			MostNano: int64(u.Bound), Reason: u.Reason,
 		})
 	}
+	out.Leases = unknownLeases(leases)
+	return out, err
+}
+
+func unknownLeases(leases []ledger.DeadLease) []UnknownLease {
+	all := make([]UnknownLease, 0, len(leases))
 	for _, l := range leases {
-		out.Leases = append(out.Leases, UnknownLease{
+		all = append(all, UnknownLease{
 			Lease: l.ID, Budget: l.Rule, Subject: l.Subject, Window: time.UnixMicro(l.Start).UTC(), Amount: l.Amount, Renewed: l.Renewed, Restored: l.Restored,
 		})
 	}
-	return out, err
+	return all
 }
 
 func (a *API) checkLedger(ctx context.Context, _ *call) (LedgerReport, error) {

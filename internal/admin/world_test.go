@@ -236,6 +236,12 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 		return e.Path, fmt.Sprintf(`{"id":%q,"amount":"0.01","reason":"bill"}`, w.unknownTry())
 	case "POST /admin/v1/ledger/adjust":
 		return e.Path, `{"project":"home","provider":"sim-a","amount":"-0.01","reason":"credit note"}`
+	case "POST /admin/v1/reconcile":
+		target := strings.ReplaceAll(w.fresh("sim-b/m"), " ", "-")
+		w.Price(target)
+		w.Post(w.keys[auth.RoleCaller], "/v1/chat/completions", penstocktest.Chat(target, "say:3 hello", false))
+		file := fmt.Sprintf("day,provider,model,cost_usd\n%s,sim-b,%s,1\n", time.Now().UTC().Format(time.DateOnly), strings.TrimPrefix(target, "sim-b/"))
+		return e.Path, fmt.Sprintf(`{"file":%q,"adjust":true,"unfinished":true}`, file)
 	case "PUT /admin/v1/prices":
 		return e.Path, `{"data":[{"target":"sim-a/priced","input":"1","output":"2"}]}`
 	}

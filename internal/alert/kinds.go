@@ -39,6 +39,7 @@ const (
 	BudgetUsed        Kind = "budget_used"
 	BudgetSpent       Kind = "budget_spent"
 	BudgetOverrun     Kind = "budget_overrun"
+	BooksDrift        Kind = "books_drift"
 )
 
 // A Severity says who should look, and when.
@@ -271,6 +272,13 @@ var table = []Meaning{
 		Means: "A provider has billed more for a call than was reserved for it: it took no notice of the cap on generated tokens, or its price here is too low. All of it is booked; calls with a budget do not go to the target for ten minutes.",
 		Do:    "Compare what `penstock explain` says of the try with the provider's own bill. Correct the price (`penstock price set`), or take the target out of the model.",
 		Calm:  10 * time.Minute, Lasts: 10 * time.Minute,
+	},
+	{
+		Kind: BooksDrift, Severity: Warning, Object: "provider",
+		Means: "`penstock reconcile` has compared a provider's export with the books, and a day of one of its targets is further off than the threshold: more or less was billed than is booked, and calls whose end is unknown do not explain it.",
+		Do: "Look at its table: a name that was not matched is use outside of Penstock, or wants `--name`; a price that is off by a share of all calls wants `penstock price set`. " +
+			"`penstock reconcile --adjust` corrects the books by what is left. It is resolved by an export that fits, and forgotten after a day.",
+		Calm: time.Second, Lasts: 24 * time.Hour,
 	},
 	{
 		Kind: TelemetryFailing, Severity: Warning, Object: "signal",

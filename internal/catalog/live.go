@@ -212,6 +212,9 @@ func (v View) Model(t llm.Target) (m Model, ok bool) {
 	return v.catalog.Model(v.vendors[t.Provider], t)
 }
 
+// Vendor is the vendor of a configured provider, "" if it is not known.
+func (v View) Vendor(provider string) string { return v.vendors[provider] }
+
 // Names lists the models that the table has of a configured provider, in order.
 func (v View) Names(provider string) []string {
 	models := v.catalog.table.Models(v.vendors[provider])

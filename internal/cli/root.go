@@ -144,6 +144,7 @@ Exit codes: 0 clean, 1 failure, 2 usage, 3 configuration, 4 store locked or unus
 		a.priceCommand(),
 		a.budgetCommand(),
 		a.ledgerCommand(),
+		a.reconcileCommand(),
 		a.limitCommand(),
 		a.tierCommand(),
 		a.applyCommand(),

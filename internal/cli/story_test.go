@@ -32,6 +32,7 @@ import (
 //	for-help NAMES...         expect that each command's --help has an example or subcommands
 //	receive                   run a receiver of alerts; see there
 //	collect PATH              run a collector of telemetry; see there
+//	bill FILE                 write what the simulator has billed as the plain CSV that "penstock reconcile" reads
 //	setenvout NAME            put the last stdout, trimmed, into a variable
 func TestStories(t *testing.T) {
 	t.Parallel()
@@ -47,7 +48,7 @@ func TestStories(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"simulate": simulate, "up": up, "down": down, "key": key, "http": call, "eventually": eventually, "setenvout": setenvout,
-			"expand": expand, "for-help": forHelp, "receive": receive, "collect": collect,
+			"expand": expand, "for-help": forHelp, "receive": receive, "collect": collect, "bill": bill,
 		},
 	})
 }
@@ -236,4 +237,42 @@ func forHelp(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("penstock %s --help:\n%s", name, out)
 		}
 	}
+}
+
+// bill writes the simulator's bill by day, provider and model, once no call is open.
+func bill(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: bill FILE")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ts.Getenv("SIM")+"/_bill?wait=10s", nil)
+	ts.Check(err)
+	resp, err := new(http.Client).Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	var got struct {
+		Open  int
+		Calls []struct {
+			Provider, Model, Do string
+			Started             time.Time
+			Prompt              int64 `json:"prompt_tokens"`
+			Cached              int64 `json:"cached_tokens"`
+			Completion          int64 `json:"completion_tokens"`
+			Cost                int64 `json:"cost_nano"`
+		}
+	}
+	ts.Check(json.NewDecoder(resp.Body).Decode(&got))
+	if got.Open > 0 {
+		ts.Fatalf("%d calls are still open", got.Open)
+	}
+	text := "day,provider,model,input_tokens,cached_input_tokens,output_tokens,cost_usd\n"
+	for _, c := range got.Calls {
+		model := c.Model
+		if c.Do != "" {
+			model += "?" + c.Do
+		}
+		text += fmt.Sprintf("%s,%s,%q,%d,%d,%d,%d.%09d\n", c.Started.UTC().Format(time.DateOnly), c.Provider, model, c.Prompt, c.Cached, c.Completion, c.Cost/1e9, c.Cost%1e9)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }

@@ -201,6 +201,15 @@ func (rt *runtime) retire(next *runtime) {
 	}
 }
 
+// vendors are the configured providers, and the vendor that each is.
+func (rt *runtime) vendors() map[string]string {
+	all := make(map[string]string, len(rt.clients))
+	for name := range rt.clients {
+		all[name] = rt.view.Vendor(name)
+	}
+	return all
+}
+
 // routes describes the runtime for the control plane.
 func (rt *runtime) routes() []admin.Route {
 	list := []admin.Route{}
