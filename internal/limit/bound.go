@@ -2,6 +2,7 @@ package limit
 
 import (
 	"bytes"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ const (
 	// longest known is some 530 tokens.
 	frame     = 64
 	toolFrame = 1024
-	// unseenFile is for a document that is not in the body, where it is not known how much the model reads.
+	// unseenFile is for a document that is not in the body, or not as text, where it is not known how much the model reads.
 	unseenFile = 200_000
 	// leastOutput is the smallest cap that a call is lowered to; what buys less is refused.
 	leastOutput = 64
@@ -30,29 +31,33 @@ const (
 )
 
 // inputBound is the most tokens that the prompt of an exchange can have for a model of this context; 0 is an unknown context.
-// Pictures count by what they may come to, and not by their bytes, and a document that the provider has or fetches may fill the
-// context. What Penstock gives the model back of its reasoning counts where something depends on the bound.
+// Pictures count by what they may come to, and not by their bytes. A document may fill the context, unless it is text that is there: the
+// provider has or fetches it, or its format is packed, so that a few bytes may be a thousand pages. What Penstock gives the model back of its reasoning counts where something depends on the bound.
 func inputBound(x *pipeline.Exchange, model string, context int64) int64 {
 	r := x.Request
 	n := r.Size() + frame
 	if len(r.Field("tools")) > 2 || len(r.Field("functions")) > 2 {
 		n += toolFrame
 	}
+	unseen := int64(0)
+	if keptPrompt(r) {
+		unseen++
+	}
 	returned := r.Completed != nil && x.Allowance != nil && hasAny(r.Raw, callMarks)
 	if x.Op == llm.OpChat && (returned || hasAny(r.Raw, mediaMarks)) {
 		if chat, err := chatOf(x); err == nil {
 			c := contentsOf(chat)
 			n += c.pictures*tokens.MaxImage(model) - c.data
-			switch {
-			case c.files > 0 && context > 0:
-				n = context
-			case c.files > 0:
-				n += c.files * unseenFile
-			}
+			unseen += c.files
 			if returned {
 				n += c.reasoning
 			}
+		} else {
+			unseen++
 		}
+	}
+	if unseen > 0 {
+		n = max(n+unseen*unseenFile, context)
 	}
 	if context > 0 {
 		n = min(n, context)
@@ -63,8 +68,12 @@ func inputBound(x *pipeline.Exchange, model string, context int64) int64 {
 // mediaMarks are in every body with pictures or documents, whatever its dialect; a name may be written with escapes. callMarks are in
 // every body with turns that a model may be given its reasoning of back.
 var (
-	mediaMarks = [][]byte{[]byte("image"), []byte("file_id"), []byte("file_data"), []byte("file_url"), []byte(`"document"`), []byte(`\u00`)}
-	callMarks  = [][]byte{[]byte("tool_call"), []byte("tool_use"), []byte("function_call"), []byte(`\u00`)}
+	imageMark    = []byte("image")
+	documentMark = []byte(`"document"`)
+	fileMarks    = [][]byte{[]byte("file_id"), []byte("file_data"), []byte("file_url"), []byte("item_reference"), []byte(`\u00`)}
+	awayMarks    = [][]byte{[]byte(`"url"`), []byte(`"base64"`)}
+	mediaMarks   = append([][]byte{imageMark, documentMark}, fileMarks...)
+	callMarks    = [][]byte{[]byte("tool_call"), []byte("tool_use"), []byte("function_call"), []byte(`\u00`)}
 )
 
 func hasAny(raw []byte, marks [][]byte) bool {
@@ -88,7 +97,7 @@ func chatOf(x *pipeline.Exchange) (*llm.Chat, error) {
 type contents struct {
 	pictures  int64
 	data      int64 // bytes that the body has for those that are in it
-	files     int64 // that are not in the body
+	files     int64 // that are not in the body, or not as text
 	reasoning int64 // bytes
 }
 
@@ -106,14 +115,32 @@ func (c *contents) add(parts []llm.Part) {
 			c.pictures++
 			c.data += int64(len(p.Data)) / 3 * 4 // in base64, without what fills it up
 		case llm.PartFile:
-			if len(p.Data) == 0 && p.Text == "" {
+			if len(p.Data) == 0 && p.Text == "" || !strings.HasPrefix(p.MediaType, "text/") {
 				c.files++
 			}
+		case llm.PartOther:
+			c.other(p.Extra)
 		case llm.PartToolResult:
 			c.add(p.Result)
 		case llm.PartReasoning:
 			c.reasoning += int64(len(p.Text)+len(p.Redacted)+len(p.Signature)) + 64
 		}
+	}
+}
+
+// other adds a part that is passed on as it is, and may be a picture or a document with something more than is known here. Pieces of text
+// that are called a document are bounded by their bytes.
+func (c *contents) other(members []llm.Member) {
+	file, document, away := false, false, false
+	for i := range members {
+		raw := members[i].Value
+		c.pictures += int64(bytes.Count(raw, imageMark))
+		file = file || hasAny(raw, fileMarks)
+		document = document || bytes.Contains(raw, documentMark)
+		away = away || hasAny(raw, awayMarks)
+	}
+	if file || document && away {
+		c.files++
 	}
 }
 
@@ -163,40 +190,62 @@ func floor(r *llm.Request) int64 {
 	return thinking.Budget + leastOutput
 }
 
-// paidTools are the beginnings of the types of tools that a provider runs itself, for a price that tokens do not bound.
-var paidTools = []string{
-	"web_search", "web_fetch", "file_search", "code_interpreter", "code_execution", "image_generation", "mcp", "google_search", "advisor", "shell",
+// freeTools are the beginnings of the types of tools that cost nothing but tokens: the caller runs them itself, or they only find others.
+// Of all others it is not known: there are new ones each month that a provider runs for a price that tokens do not bound.
+var freeTools = []string{
+	"function", "custom", "computer", "bash_", "text_editor_", "memory_", "local_shell", "apply_patch", "tool_search",
 }
 
-// paidTool is the type of a tool of the request that its provider charges for beside tokens, "" if there is none.
+// paidMembers have a provider, of whatever dialect, search or fetch for a price of its own, unless they are empty or off.
+var paidMembers = []string{"mcp_servers", "web_search_options", "search_parameters", "plugins", "enable_search"}
+
+// paidTool is the type of a tool of the request that its provider may charge for beside tokens, "" if there is none.
 func paidTool(r *llm.Request) string {
-	switch {
-	case filled(r.Field("mcp_servers"), '['):
-		return "mcp_servers"
-	case len(r.Field("web_search_options")) > 0 && r.Field("web_search_options")[0] == '{':
-		return "web_search_options"
-	case !filled(r.Field("tools"), '['):
+	for _, name := range paidMembers {
+		raw := r.Field(name)
+		if filled(raw, '[') || len(raw) > 0 && raw[0] == '{' || string(raw) == "true" {
+			return name
+		}
+	}
+	if !filled(r.Field("tools"), '[') {
 		return ""
 	}
-	var tools []struct {
-		Type jsontext.Value `json:"type"`
-	}
+	var tools []map[string]jsontext.Value
 	if json.Unmarshal(r.Field("tools"), &tools) != nil {
 		return ""
 	}
 	for _, t := range tools {
-		name, err := jsontext.AppendUnquote(nil, t.Type) // it may be written with escapes
-		if err != nil {
-			continue
-		}
-		for _, paid := range paidTools {
-			if strings.HasPrefix(string(name), paid) {
-				return string(name)
+		name, err := jsontext.AppendUnquote(nil, t["type"]) // it may be written with escapes
+		if err != nil || len(name) == 0 {
+			if t["name"] != nil || t["function"] != nil || len(t) == 0 { // of the caller's, as Anthropic's dialect has them
+				continue
 			}
+			return slices.Min(slices.Collect(maps.Keys(t)))
+		}
+		if !slices.ContainsFunc(freeTools, func(free string) bool { return strings.HasPrefix(string(name), free) }) {
+			return string(name)
 		}
 	}
 	return ""
 }
 
+// keptPrompt reports whether the prompt is one that the provider keeps, of any length and with tools of its own.
+func keptPrompt(r *llm.Request) bool {
+	return r.Dialect == llm.Responses && filled(r.Field("prompt"), '{')
+}
+
 // filled reports whether a value is an array, or an object, with something in it.
 func filled(raw []byte, opens byte) bool { return len(raw) > 2 && raw[0] == opens }
+
+// unbounded is the member of a request that makes its price one that is not known here, "" if there is none: a prompt that the provider
+// keeps brings its own tools, and a faster speed of Anthropic's costs a multiple of the model's price.
+func unbounded(r *llm.Request) string {
+	speed := string(r.Field("speed"))
+	switch {
+	case keptPrompt(r):
+		return "prompt"
+	case r.Dialect == llm.Anthropic && speed != "" && speed != "null" && speed != `"standard"`:
+		return "speed"
+	}
+	return ""
+}

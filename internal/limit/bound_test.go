@@ -252,6 +252,70 @@ func TestTheBoundOfAFileThatIsNotThere(t *testing.T) {
 	}
 }
 
+// TestBytesOfADocumentBoundNothing: a PDF of a few hundred bytes may have any number of pages, for they may all be one, and formats that
+// are packed may hold any length of text.
+func TestBytesOfADocumentBoundNothing(t *testing.T) {
+	t.Parallel()
+	const context = 400_000
+	of := func(in *tongue, content, mediaType string) int64 {
+		body := map[string]string{
+			"openai":    `{"model":"m","messages":[{"role":"user","content":[` + content + `]}]}`,
+			"anthropic": `{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[` + content + `]}]}`,
+			"responses": `{"model":"m","input":[{"role":"user","content":[` + content + `]}]}`,
+		}[in.name]
+		r, err := in.parse([]byte(strings.ReplaceAll(body, "TYPE", mediaType)))
+		if err != nil {
+			t.Fatal(in.name, ": ", err)
+		}
+		return inputBound(&pipeline.Exchange{Op: llm.OpChat, Request: r}, "gpt-5", context)
+	}
+	documents := map[string]string{
+		"openai":    `{"type":"file","file":{"filename":"a","file_data":"data:TYPE;base64,JVBERi0xLjQ="}}`,
+		"anthropic": `{"type":"document","source":{"type":"base64","media_type":"TYPE","data":"JVBERi0xLjQ="}}`,
+		"responses": `{"type":"input_file","filename":"a","file_data":"data:TYPE;base64,JVBERi0xLjQ="}`,
+	}
+	// What has a member more than the canonical form knows is passed on all the same.
+	strange := map[string][]string{
+		"openai":    {`{"type":"file","file":{"file_id":"f","x":1}}`, `{"type":"image_url","image_url":{"url":"https://x/y.png","x":1}}`},
+		"anthropic": {`{"type":"document","source":{"type":"url","url":"https://x/y.pdf","x":1}}`, `{"type":"image","source":{"type":"url","url":"https://x/y.png","x":1}}`},
+		"responses": {`{"type":"input_file","file_url":"https://x/y.pdf","x":{}}`, `{"type":"input_image","image_url":"https://x/y.png","x":{}}`},
+	}
+	for i := range tongues {
+		in := &tongues[i]
+		for _, packed := range []string{"application/pdf", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "x"} {
+			if bound := of(in, documents[in.name], packed); bound != context {
+				t.Errorf("%s: a document that is %s has %d tokens at most", in.name, packed, bound)
+			}
+		}
+		if bound := of(in, strange[in.name][0], ""); bound != context {
+			t.Errorf("%s: a document that is elsewhere has %d tokens at most", in.name, bound)
+		}
+		if bound := of(in, strange[in.name][1], ""); bound < tokens.MaxImage("gpt-5") {
+			t.Errorf("%s: a picture that is elsewhere has %d tokens at most", in.name, bound)
+		}
+	}
+	const pieces = `{"type":"document","title":"image","source":{"type":"content","content":[{"type":"text","text":"hello"}]}}`
+	if bound := of(&tongues[1], pieces, ""); bound > tokens.MaxImage("gpt-5")+1000 {
+		t.Errorf("pieces of text have %d tokens at most, and are no longer than their bytes", bound)
+	}
+	if bound := of(&tongues[0], documents["openai"], "text/csv"); bound > 1000 {
+		t.Errorf("a text has %d tokens at most, and is no longer than its bytes", bound)
+	}
+	for _, kept := range []string{
+		`{"model":"m","prompt":{"id":"pmpt_1"}}`, `{"model":"m","prompt":{"id":"pmpt_1"},"input":"hello"}`,
+		`{"model":"m","input":[{"type":"item_reference","id":"msg_1"},{"role":"user","content":"hello"}]}`,
+	} {
+		r, err := tongues[2].parse([]byte(kept))
+		if err != nil {
+			t.Logf("%s: %v", kept, err)
+			continue
+		}
+		if bound := inputBound(&pipeline.Exchange{Op: llm.OpChat, Request: r}, "gpt-5", context); bound != context {
+			t.Errorf("%s: what the provider keeps has %d tokens at most", kept, bound)
+		}
+	}
+}
+
 // TestTheBoundHasWhatIsAdded: reasoning that Penstock gives back to a model is part of the prompt.
 func TestTheBoundHasWhatIsAdded(t *testing.T) {
 	t.Parallel()
@@ -355,21 +419,30 @@ func TestPaidTools(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
 		`{}`: "", `{"tools":[]}`: "", `{"tools":[{"type":"function","function":{"name":"web_search"}}]}`: "",
-		`{"tools":[{"name":"web_search","input_schema":{}}]}`:                     "",
-		`{"tools":[{"type":"custom","name":"x"}]}`:                                "",
-		`{"tools":[{"type":"web_search_preview"}]}`:                               "web_search_preview",
-		`{"tools":[{"type":"function"},{"type":"web_search_20250305","name":1}]}`: "web_search_20250305",
-		`{"tools":[{"type":"code_interpreter"}]}`:                                 "code_interpreter",
-		`{"tools":[{"type":"file_search"}]}`:                                      "file_search",
-		`{"tools":[{"type":"mcp","server_url":"x"}]}`:                             "mcp",
-		`{"tools":[{"type":"mcp_toolset"}]}`:                                      "mcp_toolset",
-		`{"tools":[{"type":"image_generation"}]}`:                                 "image_generation",
-		`{"tools":[{"type":"\u0077eb_search"}]}`:                                  "web_search",
-		`{"tools":[{"type":"bash_20250124"},{"type":"text_editor_20250728"}]}`:    "",
-		`{"mcp_servers":[{"url":"x"}]}`:                                           "mcp_servers",
-		`{"mcp_servers":[]}`:                                                      "",
-		`{"web_search_options":{}}`:                                               "web_search_options",
-		`{"web_search_options":null}`:                                             "",
+		`{"tools":[{"name":"web_search","input_schema":{}}]}`:                       "",
+		`{"tools":[{"type":"custom","name":"x"}]}`:                                  "",
+		`{"tools":[{"type":"web_search_preview"}]}`:                                 "web_search_preview",
+		`{"tools":[{"type":"function"},{"type":"web_search_20250305","name":1}]}`:   "web_search_20250305",
+		`{"tools":[{"type":"code_interpreter"}]}`:                                   "code_interpreter",
+		`{"tools":[{"type":"file_search"}]}`:                                        "file_search",
+		`{"tools":[{"type":"mcp","server_url":"x"}]}`:                               "mcp",
+		`{"tools":[{"type":"mcp_toolset"}]}`:                                        "mcp_toolset",
+		`{"tools":[{"type":"image_generation"}]}`:                                   "image_generation",
+		`{"tools":[{"type":"\u0077eb_search"}]}`:                                    "web_search",
+		`{"tools":[{"type":"bash_20250124"},{"type":"text_editor_20250728"}]}`:      "",
+		`{"mcp_servers":[{"url":"x"}]}`:                                             "mcp_servers",
+		`{"mcp_servers":[]}`:                                                        "",
+		`{"tools":[{"type":"x_search"}]}`:                                           "x_search",
+		`{"tools":[{"type":"browser_search"}]}`:                                     "browser_search",
+		`{"tools":[{"type":"builtin_function","function":{"name":"$web_search"}}]}`: "builtin_function",
+		`{"tools":[{"type":"function"},{"google_search":{}}]}`:                      "google_search",
+		`{"tools":[{"type":"computer_use_preview"},{"type":"local_shell"},{"type":"memory_20250818","name":"memory"}]}`: "",
+		`{"search_parameters":{"mode":"on"}}`: "search_parameters",
+		`{"plugins":[{"id":"web"}]}`:          "plugins",
+		`{"enable_search":true}`:              "enable_search",
+		`{"enable_search":false}`:             "",
+		`{"web_search_options":{}}`:           "web_search_options",
+		`{"web_search_options":null}`:         "",
 	} {
 		var members map[string]json.RawMessage
 		if err := json.Unmarshal([]byte(body), &members); err != nil {

@@ -152,6 +152,11 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 			f.Param = "tools"
 			return f
 		}
+		if name := unbounded(x.Request); name != "" {
+			f := fault.New(fault.QuotaSpent, "What %s comes to cannot be known before, and your calls have a budget (%s).", name, h.name)
+			f.Hint, f.Spent, f.Param = "Leave it out, or ask whoever runs Penstock to have the budget observe only.", true, name
+			return f
+		}
 		if why := l.quarantined(t); why != "" {
 			f := fault.New(fault.QuotaSpent, "%s has billed more than calls were capped at, so calls with a budget do not go there for now.", t)
 			f.Spent = true

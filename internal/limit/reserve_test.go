@@ -344,6 +344,18 @@ func TestWhatABudgetCannotHold(t *testing.T) {
 		if f := fault.From(err); (err == nil) != c.passes || err != nil && (f.Param != "tools" || !f.Spent || f.Code != fault.QuotaSpent) {
 			t.Errorf("%s, with a tool: %v", name, err)
 		}
+		for _, of := range []struct {
+			dialect     llm.Dialect
+			name, value string
+		}{{llm.Responses, "prompt", `{"id":"pmpt_1"}`}, {llm.Anthropic, "speed", `"fast"`}} {
+			x = exchange(llm.OpChat, 36)
+			x.Request.Dialect = of.dialect
+			x.Request.Set(of.name, []byte(of.value))
+			_, err = b.call(x, target, 5, 5)
+			if f := fault.From(err); (err == nil) != c.passes || err != nil && (f.Param != of.name || !f.Spent || f.Code != fault.QuotaSpent) {
+				t.Errorf("%s, with %s: %v", name, of.name, err)
+			}
+		}
 	}
 }
 
