@@ -190,3 +190,75 @@ func TestRatesAreToldOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestAPanicHoldsNothing: when the context of a call whose handler panicked has ended, its slot is free.
+func TestAPanicHoldsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := onBench(t, Definitions{
+			Budgets: []Budget{daily(USD, 1_000_000)}, Limits: []Limit{{ID: "once", Scope: Scope{Project: "prj"}, Rate: Rate{Measure: Concurrent, Amount: 1, Mode: Enforce}}},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		x := exchange(llm.OpChat, 36)
+		var try pipeline.Try
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("nothing panicked")
+				}
+				try.Outcome = pipeline.Unknown // as the stage usage has it, which settles what it finds
+				try.Settle()
+				cancel()
+			}()
+			_, _ = b.Stage()(func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
+				try = pipeline.Try{Price: b.price}
+				held, err := b.Reserve(ctx, x, target, &try)
+				if err != nil {
+					t.Fatal(err)
+				}
+				try.Held = held
+				panic("boom")
+			})(ctx, x)
+		}()
+		synctest.Wait()
+		if _, err := b.call(exchange(llm.OpChat, 36), target, 1, 1); err != nil {
+			t.Errorf("the next: %v", err)
+		}
+		if b.drains.Load() != 0 {
+			t.Error("a place is taken")
+		}
+	})
+}
+
+// Fault 77: an hour that a machine's clock goes forth and back moves no rate, and a budget only where another day begins; who comes back
+// to the day finds what was used of it.
+func TestFault77ClockSteps(t *testing.T) {
+	t.Parallel()
+	b := onBench(t, Definitions{
+		Budgets: []Budget{daily(TokenCount, 300)}, Limits: []Limit{{ID: "lim", Scope: Scope{Project: "prj"}, Rate: Rate{Measure: Requests, Amount: 5, Mode: Enforce}}},
+	})
+	at := func(clock time.Time) error {
+		x := exchange(llm.OpEmbeddings, 36)
+		b.o.Now = func() time.Time { return clock }
+		x.Time = clock
+		_, err := b.call(x, target, 100, 0)
+		return err
+	}
+	late := noon.Add(11*time.Hour + 30*time.Minute)
+	for i, step := range []time.Duration{0, 0, -time.Hour} {
+		if err := at(late.Add(step)); err != nil {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	refused(t, at(late))
+	if err := at(late.Add(time.Hour)); err != nil {
+		t.Errorf("the next day: %v", err)
+	}
+	refused(t, at(late))
+	if err := at(late.Add(time.Hour)); err != nil { // the fifth: what was refused took none
+		t.Errorf("the next day: %v", err)
+	}
+	if f := fault.From(at(late.Add(2 * time.Hour))); f == nil || f.Code != fault.RateExceeded {
+		t.Errorf("the sixth request of this minute, whatever the clock says: %v", f)
+	}
+}

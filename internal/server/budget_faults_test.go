@@ -266,7 +266,7 @@ func TestFault19(t *testing.T) {
 	go func() {
 		defer close(watched)
 		for {
-			if s := w.window(b.ID); *s.FreeNano < 0 || *s.SettledNano < 0 || *s.HeldNano < 0 || *s.LimitNano != 1000 {
+			if s := w.window(b.ID); *s.FreeNano < 0 || *s.SettledNano < 0 || *s.HeldNano < 0 || *s.LimitNano > 100_000_000 {
 				t.Errorf("%+v", s)
 			}
 			select {
@@ -276,6 +276,9 @@ func TestFault19(t *testing.T) {
 			}
 		}
 	}()
+	if !penstocktest.Eventually(func() bool { return isRefused(w.ask(model, "hello", false)) == "" }) {
+		t.Error("what is lowered binds nobody")
+	}
 	for range 5 {
 		if a := w.ask(model, "hello", false); isRefused(a) != "" {
 			t.Errorf("%s: %d %s", isRefused(a), a.Status, a.Body)
@@ -290,9 +293,9 @@ func TestFault19(t *testing.T) {
 	if a := w.ask(model, "hello", false); isRefused(a) != "" {
 		t.Errorf("%s: %d %s", isRefused(a), a.Status, a.Body)
 	}
-	w.budget(dollars(200_000_000))
 	close(watching)
 	<-watched
+	w.budget(dollars(200_000_000))
 	if a := w.ask(model, "hello", false); a.Status != http.StatusOK {
 		t.Errorf("with more: %d %s", a.Status, a.Body)
 	}
@@ -372,7 +375,7 @@ func TestOfManyThatLeaveSomeAreCancelled(t *testing.T) {
 	t.Parallel()
 	w := start(t, penstocktest.Options{})
 	const many = 90
-	body := penstocktest.Chat(w.model("gap=20ms&events=150"), strings.Repeat("four ", 50), true)
+	body := penstocktest.Chat(w.model("flush=1&events=40&stall=20:5s"), strings.Repeat("four ", 50), true) // those that are read to their end take their time
 	w.budget(dollars(10_000_000_000))
 	var here, all sync.WaitGroup
 	here.Add(many)
@@ -398,7 +401,7 @@ func TestOfManyThatLeaveSomeAreCancelled(t *testing.T) {
 			t.Errorf("try %+v", r.Tries[0])
 		}
 	}
-	if exact > 64 || exact < 30 || exact+estimated != many { // some places are free again before the last has left
+	if exact > 64 || exact < 30 || exact+estimated != many {
 		t.Errorf("%d exact, %d estimated", exact, estimated)
 	}
 	w.CheckBooks()
