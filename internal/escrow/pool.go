@@ -168,6 +168,17 @@ func (p *Pool) State() (State, bool) {
 	return p.stands(), p.known
 }
 
+// Used is what of State is settled and unknown: how far the pool is used. It is false if the store was not asked yet.
+func (p *Pool) Used() (used int64, known bool) {
+	p.mu.Lock()
+	used, known = plus(p.state.Settled, p.state.Unknown), p.known
+	if l := p.lease; l != nil {
+		used = plus(used, plus(min(max(l.spent-l.told, 0), p.state.Held), l.over))
+	}
+	p.mu.Unlock()
+	return used, known
+}
+
 // stands is State, with the lock held.
 func (p *Pool) stands() State {
 	s := p.state

@@ -20,44 +20,51 @@ type drain struct {
 	a     *allowance
 	place atomic.Int32 // of the places: none, taken, or over
 	timer atomic.Pointer[time.Timer]
+
+	unwatch func() bool             // the client's context
+	cancel  context.CancelCauseFunc // what is inside; nil if that is bound to the client's context
 }
 
 // detach makes the context of what is inside: it ends when ctx does, but for a client that leaves while something is under way that
-// a budget pays for. over is to be called when the exchange is.
-func (l *Limiter) detach(ctx context.Context, a *allowance) (inner context.Context, over func()) {
+// a budget pays for. The drain's end is to be called when the exchange is over.
+func (l *Limiter) detach(ctx context.Context, a *allowance) (inner context.Context) {
 	d := &a.d
 	d.a = a
 	if len(a.all) == 0 {
-		unwatch := context.AfterFunc(ctx, a.finish)
-		return ctx, func() {
-			if unwatch() {
-				a.finish()
-			}
-		}
+		d.unwatch = context.AfterFunc(ctx, a.finish)
+		return ctx
 	}
-	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	unwatch := context.AfterFunc(ctx, func() {
+	inner, d.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	d.unwatch = context.AfterFunc(ctx, func() {
 		why := context.Cause(ctx)
 		var told *fault.Error
 		if errors.As(why, &told) || errors.Is(why, context.DeadlineExceeded) || !d.begin() {
-			cancel(why)
+			d.cancel(why)
 			a.finish()
 			return
 		}
 		d.timer.Store(time.AfterFunc(drainTime, func() {
-			cancel(why)
+			d.cancel(why)
 			a.finish()
 		}))
 	})
-	return inner, func() {
-		unwatch()
-		if t := d.timer.Load(); t != nil {
-			t.Stop()
+	return inner
+}
+
+// end ends the exchange. It may be called again.
+func (d *drain) end() {
+	if watched := d.unwatch(); d.cancel == nil {
+		if watched {
+			d.a.finish()
 		}
-		cancel(nil)
-		a.finish()
-		d.free()
+		return
 	}
+	if t := d.timer.Load(); t != nil {
+		t.Stop()
+	}
+	d.cancel(nil)
+	d.a.finish()
+	d.free()
 }
 
 // What has become of a drain's place.

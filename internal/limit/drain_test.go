@@ -19,8 +19,8 @@ func (b *bench) leaving(ctx context.Context, tries ...int) (d *drain, inner cont
 	for _, charges := range tries {
 		a.opened(charges)
 	}
-	inner, over = b.detach(ctx, a)
-	return &a.d, inner, over
+	inner = b.detach(ctx, a)
+	return &a.d, inner, a.d.end
 }
 
 // TestAClientThatLeaves: what it left goes on for a minute if something is under way, and ends at once if nothing is, if it was ended
@@ -176,13 +176,13 @@ func TestRatesAreToldOnce(t *testing.T) {
 		if err := a.take(t.Context(), x); err != nil {
 			t.Fatal(err)
 		}
-		_, over := b.detach(t.Context(), a)
+		b.detach(t.Context(), a)
 		try := pipeline.Try{Price: b.price, Outcome: pipeline.SettledActual, Usage: llm.Usage{Input: 50, Output: 20}}
 		held, err := b.Reserve(t.Context(), x, target, &try)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.end(b, held, &try, over)
+		c.end(b, held, &try, a.d.end)
 		for _, s := range b.o.Rates.Standing(a.rates) {
 			if used := s.Limit - s.Left; s.Rule.ID == "tokens" && used != c.used || s.Rule.ID == "once" && used != 0 {
 				t.Errorf("%s: %d of %s are used", name, used, s.Rule.ID)

@@ -60,6 +60,7 @@ type reservation struct {
 	a      *allowance
 	target llm.Target
 	from   []held // as far as something is reserved
+	room   [4]pipeline.Charge
 }
 
 // nothing is the reservation of a try that no budget counts.
@@ -133,7 +134,7 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 	return r, nil
 }
 
-// mayBudget refuses what a budget cannot bound.
+// mayBudget refuses what a budget cannot bound. The first budget of money in force says it: it is the same for all.
 func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Target, bound []held) error {
 	for i := range bound {
 		h := &bound[i]
@@ -162,6 +163,7 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 			f.Spent = true
 			return &pipeline.Unaffordable{Why: why, Err: f}
 		}
+		return nil
 	}
 	return nil
 }
@@ -194,7 +196,9 @@ func (r *reservation) take(ctx context.Context, x *pipeline.Exchange, bound []he
 
 // hold reserves from all budgets what their leases have, or nothing.
 func (r *reservation) hold(bound []held, try *pipeline.Try, input, output int64) bool {
-	try.Charges = slices.Grow(try.Charges[:0], len(bound))
+	if try.Charges = try.Charges[:0]; try.Charges == nil {
+		try.Charges = r.room[:0]
+	}
 	money := int64(0)
 	if try.Price != nil {
 		money = int64(try.Price.Most(input, output))

@@ -138,13 +138,13 @@ func (l *Limiter) limited(ctx context.Context, x *pipeline.Exchange, a *allowanc
 		return nil, err
 	}
 	// Whoever gets the answer walks it or ends ctx, and so does a panic: the exchange is over then.
-	ctx, over := l.detach(ctx, a)
+	ctx = l.detach(ctx, a)
 	if len(a.all) > 0 {
 		x.Drain = a.d.begin
 	}
 	resp, err := next(ctx, x)
 	if err != nil {
-		over()
+		a.d.end()
 		return nil, err
 	}
 	events := resp.Events
@@ -154,7 +154,7 @@ func (l *Limiter) limited(ctx context.Context, x *pipeline.Exchange, a *allowanc
 		events = m.watch(events, resp.Meta)
 	}
 	resp.Events = func(yield func(llm.Event, error) bool) {
-		defer over()
+		defer a.d.end()
 		events(yield)
 	}
 	return resp, nil
@@ -217,8 +217,8 @@ func (a *allowance) low() (percent int) {
 		if h.Mode != Enforce || h.part >= 0 || h.Amount <= 0 || a.scoped && !h.models(a.model, "") {
 			continue
 		}
-		if s, known := h.pool.State(); known {
-			percent = max(percent, int(min((s.Settled+s.Unknown)/max(h.Amount/100, 1), 1000)))
+		if used, known := h.pool.Used(); known {
+			percent = max(percent, int(min(used/max(h.Amount/100, 1), 1000)))
 		}
 	}
 	return percent
@@ -274,18 +274,20 @@ func (a *allowance) outputCap(x *pipeline.Exchange, model int64, needed bool) in
 
 // hold has the exchange count for a budget, and for what of it is not kept for calls with tags that it has not.
 func (a *allowance) hold(r *budgetRule, subject string) {
-	in := r.at(a.at)
-	h := held{budgetRule: r, in: in, part: -1, key: escrow.Key{Rule: r.id, Subject: subject, Start: in.Start.UnixMicro()}}
-	h.pool = a.l.o.Bank.Pool(h.key, h.terms(in))
-	a.all = append(a.all, h)
+	n := len(a.all)
+	a.all = append(a.all, held{}) // it is large, so it is filled where it is
+	h := &a.all[n]
+	h.budgetRule, h.in, h.part = r, r.at(a.at), -1
+	h.key = escrow.Key{Rule: r.id, Subject: subject, Start: h.in.Start.UnixMicro()}
+	h.pool = a.l.o.Bank.Pool(h.key, h.terms(h.in))
 	a.scoped = a.scoped || r.Model != ""
 	for i, k := range r.Kept {
 		if slices.Contains(a.tags, k.Tag) {
 			continue
 		}
-		rest := h
+		rest := a.all[n]
 		rest.part, rest.key.Rule = i, r.kept[i]
-		rest.pool = a.l.o.Bank.Pool(rest.key, rest.terms(in))
+		rest.pool = a.l.o.Bank.Pool(rest.key, rest.terms(rest.in))
 		a.all = append(a.all, rest)
 	}
 }
