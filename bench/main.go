@@ -1,7 +1,7 @@
 // Command bench compares Penstock with a plain reverse proxy: processor time per request, latency at a fixed rate, memory
 // over many requests, and whether records are lost when it is driven beyond what it can do. It also compares calls that are
-// translated with calls that are passed on, and measures how targets are chosen. The ceilings that it checks are promises of
-// the project.
+// translated with calls that are passed on, and measures how targets are chosen and what limits and budgets cost. The ceilings
+// that it checks are promises of the project.
 //
 // It starts everything itself, each part as a process of its own on the loopback interface: a provider that answers at
 // once (package mock), the plain proxy, and bin/penstock without records, with records in a file, and with records in a
@@ -48,7 +48,7 @@ type options struct {
 }
 
 // The parts that -only chooses from.
-var parts = []string{"cpu", "latency", "memory", "lost", translatePart, routePart}
+var parts = []string{"cpu", "latency", "memory", "lost", translatePart, routePart, limitsPart}
 
 func parse(args []string) (options, error) {
 	var o options

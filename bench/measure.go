@@ -42,7 +42,7 @@ func measure(ctx context.Context, o options) (*results, error) {
 	r := &results{options: o}
 	defer func() {
 		cancel()
-		for _, t := range append(r.targets, r.translator) {
+		for _, t := range append(r.targets, r.translator, r.bare, r.limited) {
 			if t != nil {
 				t.process.Stop()
 			}
@@ -54,7 +54,7 @@ func measure(ctx context.Context, o options) (*results, error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *results) error
-	}{{"cpu", measureCPU}, {"latency", measureLatency}, {"memory", measureMemory}, {"lost", measureLost}, {translatePart, measureTranslation}, {routePart, measureRoute}} {
+	}{{"cpu", measureCPU}, {"latency", measureLatency}, {"memory", measureMemory}, {"lost", measureLost}, {translatePart, measureTranslation}, {routePart, measureRoute}, {limitsPart, measureLimits}} {
 		if !slices.Contains(o.only, part.name) {
 			continue
 		}
@@ -77,14 +77,19 @@ func (r *results) start(ctx context.Context, dir, database string) error {
 		}
 	}
 	if slices.Contains(r.options.only, translatePart) {
-		r.translator, err = startTranslator(ctx, r.options, filepath.Join(dir, "translate"), address)
+		if r.translator, err = startTranslator(ctx, r.options, filepath.Join(dir, "translate"), address); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(r.options.only, limitsPart) {
+		r.bare, r.limited, err = startLimited(ctx, r.options, filepath.Join(dir, "limits"), address)
 	}
 	return err
 }
 
 // compares reports whether there is a part that needs the plain proxy and the Penstocks beside it.
 func compares(o options) bool {
-	return slices.ContainsFunc(o.only, func(part string) bool { return part != translatePart && part != routePart })
+	return slices.ContainsFunc(o.only, func(part string) bool { return !slices.Contains([]string{translatePart, routePart, limitsPart}, part) })
 }
 
 // startDatabase starts a PostgreSQL server, if one is to be measured and its programs are here.

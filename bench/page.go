@@ -92,7 +92,7 @@ func (r *results) sections() (all []section) {
 		write func(printer)
 	}{
 		{len(r.cpu) > 0, r.writeCPU}, {len(r.latency) > 0, r.writeLatency}, {len(r.memory) > 0, r.writeMemory}, {r.lost != nil, r.writeLost},
-		{len(r.translated) > 0, r.writeTranslated}, {r.routing != nil, r.writeRoute},
+		{len(r.translated) > 0, r.writeTranslated}, {r.routing != nil, r.writeRoute}, {r.limiting != nil, r.writeLimits},
 	} {
 		if part.ran {
 			var b strings.Builder

@@ -55,6 +55,9 @@ type results struct {
 	lost       *lost
 	translated []turn // whose targets are the names of ways
 	routing    *routing
+	bare       *target // without limits, and limited the one with everything on
+	limited    *target
+	limiting   *limiting
 }
 
 // names are those of the targets that were measured, the plain proxy first.
@@ -132,6 +135,14 @@ func ratio(of, to []float64) string {
 	return fmt.Sprintf("%.2f [%.2f-%.2f]", median(all), slices.Min(all), slices.Max(all))
 }
 
+// spread writes the median of values with the least and the most.
+func spread(values []float64) string {
+	if len(values) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f [%.0f-%.0f]", median(values), slices.Min(values), slices.Max(values))
+}
+
 // missed has one line for every ceiling that does not hold.
 func (r *results) missed() []string {
 	var lines []string
@@ -172,6 +183,9 @@ func (r *results) missed() []string {
 			hold("CPU ns of a decision, "+d.policy, d.ns, ceilingDecision)
 			hold("allocations of a decision, "+d.policy, d.allocs, ceilingAllocs)
 		}
+	}
+	if r.limiting != nil {
+		r.limiting.missed(hold)
 	}
 	return lines
 }

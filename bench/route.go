@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -35,7 +36,7 @@ type decision struct {
 }
 
 func measureRoute(ctx context.Context, r *results) error {
-	simulated, err := goTest(ctx, "-v", "-run", "^(TestFastestIsFaster|TestAffinityPays)$")
+	simulated, err := goTest(ctx, "./internal/route", "-v", "-run", "^(TestFastestIsFaster|TestAffinityPays)$")
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func measureRoute(ctx context.Context, r *results) error {
 			found.late = append(found.late, text)
 		}
 	}
-	timed, err := goTest(ctx, "-run", "^$", "-bench", "^BenchmarkChoose$", "-benchtime", r.options.round.String())
+	timed, err := goTest(ctx, "./internal/route", "-run", "^$", "-bench", "^BenchmarkChoose$", "-benchtime", r.options.round.String())
 	if err != nil {
 		return err
 	}
@@ -70,8 +71,15 @@ func measureRoute(ctx context.Context, r *results) error {
 // decisionLine is that of a policy: its processor time, for the machine may have other things to do, and its allocations.
 var decisionLine = regexp.MustCompile(`(?m)^BenchmarkChoose/(\w+)\S*\s.*?([0-9.]+) cpu-ns/op.*?([0-9.]+) allocs/op`)
 
-func goTest(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1"}, append(args, "./internal/route")...)...)
+// goTest runs tests or benchmarks of a package.
+func goTest(ctx context.Context, pkg string, args ...string) (string, error) {
+	return goTestWith(ctx, nil, pkg, args...)
+}
+
+// goTestWith does so with more in the environment.
+func goTestWith(ctx context.Context, more []string, pkg string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1"}, append(args, pkg)...)...)
+	cmd.Env = append(os.Environ(), more...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(out))

@@ -57,13 +57,22 @@ func (t *target) call(w workload) (*load.Call, error) {
 // callOf prepares the workload's call in a client's dialect for a model; answers is the model that plain answers must name, "" for
 // whatever.
 func (t *target) callOf(d mock.Dialect, model, answers string, w workload) (*load.Call, error) {
+	return t.prepare(d, model, answers, w, "")
+}
+
+// callOfUser is call for an end user.
+func (t *target) callOfUser(w workload, user string) (*load.Call, error) {
+	return t.prepare(mock.OpenAI, asked, t.model, w, fmt.Sprintf(`,"user":%q`, user))
+}
+
+// prepare prepares a call whose body has more members.
+func (t *target) prepare(d mock.Dialect, model, answers string, w workload, more string) (*load.Call, error) {
 	messages, err := mock.Prompt(d, w.kilobytes)
 	if err != nil {
 		return nil, err
 	}
-	more := ""
 	if w.stream {
-		more = `,"stream":true`
+		more += `,"stream":true`
 	}
 	if w.stream && d == mock.OpenAI {
 		more += `,"stream_options":{"include_usage":true}`
@@ -167,6 +176,7 @@ type penstock struct {
 	configuration string
 	store         string   // "" is a file
 	project       []string // settings of the project
+	keyName       string   // "" is none
 	providers     []string // whose model gets a price
 }
 
@@ -193,7 +203,11 @@ func startPenstock(ctx context.Context, binary, dir string, p penstock) (*target
 	for _, name := range p.providers {
 		steps = append(steps, []string{"price", "set", name + "/" + mock.Model, "--input", "0.25", "--output", "2", "-c", file})
 	}
-	for _, step := range append(steps, []string{"key", "create", "--project", "bench", "-c", file}) {
+	key := []string{"key", "create", "--project", "bench", "-c", file}
+	if p.keyName != "" {
+		key = append(key, "--name", p.keyName)
+	}
+	for _, step := range append(steps, key) {
 		if t.key, err = output(ctx, binary, step...); err != nil {
 			return nil, err
 		}
