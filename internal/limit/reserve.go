@@ -317,7 +317,9 @@ func (l *Limiter) refuse(x *pipeline.Exchange, h *held, s escrow.State, need int
 	}
 	f := fault.New(fault.QuotaSpent, "The budget %s has %s free of %s (settled %s, held %s, unknown %s), and this call may come to %s.",
 		h.name, h.show(s.Free()), h.show(h.limit()), h.show(s.Settled), h.show(s.Held), h.show(s.Unknown), h.show(need))
-	if !h.in.End.IsZero() {
+	if h.Per == window.Term {
+		f.Message += " It ends " + h.in.End.Format(time.RFC3339) + "."
+	} else {
 		f.Message += " It begins anew " + h.in.End.Format(time.RFC3339) + "."
 	}
 	f.Spent = true

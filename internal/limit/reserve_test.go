@@ -359,6 +359,31 @@ func TestWhatABudgetCannotHold(t *testing.T) {
 	}
 }
 
+// TestATermIsAllThatItsBudgetHolds: before and after it, calls neither count nor are refused.
+func TestATermIsAllThatItsBudgetHolds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		from, to time.Duration
+		holds    bool
+	}{"before": {time.Hour, 2 * time.Hour, false}, "at its beginning": {0, time.Hour, true}, "at its end": {-time.Hour, 0, false}} {
+		term := daily(USD, 1000, func(b *Budget) { b.Per, b.From, b.To = window.Term, noon.Add(c.from), noon.Add(c.to) })
+		b := onBench(t, Definitions{Budgets: []Budget{term}})
+		try, err := b.call(exchange(llm.OpEmbeddings, 36), target, 100, 0)
+		if err != nil || (len(try.Charges) == 1) != c.holds {
+			t.Errorf("%s: %v, charges %+v", name, err, try.Charges)
+		}
+		_, err = b.call(exchange(llm.OpEmbeddings, 5000), target, 5000, 0)
+		if c.holds {
+			refused(t, err)
+		} else if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := len(b.Allowed(t.Context(), exchange(llm.OpChat, 36).Caller, "").Budgets); (n == 1) != c.holds {
+			t.Errorf("%s: its caller is told of %d budgets", name, n)
+		}
+	}
+}
+
 // TestCountingIsFree of budgets, and no call of a minute less.
 func TestCountingIsFree(t *testing.T) {
 	t.Parallel()

@@ -274,12 +274,16 @@ func (a *allowance) outputCap(x *pipeline.Exchange, model int64, needed bool) in
 
 // hold has the exchange count for a budget, and for what of it is not kept for calls with tags that it has not.
 func (a *allowance) hold(r *budgetRule, subject string) {
+	in := r.at(a.at)
+	if !in.Has(a.at) {
+		return // of a term, before it or after it
+	}
 	n := len(a.all)
 	a.all = append(a.all, held{}) // it is large, so it is filled where it is
 	h := &a.all[n]
-	h.budgetRule, h.in, h.part = r, r.at(a.at), -1
-	h.key = escrow.Key{Rule: r.id, Subject: subject, Start: h.in.Start.UnixMicro()}
-	h.pool = a.l.o.Bank.Pool(h.key, h.terms(h.in))
+	h.budgetRule, h.in, h.part = r, in, -1
+	h.key = escrow.Key{Rule: r.id, Subject: subject, Start: in.Start.UnixMicro()}
+	h.pool = a.l.o.Bank.Pool(h.key, h.terms(in))
 	a.scoped = a.scoped || r.Model != ""
 	for i, k := range r.Kept {
 		if slices.Contains(a.tags, k.Tag) {
