@@ -204,7 +204,8 @@ func (c *choosing) second(ctx context.Context) *leg {
 }
 
 // lose books a try that was cancelled because another answered. Its provider has read the prompt, and may have begun:
-// what that cost is estimated, as nobody will report it.
+// what that cost is estimated, as nobody will report it. Where a budget pays for it, an estimate will not do, for it would free what
+// may have been spent: then it is unknown.
 func (c *choosing) lose(one sent) {
 	r, x := c.r, c.x
 	try := &x.Tries[one.index]
@@ -219,7 +220,7 @@ func (c *choosing) lose(one sent) {
 		f.UpstreamID = one.resp.UpstreamID
 	}
 	record(x, try, f)
-	if !f.NothingBilled {
+	if !f.NothingBilled && len(try.Charges) == 0 {
 		try.Outcome = pipeline.SettledEstimated
 		try.Usage = llm.Usage{Input: one.tokens, Estimated: true}
 		if r.o.Count != nil {

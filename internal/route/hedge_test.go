@@ -75,6 +75,42 @@ func TestTheFirstOfTwoAnswersAndTheOtherIsCancelled(t *testing.T) {
 	})
 }
 
+// counted has each try count for a budget.
+type counted struct{ Reserver }
+
+func (c counted) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Target, try *pipeline.Try) (pipeline.Reservation, error) {
+	try.Charges = []pipeline.Charge{{Budget: "b", Lease: "l", Held: 100}}
+	return c.Reserver.Reserve(ctx, x, t, try)
+}
+
+// What a loser has generated before it was cancelled nobody says, thoughts before a first token least of all: a budget keeps what was
+// reserved for it, or it would free what the provider bills.
+func TestALoserThatABudgetPaysForIsUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(ctx context.Context, _ int) (*llm.Response, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		s := hedgedPair(t, slow, after(50*time.Millisecond), "50%")
+		s.Router.o.Reserver = counted{s.Router.o.Reserver}
+		x := exchange(100)
+		resp, err := s.Handle(t.Context(), x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loser := &x.Tries[0]
+		if len(x.Tries) != 2 || loser.Outcome != pipeline.Unknown || loser.Charges[0].Spent(loser) != 100 {
+			t.Errorf("the loser is %+v, and %d of 100 are kept", loser, loser.Charges[0].Spent(loser))
+		}
+		drain(t, resp)
+		settleRest(x, llm.Event{})
+		if err := s.rest(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Whatever becomes of two tries, and whenever the caller leaves, each is settled once, at most one answers, and nothing is kept.
 func TestRacesBalance(t *testing.T) {
 	t.Parallel()
