@@ -325,6 +325,9 @@ func (a *API) tellDrift(r *reconcile.Report) {
 	worst, seen := map[string]*reconcile.Line{}, map[string]int{}
 	for i := range r.Lines {
 		l := &r.Lines[i]
+		if l.State == reconcile.Unended { // it says nothing yet
+			continue
+		}
 		if seen[l.Provider] += 0; l.State == reconcile.Drifts {
 			seen[l.Provider]++
 			if w := worst[l.Provider]; w == nil || max(l.Left, -l.Left) > max(w.Left, -w.Left) {

@@ -159,7 +159,10 @@ func Compare(ctx context.Context, s Sources, e *Export, o Options) (*Report, err
 		return nil, err
 	}
 	r.Leases, r.Partly = leases, len(unknowns) >= maxUnknowns
-	c := comparison{Sources: s, o: o, e: e, unknowns: unknowns, days: make([]books, 0, len(e.Days))}
+	c := comparison{Sources: s, o: o, e: e, unknowns: unknowns, days: make([]books, 0, len(e.Days)), upTo: time.Unix(1<<40, 0)}
+	if r.Partly { // they are in order
+		c.upTo = unknowns[len(unknowns)-1].At
+	}
 	for _, d := range e.Days {
 		b, err := c.read(ctx, d)
 		if err != nil {
@@ -184,6 +187,7 @@ type comparison struct {
 	o        Options
 	e        *Export
 	unknowns []ledger.Unknown
+	upTo     time.Time // all tries from before are among the unknowns
 	days     []books
 	names    []Match // of the provider that is being compared
 }
@@ -258,6 +262,9 @@ func (c *comparison) models(provider string) []string {
 	}
 	for i := range c.unknowns {
 		add(c.unknowns[i].Target)
+	}
+	for _, target := range c.o.Names {
+		add(target)
 	}
 	return all
 }

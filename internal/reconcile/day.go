@@ -74,6 +74,9 @@ func (d *dayOf) line(model string) *Line {
 			l.Models = append(l.Models, member)
 		}
 	}
+	if len(l.Models) == 0 && model != "" { // nobody used it here on this day
+		l.Models = append(l.Models, model)
+	}
 	return l
 }
 

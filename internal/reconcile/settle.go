@@ -16,17 +16,18 @@ import (
 // cost; what they cannot have cost is left.
 func (d *dayOf) plan(l *Line, surplus llm.Money) {
 	o := &d.c.o
+	settles := len(l.pending) > 0
 	switch {
-	case len(l.pending) == 0:
-		return
-	case !l.Whole && !o.Unfinished:
-		l.Why = "the day is not over, or not wholly in the export"
-		return
-	case len(l.Names) == 0 && d.unheard:
+	case (settles || surplus != 0) && d.to.After(d.c.upTo):
+		l.Why = "more calls are unknown than are looked at in one go; settle the days before first"
+	case (settles || surplus != 0) && len(l.Names) == 0 && d.unheard:
 		l.Why = "the export has nothing under this name on the day, but has names that were not matched"
-		return
-	case surplus < 0 && past(int64(surplus), int64(l.Billed), int64(l.Books), o.Threshold, int64(leastMoney)):
+	case settles && !l.Whole && !o.Unfinished:
+		l.Why = "the day is not over, or not wholly in the export"
+	case settles && surplus < 0 && past(int64(surplus), int64(l.Billed), int64(l.Books), o.Threshold, int64(leastMoney)):
 		l.Why = "the export has less than the books: it may not be of the whole account"
+	}
+	if !settles || l.Why != "" {
 		return
 	}
 	slices.SortFunc(l.pending, func(a, b ledger.Unknown) int { return a.At.Compare(b.At) })

@@ -25,6 +25,8 @@ type book struct {
 	prices   map[string]llm.Price
 	written  int
 	notes    map[string]bool
+
+	configured []string
 }
 
 type entry struct {
@@ -105,7 +107,7 @@ func (b *book) sources() reconcile.Sources {
 			p, ok := b.prices[t.String()]
 			return p, ok
 		},
-		Models: func(string) []string { return nil },
+		Models: func(string) []string { return b.configured },
 		Known:  func(_, model string) bool { return model == "m-1000-mini" },
 	}
 }
@@ -208,11 +210,15 @@ func TestCompare(t *testing.T) {
 		},
 		"what the export has not at all": {
 			book: book{entries: []entry{spent("a", llm.Dollar)}}, file: head + d + ",p,other,0.001\n",
-			want: "2026-11-27  fits 0.001-0=0.001 left 0.001\n2026-11-27 m drifts 0-1=-1 left -1 a:-1\n",
+			want: "2026-11-27  fits 0.001-0=0.001 left 0.001\n2026-11-27 m drifts 0-1=-1 left -1 (the export has nothing under this name on the day, but has names that were not matched)\n",
 		},
 		"nothing is voided for want of a name that was not matched": {
 			book: book{unknowns: []ledger.Unknown{unknown("x", at(d, 1), "p/m", 300)}}, file: head + d + ",p,mm,0.001\n",
 			want: "2026-11-27  fits 0.001-0=0.001 left 0.001\n2026-11-27 m fits 0-0=0 (the export has nothing under this name on the day, but has names that were not matched)\n",
+		},
+		"a target that nobody used here": {
+			book: book{configured: []string{"m", "n"}}, file: head + d + ",p,n,0.5\n",
+			want: "2026-11-27 n drifts 0.5-0=0.5 left 0.5\n",
 		},
 		"unless somebody says what it is": {
 			book: book{unknowns: []ledger.Unknown{unknown("x", at(d, 1), "p/m", 2_000_000)}}, file: head + d + ",p,mm,0.001\n",
