@@ -236,6 +236,11 @@ func (r *budgetRule) at(now time.Time) *window.Window {
 	return &w
 }
 
+// isOff reports whether a budget does not hold at an instant, of which this is the window: before and after its term.
+func (r *budgetRule) isOff(w *window.Window, at time.Time) bool {
+	return r.Per == window.Term && !w.Has(at)
+}
+
 // terms are those of a pool of the budget.
 func (r *budgetRule) terms(w *window.Window) escrow.Terms {
 	return escrow.Terms{Limit: r.Amount, Version: r.version, End: w.End.UnixMicro()}
@@ -259,7 +264,8 @@ func (s *Scope) models(asked, target string) bool {
 	return s.Model == "" || llm.MatchName(s.Model, asked) || target != "" && llm.MatchName(s.Model, target)
 }
 
-// subject is who the rule holds for by itself, "" if it is one for all.
+// subject is who the rule holds for by itself, "" if it is one for all. Users of different organisations are never one, though they are
+// called the same.
 func (s *Scope) subject(c *call) string {
 	if s.Project != Each && s.Key != Each && s.User != Each {
 		return ""
@@ -272,7 +278,10 @@ func (s *Scope) subject(c *call) string {
 		text = c.key
 	}
 	if s.User == Each {
-		if s.Project != Each && s.Key != Each {
+		switch {
+		case s.Org == "" && s.Project == "" && s.Key == "":
+			text = c.org
+		case s.Project != Each && s.Key != Each:
 			return c.user
 		}
 		text += "/" + c.user

@@ -54,12 +54,14 @@ func TestSubjectsAreApart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		one := call{project: id.Draw(t, "project"), user: name.Draw(t, "user")}
 		other := call{project: id.Draw(t, "other project"), user: name.Draw(t, "other user")}
+		one.org, other.org = "org_of_"+one.project, "org_of_"+other.project // whose users may have the same names
 		one.key, other.key = "key_of_"+one.project+id.Draw(t, "key"), "key_of_"+other.project+id.Draw(t, "other key")
 		for _, s := range []Scope{
 			{Project: Each}, {Key: Each}, {User: Each}, {Project: Each, Key: Each}, {Project: Each, User: Each}, {Key: Each, User: Each},
 			{Project: Each, Key: Each, User: Each},
 		} {
-			same := (s.Project == "" || one.project == other.project) && (s.Key == "" || one.key == other.key) && (s.User == "" || one.user == other.user)
+			everybody := s.User == Each && s.Project == "" && s.Key == ""
+			same := (!everybody || one.org == other.org) && (s.Project == "" || one.project == other.project) && (s.Key == "" || one.key == other.key) && (s.User == "" || one.user == other.user)
 			if (s.subject(&one) == s.subject(&other)) != same {
 				t.Fatalf("%+v: %+v is %q, %+v is %q", s, one, s.subject(&one), other, s.subject(&other))
 			}

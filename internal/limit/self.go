@@ -81,8 +81,8 @@ func (l *Limiter) Allowed(ctx context.Context, caller *pipeline.Caller, user str
 	now := l.o.Now()
 	add := func(r *budgetRule, subject string) {
 		in := r.at(now)
-		if !in.Has(now) {
-			return // of a term, before it or after it
+		if r.isOff(in, now) {
+			return
 		}
 		key := escrow.Key{Rule: r.id, Subject: subject, Start: in.Start.UnixMicro()}
 		s := l.state(ctx, key, r.terms(in), now)

@@ -275,8 +275,8 @@ func (a *allowance) outputCap(x *pipeline.Exchange, model int64, needed bool) in
 // hold has the exchange count for a budget, and for what of it is not kept for calls with tags that it has not.
 func (a *allowance) hold(r *budgetRule, subject string) {
 	in := r.at(a.at)
-	if !in.Has(a.at) {
-		return // of a term, before it or after it
+	if r.isOff(in, a.at) {
+		return
 	}
 	n := len(a.all)
 	a.all = append(a.all, held{}) // it is large, so it is filled where it is
