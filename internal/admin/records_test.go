@@ -207,7 +207,7 @@ func TestMistakesOfReading(t *testing.T) {
 		{"/exchanges?from=now", 400, "from is"},
 		{"/exchanges/ex_none", 404, `There is no exchange "ex_none" here.`},
 		{"/exchanges/%00", 404, `There is no exchange "\x00" here.`},
-		{"/usage?group_by=colour", 400, `group_by has "colour"; send some of org, project, key, user, model, target, tag, day, hour, label:NAME, each once, and only one of day and hour.`},
+		{"/usage?group_by=colour", 400, `group_by has "colour"; send some of org, project, key, user, model, target, provider, tag, day, hour, label:NAME, each once, and only one of day and hour.`},
 		{"/usage?group_by=model,model", 400, `group_by has "model"`},
 		{"/usage?group_by=model,", 400, `group_by has ""`},
 		{"/usage?group_by=model%20,key", 400, `group_by has "model "`},
