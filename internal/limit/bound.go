@@ -77,7 +77,24 @@ var (
 )
 
 func hasAny(raw []byte, marks [][]byte) bool {
-	return slices.ContainsFunc(marks, func(mark []byte) bool { return bytes.Contains(raw, mark) })
+	return slices.ContainsFunc(marks, func(mark []byte) bool { return has(raw, mark) })
+}
+
+// has is bytes.Contains, faster on text: it looks for a mark's underscore, which is rare there, instead of its first letter. Where it is
+// not rare, it gives that up.
+func has(raw, mark []byte) bool {
+	in, at := bytes.IndexByte(mark, '_'), 0
+	for misses := 0; in >= 0 && misses < 64; misses++ {
+		i := bytes.IndexByte(raw[at:], '_')
+		if i < 0 {
+			return false
+		}
+		if at += i; at >= in && bytes.HasPrefix(raw[at-in:], mark) {
+			return true
+		}
+		at++
+	}
+	return bytes.Contains(raw[max(at-max(in, 0), 0):], mark)
 }
 
 // chatOf is the chat as it is sent where it is translated, with all that is given back. It is not the exchange's own: that is made, and

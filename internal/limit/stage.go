@@ -363,9 +363,10 @@ func (r *rateRule) rule(subject string) rate.Rule {
 
 // Rates implements [pipeline.Allowance].
 func (a *allowance) Rates(dst []pipeline.RateStanding) []pipeline.RateStanding {
-	for _, s := range a.l.o.Rates.Standing(a.rates) {
-		if s.Rule.Measure != rate.Concurrent && !s.Rule.Observe {
-			dst = append(dst, pipeline.RateStanding{Measure: s.Rule.Measure, Limit: s.Limit, Left: s.Left, Reset: s.Reset})
+	for i := range a.rates {
+		if r := &a.rates[i]; r.Measure != rate.Concurrent && !r.Observe {
+			s := a.l.o.Rates.StandingOf(r)
+			dst = append(dst, pipeline.RateStanding{Measure: r.Measure, Limit: s.Limit, Left: s.Left, Reset: s.Reset})
 		}
 	}
 	return dst

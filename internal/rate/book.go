@@ -337,25 +337,30 @@ func (a *Admission) done(now int64, at *ref, used int64) {
 func (b *Book) Standing(rules []Rule) []Standing {
 	all := make([]Standing, len(rules))
 	for i := range rules {
-		r := &rules[i]
-		limit := clamp(r.Amount)
-		all[i] = Standing{Rule: *r, Limit: limit, Left: limit}
-		name := b.table.nameOf(r)
-		if name == 0 {
-			continue
-		}
-		s := b.table.shard(name)
-		s.mu.Lock()
-		if e := s.find(name); e != nil {
-			now := b.now()
-			all[i].Left = b.left(now, e, limit)
-			if e.kind() != concurrent {
-				all[i].Reset, all[i].Next = e.Reset(now), e.Next(now)
-			}
-		}
-		s.mu.Unlock()
+		all[i] = b.StandingOf(&rules[i])
 	}
 	return all
+}
+
+// StandingOf says how one rule stands.
+func (b *Book) StandingOf(r *Rule) Standing {
+	limit := clamp(r.Amount)
+	is := Standing{Rule: *r, Limit: limit, Left: limit}
+	name := b.table.nameOf(r)
+	if name == 0 {
+		return is
+	}
+	s := b.table.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.find(name); e != nil {
+		now := b.now()
+		is.Left = b.left(now, e, limit)
+		if e.kind() != concurrent {
+			is.Reset, is.Next = e.Reset(now), e.Next(now)
+		}
+	}
+	return is
 }
 
 const (
