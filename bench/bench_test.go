@@ -103,6 +103,53 @@ func TestACeilingOfTranslationIsHeld(t *testing.T) {
 	}
 }
 
+// limited makes results of the part on limits, in which everything on costs so many times what a call costs without.
+func limited(times, added, user, usable float64) *results {
+	l := &limiting{
+		bare: []float64{500, 600, 700}, limited: []float64{500 + added, 600 + added, 700 + added}, allocs: 10, calls: 600_000, waits: 3, trades: 50,
+		users: "1000000", resting: user, leased: 2 * user, usable: usable, callsTo: "2429", asked: "63",
+	}
+	for _, busy := range []float64{1, 2, 3} { // the machine; a round meets the same
+		l.turns = append(l.turns, turn{bareName, workloads[0].name, 90 * busy, 10}, turn{limitedName, workloads[0].name, 100 * times * busy, 10},
+			turn{bareAgain, workloads[0].name, 110 * busy, 10})
+	}
+	return &results{options: options{command: "go run ./bench -only limits", rounds: 1, only: []string{limitsPart}}, limiting: l}
+}
+
+func TestTheCeilingsOfLimitsAreHeld(t *testing.T) {
+	t.Parallel()
+	if got := limited(1.10, 3000, 500, 95).missed(); len(got) != 0 {
+		t.Errorf("at the ceilings: %q", got)
+	}
+	if got := limited(1.11, 3001, 501, 94.9).missed(); len(got) != 4 {
+		t.Errorf("over every ceiling by a little: got %d lines, want 4: %q", len(got), got)
+	}
+	r := limited(1, 1, 1, 99)
+	r.limiting.waits = 61
+	if got := strings.Join(r.missed(), "\n"); !strings.Contains(got, "waited for the store") {
+		t.Errorf("one call in 9836 waits: got %q", got)
+	}
+	page := limited(1.05, 2500, 358, 97.2).page("")
+	for _, want := range []string{
+		"| what limits add, ns | 2500 [2500-2500] | 3000 |\n", "| known | 358 | 358 | 500 |\n", "97.2 % is spent before",
+		"| without limits | 200 | 1.22 [1.22-1.22] | |\n", "| everything on | 210 | 1.05 [1.05-1.05] | 1.10 |\n",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+}
+
+func TestABenchmarkOfAdmissionIsRead(t *testing.T) {
+	t.Parallel()
+	const out = "BenchmarkAdmission/nothing-2  \t  200000\t  1398 ns/op\t  1053 cpu-ns/op\t  0 trades\t  0 waits\t  1288 B/op\t  6 allocs/op\n" +
+		"BenchmarkAdmission/budgets=4,rates=3-2\t200000\t 7643 ns/op\t 4313 cpu-ns/op\t 24.00 trades\t 1.000 waits\t 3416 B/op\t 16 allocs/op\n"
+	lines := admissionLine.FindAllStringSubmatch(out, -1)
+	if len(lines) != 2 || !slices.Equal(numbers(lines[1][2:]), []float64{200_000, 4313, 24, 1, 16}) {
+		t.Errorf("got %q", lines)
+	}
+}
+
 // A run of some parts changes these and nothing else on the page.
 func TestAPartIsWrittenAlone(t *testing.T) {
 	t.Parallel()
