@@ -238,7 +238,7 @@ func (c *Charge) Spent(t *Try) int64 {
 	case t.Outcome == Unknown:
 		return c.Held
 	case c.Tokens:
-		return max(t.Usage.Input, 0) + max(t.Usage.Output, 0)
+		return int64(llm.Money(max(t.Usage.Input, 0)).Plus(llm.Money(max(t.Usage.Output, 0)))) // a provider may report anything
 	}
 	return max(int64(t.CostNano), 0)
 }

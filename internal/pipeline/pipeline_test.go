@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -59,4 +60,25 @@ func TestNote(t *testing.T) {
 			t.Errorf("got %+v", x.Decisions)
 		}
 	})
+}
+
+// TestSpent: what a provider reports, be it nonsense, never makes a try come to less than nothing, for that would be all of its
+// reservation given back.
+func TestSpent(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		outcome       Outcome
+		tokens        bool
+		input, output int64
+		want          int64
+	}{
+		{Released, true, 5, 6, 0}, {Unknown, true, 5, 6, 100}, {SettledActual, true, 5, 6, 11},
+		{SettledActual, true, -5, 6, 6}, {SettledActual, true, math.MaxInt64, 6, math.MaxInt64}, {SettledActual, false, 5, 6, 7},
+	} {
+		try := Try{Outcome: c.outcome, Usage: llm.Usage{Input: c.input, Output: c.output}, CostNano: 7}
+		charge := Charge{Held: 100, Tokens: c.tokens}
+		if got := charge.Spent(&try); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
 }
