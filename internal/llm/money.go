@@ -83,6 +83,20 @@ func (p Price) Times(n, d Money) Price {
 	return p
 }
 
+// ForAnHour is the price of a call that has its prompt cached for an hour instead of minutes. Where there is that choice, to write costs
+// twice what it costs to read anew, and one and a quarter of it for minutes (the vendors' price lists of Claude), so 1.6 times as much.
+func (p Price) ForAnHour() Price {
+	w := max(p.CacheWrite, 0)
+	if p.CacheWrite = w + w/5*3 + (w%5*3+4)/5; p.CacheWrite < w {
+		p.CacheWrite = math.MaxInt64
+	}
+	if p.Long != nil {
+		long := p.Long.ForAnHour()
+		p.Long = &long
+	}
+	return p
+}
+
 // Most is the most that a call with so many tokens can cost at this price, whatever part of its prompt is read from or written to
 // a cache, and however long it turns out to be. It rounds and saturates as Cost does.
 func (p Price) Most(input, output int64) Money {

@@ -172,3 +172,21 @@ func BenchmarkCost(b *testing.B) {
 		p.Cost(u)
 	}
 }
+
+// TestAnHourInTheCache: a million tokens that cost 3 dollars anew cost 3.75 to cache for minutes and 6 for an hour.
+func TestAnHourInTheCache(t *testing.T) {
+	t.Parallel()
+	const m = 1_000_000
+	p := Price{Input: 3 * m, CachedInput: 300_000, CacheWrite: 3_750_000, Output: 15 * m}
+	p.LongOver, p.Long = m, &Price{Input: 6 * m, CacheWrite: 7_500_000}
+	hour := p.ForAnHour()
+	if got := hour.Cost(Usage{Input: m, CacheWrite: m}); got != 6*Dollar || hour.Most(m, 0) != got {
+		t.Errorf("%v, at most %v", got, hour.Most(m, 0))
+	}
+	if got := hour.Cost(Usage{Input: 2 * m, CacheWrite: 2 * m}); got != 24*Dollar || p.Long.CacheWrite != 7_500_000 {
+		t.Errorf("%v of a long prompt; the price itself is %+v", got, p.Long)
+	}
+	if got := (Price{CacheWrite: math.MaxInt64}).ForAnHour().CacheWrite; got != math.MaxInt64 {
+		t.Errorf("%d", got)
+	}
+}

@@ -390,3 +390,23 @@ func TestTableAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+type cachePrices struct{}
+
+func (cachePrices) Price(llm.Target) (llm.Price, bool) {
+	return llm.Price{Input: 1000, CacheWrite: 1250}, true
+}
+
+// TestThePriceOfAnHourInTheCache: what a call asks for decides what it is reserved and booked at.
+func TestThePriceOfAnHourInTheCache(t *testing.T) {
+	t.Parallel()
+	r := New(Options{Prices: cachePrices{}})
+	for body, want := range map[string]llm.Rate{
+		`{"cache_control":{"type":"ephemeral"}}`: 1250, `{"cache_control":{"type":"ephemeral","ttl":"1h"}}`: 2000,
+	} {
+		x := &pipeline.Exchange{Request: &llm.Request{Raw: []byte(body)}}
+		if p, ok := r.price(x, llm.Target{}, 1); !ok || p.CacheWrite != want || p.Input != 1000 {
+			t.Errorf("%s: %+v", body, p)
+		}
+	}
+}
