@@ -86,6 +86,9 @@ func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*
 	begin := func(l *leg) context.CancelFunc {
 		own, cancel := context.WithCancel(ctx)
 		request := *c.x.Request // each decodes, and is adapted, for itself
+		if request.Completed != nil {
+			_, _ = request.Chat() // which may note something, so it is not for two at once; who cannot be decoded says so again
+		}
 		go func() {
 			out := sent{leg: l}
 			defer func() {

@@ -3,11 +3,13 @@
 package chaos
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +20,8 @@ import (
 type line struct {
 	listener net.Listener
 	to       string
+
+	losing atomic.Bool // a reply now and then; see lose
 
 	mu      sync.Mutex // guards the fields below
 	held    chan struct{}
@@ -78,14 +82,14 @@ func (w *line) carry(c net.Conn) {
 	back := make(chan struct{})
 	go func() {
 		defer close(back)
-		w.pass(c, far)
+		w.pass(c, far, true)
 	}()
-	w.pass(far, c)
+	w.pass(far, c, false)
 	<-back
 }
 
-// pass copies one way, and waits while the line is held.
-func (w *line) pass(to, from net.Conn) {
+// pass copies one way, and waits while the line is held. Replies may be lost.
+func (w *line) pass(to, from net.Conn, replies bool) {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(buf)
@@ -93,6 +97,9 @@ func (w *line) pass(to, from net.Conn) {
 		held := w.held
 		w.mu.Unlock()
 		<-held
+		if replies && n > 0 && w.losing.Load() && rand.IntN(25) == 0 {
+			break // what was asked is done, and who asked does not hear of it
+		}
 		if n > 0 {
 			if _, err := to.Write(buf[:n]); err != nil {
 				break
@@ -121,6 +128,9 @@ func (w *line) drop() {
 		_ = c.Close()
 	}
 }
+
+// lose has one reply in 25 lost, with its connection: what was asked may have been done.
+func (w *line) lose(on bool) { w.losing.Store(on) }
 
 // hold lets connections stand, and carries nothing.
 func (w *line) hold() {

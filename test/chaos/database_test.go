@@ -31,9 +31,10 @@ func (w *world) join(name, database string) *replica {
 }
 
 // joinAs is join with a program of another version.
-func (w *world) joinAs(name, database, program string) *replica {
+func (w *world) joinAs(name, database, program string, env ...string) *replica {
 	w.t.Helper()
 	r := &replica{&world{t: w.t, rng: w.rng, dir: w.dir, plan: w.plan, simAddr: w.simAddr, http: newClient(), key: w.key, adminKey: w.adminKey}, name, providers + "store: " + database + "\nkeyring: file:keyring.json\n", program}
+	r.plan.env = env
 	r.file, r.plan.data = filepath.Join(w.dir, name+".yaml"), name
 	r.configure(r.sections)
 	r.begin()
@@ -47,7 +48,7 @@ func (r *replica) begin() {
 		Data, Admin string
 		KeyFile     string `json:"admin_key_file"`
 	}
-	r.serve = start(r.t, launch{dir: r.dir, args: []string{"serve", "-c", r.file, "--json"}, env: []string{"SIM_KEY=" + providerKey}, program: r.program}, &line)
+	r.serve = start(r.t, launch{dir: r.dir, args: []string{"serve", "-c", r.file, "--json"}, env: append([]string{"SIM_KEY=" + providerKey}, r.plan.env...), program: r.program}, &line)
 	r.url, r.adminURL = "http://"+line.Data, "http://"+line.Admin
 }
 

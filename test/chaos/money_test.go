@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
+	"github.com/penstock/penstock/internal/failpoint"
 	"github.com/penstock/penstock/internal/store/pgtest"
 )
 
@@ -136,13 +138,23 @@ func (r *replica) setBudget(more map[string]any) {
 var moneyModels = []string{"sim-a/m?events=20&gap=10ms", "sim-a/short?events=3", "sim-b/none?events=20&usage=none", "sim-b/split?events=10&usage=split"}
 
 // Faults 2, 13 and 21 under all that may happen to three replicas on one database: they are killed and started again, frozen, the
-// database is restarted and frozen, clients leave. At no commit is more spent and open than the budget allows; and at the end every
+// database is restarted and frozen, its replies are lost, a clock is wrong, clients leave. At no commit is more spent and open than the budget allows; and at the end every
 // call that the provider charges is in the books, to the nano-dollar where it said what it charges.
 func TestMoneyOverReplicas(t *testing.T) {
 	server := pgtest.New(t)
 	database := server.Database(t)
 	a, b := newReplicas(t, database)
-	c := a.join("c", database)
+	program, err := faulty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	way := newLine(t, address.Host)
+	address.Host = way.listener.Addr().String()
+	c := a.joinAs("c", address.String(), program, failpoint.SkewVariable+"=-47m") // its clock is wrong, and its way to the database loses replies
 	all := []*replica{a, b, c}
 	soon(t, patience, "the third knows the key", func() bool { return c.ask().status == 200 })
 	a.price(append([]string{"sim-a/plain?events=3"}, moneyModels...)...)
@@ -195,18 +207,23 @@ func TestMoneyOverReplicas(t *testing.T) {
 	for until := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(until); <-time.After(time.Duration(500+draw(1500)) * time.Millisecond) {
 		i := draw(3)
 		switch what := draw(10); {
-		case what < 4:
+		case what < 3:
 			kinds["killed"]++
 			alive[i].Store(false)
 			all[i].serve.end(t, syscall.SIGKILL, patience)
 			all[i].begin()
 			alive[i].Store(true)
-		case what < 7:
+		case what < 6:
 			kinds["frozen"]++
 			all[i].serve.signal(t, syscall.SIGSTOP)
 			<-time.After(time.Duration(200+draw(2000)) * time.Millisecond)
 			all[i].serve.signal(t, syscall.SIGCONT)
 		case what < 8:
+			kinds["replies lost"]++
+			way.lose(true)
+			<-time.After(time.Duration(500+draw(2000)) * time.Millisecond)
+			way.lose(false)
+		case what < 9:
 			kinds["database restarted"]++
 			server.Stop(t)
 			<-time.After(time.Duration(draw(1500)) * time.Millisecond)
