@@ -32,7 +32,7 @@ twice changes nothing the second time.`,
 		Example: `  penstock reconcile usage.json
   penstock reconcile costs.csv --settle
   penstock reconcile bill.csv --zone Europe/Berlin --threshold 0.5 --json
-  penstock reconcile costs.json --name "ft:gpt-4o:acme=openai/support" --ignore "web search*" --adjust`,
+  penstock reconcile costs.json --match "ft:gpt-4o:acme=openai/support" --ignore "web search*" --adjust`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			text, err := a.readExport(args[0])
@@ -66,7 +66,7 @@ twice changes nothing the second time.`,
 	c.Flags().IntVar(&in.Credential, "credential", 0, "only what was sent with this credential of the provider's, counted from 1, if the export is of its account")
 	c.Flags().StringVar(&in.Zone, "zone", "", "where the days of a plain file begin, such as Europe/Berlin (default: UTC)")
 	c.Flags().StringVar(&in.Threshold, "threshold", "", "drift to tell of, in per cent (default: 1); less than a cent is never told of")
-	c.Flags().StringToStringVar(&in.Names, "name", nil, "what a name of the export stands for: `NAME=PROVIDER/MODEL`")
+	c.Flags().StringToStringVar(&in.Names, "match", nil, "what a name of the export stands for: `NAME=PROVIDER/MODEL`")
 	c.Flags().StringSliceVar(&in.Ignore, "ignore", nil, "a `NAME` of the export that is no business of Penstock; * stands for anything")
 	c.Flags().BoolVar(&in.Settle, "settle", false, "settle calls whose end is unknown, where the export explains them")
 	c.Flags().BoolVar(&in.Adjust, "adjust", false, "settle, and correct the books by what is left")
@@ -220,7 +220,7 @@ func (a *app) sayNames(out *admin.Reconciliation) {
 	for _, n := range out.Names {
 		switch {
 		case len(n.Targets) == 0:
-			fmt.Fprintf(a.err, "Not matched: %s. Say what it is with --name %q, or leave it out with --ignore.\n", clean(n.Name), n.Name+"="+n.Provider+"/MODEL")
+			fmt.Fprintf(a.err, "Not matched: %s. Say what it is with --match %q, or leave it out with --ignore.\n", clean(n.Name), n.Name+"="+n.Provider+"/MODEL")
 		case n.By == "version" || len(n.Targets) > 1:
 			fmt.Fprintf(a.err, "%s was taken for %s.\n", clean(n.Name), clean(strings.Join(slices.Sorted(slices.Values(n.Targets)), " and ")))
 		}
