@@ -170,7 +170,14 @@ func (b *tab) arrive(what string, actions ...chromedp.Action) (status int) {
 	var done bool
 	b.eval(mark, &done)
 	// The page may go so fast that the browser does not answer whoever clicked. Whether the click was felt is seen by the page.
-	if _, err := chromedp.RunResponse(b.ctx, actions...); err != nil && !replaced(err) {
+	_, err := chromedp.RunResponse(b.ctx, actions...)
+	for range 3 {
+		if err == nil || !strings.Contains(err.Error(), "Could not find node") {
+			break
+		}
+		_, err = chromedp.RunResponse(b.ctx, actions...) // what was to be clicked had just been drawn anew: the click was not felt
+	}
+	if err != nil && !replaced(err) {
 		b.t.Fatalf("%s: %v", what, err)
 	}
 	b.until(what, patience, come)
