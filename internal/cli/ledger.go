@@ -183,7 +183,7 @@ still kept. What does not fit is told with what it should be, and the exit code 
 				err = a.sayReport(&out)
 			}
 			if err == nil && !out.OK {
-				return fail(exitFailure, "tell us of it with a support bundle: penstock bundle", "%s of the books fit",
+				return fail(exitFailure, "tell us of it with a support bundle: penstock support-bundle FILE", "%s of the books fit",
 					plural(len(out.Findings)+int(out.More), "thing does not fit: not all", "things do not fit: not all"))
 			}
 			return err
