@@ -1,7 +1,7 @@
 // Package auth says who is calling: organisations, projects, keys and roles, and the check of a presented key against a
 // snapshot of all keys in memory.
 //
-// It does not decide how much a caller may use (limit, later), and holds no HTTP; admin and gateway call it.
+// It does not decide how much a caller may use (limit), and holds no HTTP; admin and gateway call it.
 package auth
 
 import (
