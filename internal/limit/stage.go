@@ -218,7 +218,7 @@ func (a *allowance) low() (percent int) {
 			continue
 		}
 		if used, known := h.pool.Used(); known {
-			percent = max(percent, int(min(used/max(h.Amount/100, 1), 1000)))
+			percent = max(percent, percentOf(used, h.Amount))
 		}
 	}
 	return percent

@@ -2,11 +2,13 @@ package limit
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/penstock/penstock/internal/escrow"
+	"github.com/penstock/penstock/internal/llm"
 )
 
 // A watch remembers which budgets are used so far that somebody wants to know.
@@ -40,8 +42,20 @@ func (l *Limiter) Changed(k escrow.Key, s escrow.State) {
 	if r == nil || r.Amount <= 0 {
 		return // the rest of a budget that keeps a share for others has no alerts of its own
 	}
-	percent := int(min((s.Settled+s.Unknown)/max(r.Amount/100, 1), 1000))
-	l.mark(r, k, percent)
+	l.mark(r, k, percentOf(int64(llm.Money(s.Settled).Plus(llm.Money(s.Unknown))), r.Amount))
+}
+
+// percentOf is how much of an amount is used, in percent, rounded down and at most 1000; of nothing it is 0.
+func percentOf(used, amount int64) int {
+	if used <= 0 || amount <= 0 {
+		return 0
+	}
+	hi, lo := bits.Mul64(uint64(used), 100)
+	if hi >= uint64(amount) {
+		return 1000
+	}
+	percent, _ := bits.Div64(hi, lo, uint64(amount))
+	return int(min(percent, 1000))
 }
 
 // mark notes a percentage, if it is one that somebody wants to know of.
