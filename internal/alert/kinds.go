@@ -257,7 +257,7 @@ var table = []Meaning{
 	},
 	{
 		Kind: BudgetUsed, Severity: Info, Object: "budget and share",
-		Means: "What is settled of a budget in its window has passed a share at which somebody wants to be told (50, 80 and 90 % unless the budget says otherwise); of one that only observes, the whole.",
+		Means: "What is settled and unknown of a budget in its window has passed a share at which somebody wants to be told (50, 80 and 90 % unless the budget says otherwise); of one that only observes, the whole.",
 		Do:    "`penstock budget list` says how it stands and when it is expected to run out; `penstock usage` what it went to. Raise it with `penstock budget set`, or let models have a `when_low`.",
 		Calm:  time.Second, Lasts: looked,
 	},

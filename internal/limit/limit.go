@@ -155,12 +155,12 @@ type Store interface {
 	SetLimit(ctx context.Context, l Limit) (Limit, error)
 	DeleteLimit(ctx context.Context, id string) (Limit, error)
 	SetTier(ctx context.Context, t Tier) (Tier, error)
-	// DeleteTier refuses a tier that somebody has, with a fault OnHold's kind Conflict.
+	// DeleteTier refuses a tier that somebody has, with a fault InUse.
 	DeleteTier(ctx context.Context, name string) (Tier, error)
 	// Assign gives a tier, or with Tier "" takes it.
 	Assign(ctx context.Context, a Assignment) error
-	// Windows lists how windows of budgets stand, the newest first. One in which nothing was reserved, as of budgets that only
-	// observe, has no End and no Limit; one in which nothing was used is not there.
+	// Windows lists how windows of budgets stand, the newest first. One in which nothing was reserved has no End and
+	// no Limit; one in which nothing was used is not there.
 	Windows(ctx context.Context, q WindowQuery) ([]Standing, error)
 }
 

@@ -225,7 +225,7 @@ type Charge struct {
 	Budget  string `json:"budget"`           // id
 	Subject string `json:"subject,omitzero"` // whose part it is where the budget holds for each of many
 	Start   int64  `json:"window"`           // when the window begins, in microseconds since 1970
-	Lease   string `json:"lease,omitzero"`   // that was reserved from; "" if the budget only observes
+	Lease   string `json:"lease,omitzero"`   // that was reserved from; "" if the budget only observes and had too little
 	Held    int64  `json:"held"`             // what was reserved: nano-dollars or tokens
 	Tokens  bool   `json:"tokens,omitzero"`  // the unit is tokens
 }

@@ -70,7 +70,7 @@ type HedgeConfig struct {
 
 // A WhenLowConfig says what becomes of calls whose budget is nearly used.
 type WhenLowConfig struct {
-	At   string   `yaml:"at" kind:"share" doc:"from which share of a budget on, settled and held together, such as 90%"`
+	At   string   `yaml:"at" kind:"share" doc:"from which share of a budget on, settled and unknown together, such as 90%"`
 	Only []string `yaml:"only" doc:"the targets then: PROVIDER/MODEL, PROVIDER/* or tag:WORD of the model's; by default all"`
 	// MaxOutput lowers the cap of calls that want more, or name none.
 	MaxOutput int `yaml:"max_output" range:"0,10000000" default:"0" doc:"the cap on generated tokens then; 0 leaves it"`

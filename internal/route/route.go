@@ -5,7 +5,7 @@
 // before it is sent, and is in the record whatever became of it. A try that fails before its first content is followed by
 // the next target; after content there is no way back, and the failure becomes an error event.
 //
-// It does not open connections (provider), and does not decide what a caller may spend (limit, later).
+// It does not open connections (provider), and does not decide what a caller may spend (limit).
 package route
 
 import (
