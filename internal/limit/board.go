@@ -75,7 +75,7 @@ func (b *Board) Refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the version of limits: %w", err)
 	}
-	if version != b.inForce.Load().version {
+	if version != b.inForce.Load().Version {
 		d, err := b.store.Definitions(ctx)
 		if err != nil {
 			return fmt.Errorf("read the limits: %w", err)
@@ -95,8 +95,9 @@ func (b *Board) Ready() bool {
 // Definitions are those in force.
 func (b *Board) Definitions() Definitions { return b.inForce.Load().Definitions }
 
-func unready() error {
-	f := fault.New(fault.LimitsUnavailable, "What your key may use cannot be known: the store does not answer.")
+// unavailable is the fault of what cannot be known, since the store does not answer.
+func unavailable(cause error, what string) error {
+	f := fault.Wrap(fault.LimitsUnavailable, cause, "%s cannot be known: the store does not answer.", what)
 	f.RetryAfter = 2 * time.Second
 	return f
 }
@@ -104,7 +105,6 @@ func unready() error {
 // Compiled definitions are ready to be looked up. They are immutable, but for the windows that budgets remember.
 type compiled struct {
 	Definitions
-	version  int64
 	budgets  index[*budgetRule]
 	rates    index[*rateRule]
 	byID     map[string]*budgetRule // those of tiers, too
@@ -156,7 +156,7 @@ func (ix *index[T]) add(project string, rule T) {
 }
 
 func compile(d Definitions) *compiled {
-	c := &compiled{Definitions: d, version: d.Version, byID: map[string]*budgetRule{}, tiers: map[string]*tier{}, assigned: map[Assignment]string{}}
+	c := &compiled{Definitions: d, byID: map[string]*budgetRule{}, tiers: map[string]*tier{}, assigned: map[Assignment]string{}}
 	for i := range d.Budgets {
 		b := &d.Budgets[i]
 		r := newBudgetRule(b.ID, b.Scope, b.Terms, b.Version)
@@ -196,11 +196,7 @@ func TierBudget(tier string, t *Terms) string {
 }
 
 func newBudgetRule(id string, scope Scope, terms Terms, version int64) *budgetRule {
-	r := &budgetRule{Scope: scope, Terms: terms, id: id, version: version, name: nameOf(scope, terms)}
-	r.calendar = window.Calendar{Per: terms.Per, From: terms.From, To: terms.To}
-	if zone, err := time.LoadLocation(terms.Zone); err == nil { // it was checked when it was set; UTC if the zone is not known here
-		r.calendar.Zone = zone
-	}
+	r := &budgetRule{Scope: scope, Terms: terms, id: id, version: version, name: nameOf(scope, terms), calendar: terms.Calendar()}
 	for _, k := range terms.Kept {
 		r.kept = append(r.kept, id+"/without:"+k.Tag)
 	}
@@ -267,7 +263,7 @@ func (s *Scope) models(asked, target string) bool {
 // subject is who the rule holds for by itself, "" if it is one for all. Users of different organisations are never one, though they are
 // called the same.
 func (s *Scope) subject(c *call) string {
-	if s.Project != Each && s.Key != Each && s.User != Each {
+	if !s.Each() {
 		return ""
 	}
 	text := ""
@@ -290,9 +286,9 @@ func (s *Scope) subject(c *call) string {
 }
 
 // tiersOf are the tiers of a call: of its project, its key, and its end user.
-func (c *compiled) tiersOf(who *call, found []given) []given {
+func (c *compiled) tiersOf(who *call) (found []given) {
 	if len(c.assigned) == 0 {
-		return found
+		return nil
 	}
 	add := func(a Assignment, subject string) bool {
 		name, ok := c.assigned[a]
@@ -323,11 +319,16 @@ var classes = []string{"priority", "", "flex"}
 
 // bestClass is the better of the class that is asked for and the best that is allowed; "" allows all.
 func bestClass(asked, allowed string) string {
-	switch allowed {
-	case "":
+	if allowed == "" {
 		return asked
-	case "default":
-		allowed = ""
 	}
-	return classes[max(slices.Index(classes, asked), slices.Index(classes, allowed))]
+	return classes[max(slices.Index(classes, asked), slices.Index(classes, plainClass(allowed)))]
+}
+
+// plainClass is the class of a tier as calls have it.
+func plainClass(c string) string {
+	if c == "default" {
+		return ""
+	}
+	return c
 }

@@ -113,7 +113,7 @@ func TestTiersOf(t *testing.T) {
 		{call{project: "other", key: "key", user: "anna"}, nil},
 	} {
 		var got []string
-		for _, g := range c.tiersOf(&test.who, nil) {
+		for _, g := range c.tiersOf(&test.who) {
 			got = append(got, g.Name+" "+g.subject)
 		}
 		if !slices.Equal(got, test.want) {

@@ -311,10 +311,6 @@ func settledOf(short *escrow.Short) escrow.State {
 
 // refuse is the end of a call that a budget has not enough left for.
 func (l *Limiter) refuse(x *pipeline.Exchange, h *held, s escrow.State, need int64) error {
-	reset := time.Until(h.in.End)
-	if now := l.o.Now; now != nil {
-		reset = h.in.End.Sub(now())
-	}
 	f := fault.New(fault.QuotaSpent, "The budget %s has %s free of %s (settled %s, held %s, unknown %s), and this call may come to %s.",
 		h.name, h.show(s.Free()), h.show(h.limit()), h.show(s.Settled), h.show(s.Held), h.show(s.Unknown), h.show(need))
 	if h.Per == window.Term {
@@ -323,7 +319,7 @@ func (l *Limiter) refuse(x *pipeline.Exchange, h *held, s escrow.State, need int
 		f.Message += " It begins anew " + h.in.End.Format(time.RFC3339) + "."
 	}
 	f.Spent = true
-	f.RetryAfter = min(max(reset, time.Second), time.Minute)
+	f.RetryAfter = min(max(h.in.End.Sub(l.o.Now()), time.Second), time.Minute)
 	f.Detail = detailOf(h, s, need)
 	x.Note("budget", "refused by "+h.budgetRule.id+": "+h.show(need)+" needed, "+h.show(s.Free())+" free", 0)
 	l.mark(h.budgetRule, escrow.Key{Rule: h.budgetRule.id, Subject: h.key.Subject, Start: h.key.Start}, 100)
@@ -340,9 +336,7 @@ func unfunded(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fault.From(err)
 	}
-	f = fault.Wrap(fault.LimitsUnavailable, err, "How much is left of your budget cannot be known: the store does not answer.")
-	f.RetryAfter = 2 * time.Second
-	return f
+	return unavailable(err, "How much is left of your budget")
 }
 
 // capTo makes a request ask for no more than most of each choice, as its client's body says that, and gives what is in force; 0 of

@@ -31,14 +31,14 @@ type AllowedRate struct {
 
 // An AllowedBudget is a budget in the window that it is now.
 type AllowedBudget struct {
-	Budget string     `json:"budget"`
-	Unit   Unit       `json:"unit"`
-	Mode   Mode       `json:"mode"`
-	Per    string     `json:"per"`
-	Model  string     `json:"model,omitzero"`
-	Start  time.Time  `json:"start"`
-	Resets time.Time  `json:"resets_at"`
-	Kept   []KeptPart `json:"kept,omitempty"`
+	Budget string    `json:"budget"`
+	Unit   Unit      `json:"unit"`
+	Mode   Mode      `json:"mode"`
+	Per    string    `json:"per"`
+	Model  string    `json:"model,omitzero"`
+	Start  time.Time `json:"start"`
+	Resets time.Time `json:"resets_at"`
+	Kept   []Kept    `json:"kept,omitempty"`
 	*InNano
 	*InTokens
 }
@@ -61,12 +61,6 @@ type InTokens struct {
 	Free    int64 `json:"free_tokens"`
 }
 
-// A KeptPart is what of a budget is kept for calls with a tag.
-type KeptPart struct {
-	Tag     string `json:"tag"`
-	Percent int    `json:"percent"`
-}
-
 // Nothing is what limits nobody.
 func Nothing() Allowed {
 	return Allowed{Tiers: []string{}, Rates: []AllowedRate{}, Budgets: []AllowedBudget{}}
@@ -87,16 +81,13 @@ func (l *Limiter) Allowed(ctx context.Context, caller *pipeline.Caller, user str
 		key := escrow.Key{Rule: r.id, Subject: subject, Start: in.Start.UnixMicro()}
 		s := l.state(ctx, key, r.terms(in), now)
 		b := AllowedBudget{
-			Budget: r.id, Unit: r.Unit, Mode: r.Mode, Per: string(r.Per), Model: r.Model, Start: in.Start, Resets: in.End,
+			Budget: r.id, Unit: r.Unit, Mode: r.Mode, Per: string(r.Per), Model: r.Model, Start: in.Start, Resets: in.End, Kept: r.Kept,
 		}
 		stands := InNano{Limit: r.Amount, Settled: s.Settled, Held: s.Held, Unknown: s.Unknown, Free: max(r.Amount-s.Settled-s.Held-s.Unknown, 0)}
 		if r.Unit == TokenCount {
 			b.InTokens = (*InTokens)(&stands)
 		} else {
 			b.InNano = &stands
-		}
-		for _, k := range r.Kept {
-			b.Kept = append(b.Kept, KeptPart{k.Tag, k.Share})
 		}
 		out.Budgets = append(out.Budgets, b)
 	}
@@ -119,7 +110,7 @@ func (l *Limiter) Allowed(ctx context.Context, caller *pipeline.Caller, user str
 			}
 		}
 	}
-	for _, t := range c.tiersOf(&who, nil) {
+	for _, t := range c.tiersOf(&who) {
 		out.take(t.tier)
 		for _, r := range t.budgets {
 			add(r, t.subject)
@@ -148,13 +139,6 @@ func (a *Allowed) take(t *tier) {
 		a.Models = append(a.Models, t.Models...)
 	}
 	a.Input, a.Output = least(a.Input, t.MaxInput), least(a.Output, t.MaxOutput)
-}
-
-func plainClass(c string) string {
-	if c == "default" {
-		return ""
-	}
-	return c
 }
 
 // least is the smaller of two bounds, of which 0 is none.

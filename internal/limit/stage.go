@@ -113,7 +113,7 @@ func (l *Limiter) Stage() pipeline.Stage {
 	return func(next pipeline.Handler) pipeline.Handler {
 		return func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
 			if !l.o.Board.Ready() {
-				return nil, unready()
+				return nil, unavailable(nil, "What your key may use")
 			}
 			c := l.o.Board.inForce.Load()
 			if !c.any {
@@ -191,7 +191,7 @@ func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
 			}
 		}
 	}
-	a.tiers = c.tiersOf(&who, nil)
+	a.tiers = c.tiersOf(&who)
 	for _, t := range a.tiers {
 		for _, r := range t.budgets {
 			a.hold(r, t.subject)
@@ -199,9 +199,7 @@ func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
 		for _, r := range t.rates {
 			a.rates = append(a.rates, r.rule(t.subject))
 		}
-		if t.MaxOutput > 0 && (a.output == 0 || t.MaxOutput < a.output) {
-			a.output = t.MaxOutput
-		}
+		a.output = least(a.output, t.MaxOutput)
 	}
 	if len(a.all)+len(a.tiers)+len(a.rates) == 0 {
 		return nil
@@ -264,10 +262,8 @@ func (a *allowance) outputCap(x *pipeline.Exchange, model int64, needed bool) in
 			most = usualOutput
 		}
 	}
-	for _, other := range []int64{a.output, x.OutputCap, model} {
-		if other > 0 && (most == 0 || other < most) && (most > 0 || other != model) {
-			most = other
-		}
+	if most = least(most, least(a.output, x.OutputCap)); most > 0 {
+		most = least(most, model)
 	}
 	return most
 }
@@ -334,9 +330,7 @@ func (a *allowance) take(ctx context.Context, x *pipeline.Exchange) error {
 	case errors.As(err, &over):
 		return exceeded(x, over)
 	case errors.Is(err, rate.ErrUnavailable):
-		f := fault.Wrap(fault.LimitsUnavailable, err, "How much your calls may use cannot be known: the store does not answer.")
-		f.RetryAfter = 2 * time.Second
-		return f
+		return unavailable(err, "How much your calls may use")
 	}
 	return err
 }
