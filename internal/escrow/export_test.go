@@ -22,3 +22,6 @@ func (b *Bank) Hands() (hands []Hand) {
 
 // Known is how many pools are in memory.
 func (b *Bank) Known() int { return b.pools() }
+
+// Key is what the pool is called.
+func (p *Pool) Key() Key { return p.key }

@@ -191,8 +191,16 @@ func (p *Pool) stands() State {
 	return s
 }
 
-// Key is what the pool is called.
-func (p *Pool) Key() Key { return p.key }
+// Spare is how much of the pool this process holds and no call has reserved: for whoever tells people how a pool stands, it is free.
+func (p *Pool) Spare() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.bank.now()
+	if l := p.lease; l != nil && now < l.until {
+		return l.spare(now)
+	}
+	return 0
+}
 
 // spare is what is free and promised to nobody.
 func (l *lease) spare(now int64) int64 {

@@ -59,14 +59,6 @@ func (w *Window) trim(now int64) {
 	}
 }
 
-// Take adds n if that is within a limit, and gives the second that it is in, for Adjust.
-func (w *Window) Take(now, limit, n int64) (at int64, ok bool) {
-	if w.Used(now) > limit-n {
-		return 0, false
-	}
-	return w.Add(now, n), true
-}
-
 // Add adds n, whatever that comes to, and gives the second that it is in.
 func (w *Window) Add(now, n int64) (at int64) {
 	now = max(now, w.at)
@@ -120,9 +112,6 @@ func (w *Window) Adjust(now, at, reserved, actual int64) {
 	w.more.sum += clamp(actual)
 	w.more.buckets = slices.Insert(w.more.buckets, i, bucket{(at+1)*second - 1, clamp(actual)})
 }
-
-// Left is what is left of a limit, at least 0.
-func (w *Window) Left(now, limit int64) int64 { return max(limit-w.Used(now), 0) }
 
 // RetryAfter is after how long n fit into a limit, if nothing else is added: 0 if they fit now. n is at most the limit.
 func (w *Window) RetryAfter(now, limit, n int64) time.Duration {

@@ -18,8 +18,6 @@ import (
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/rate"
 	"github.com/penstock/penstock/internal/route"
-	"github.com/penstock/penstock/internal/store"
-	"github.com/penstock/penstock/internal/usage"
 )
 
 // limitParts are what decides how much callers may use. With records off, which is for benchmarks, there is no journal that
@@ -71,9 +69,6 @@ func (s *Server) known(t llm.Target) limit.Known {
 	return limit.Known{Context: m.Context, MaxOutput: m.MaxOutput}
 }
 
-// sharing is how many replicas share the store, as far as that is known.
-func (s *Server) sharing() int { return max(int(s.replicaCount.Load()), 1) }
-
 // workers are what keeps them up to date.
 func (p *limitParts) workers(s *Server) []func(context.Context) error {
 	if p.board == nil {
@@ -88,28 +83,6 @@ func (p *limitParts) workers(s *Server) []func(context.Context) error {
 		}
 		return nil // or the next run does it
 	}, s.countReplicas, s.purgeWindows}
-}
-
-// countReplicas looks how many replicas share the store, until ctx ends.
-func (s *Server) countReplicas(ctx context.Context) error {
-	tick := time.NewTicker(store.AppearEvery)
-	defer tick.Stop()
-	for {
-		if all, err := s.store.Replicas(ctx); err == nil {
-			n := 0
-			for i := range all {
-				if all[i].Ago < store.Gone {
-					n++
-				}
-			}
-			s.replicaCount.Store(int64(n))
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }
 
 // lookAtBudgets tells of budgets that are used so far that somebody wants to know. They are named by their ids: what they are for is
@@ -178,19 +151,4 @@ func (p *limitParts) allowed() func(context.Context, *pipeline.Caller, string) l
 		return nil
 	}
 	return p.limiter.Allowed
-}
-
-// used sums up what targets were used for, for prices by the hour.
-func (s *Server) used(ctx context.Context, from, to time.Time) (map[llm.Target]llm.Usage, error) {
-	sums, err := s.store.Sums(ctx, usage.Query{From: from, To: to, By: []string{"target"}})
-	if err != nil {
-		return nil, err
-	}
-	used := map[llm.Target]llm.Usage{}
-	for i := range sums {
-		if t, ok := llm.ParseTarget(sums[i].Group["target"]); ok {
-			used[t] = sums[i].Usage
-		}
-	}
-	return used, nil
 }

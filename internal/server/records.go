@@ -3,9 +3,11 @@ package server
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/penstock/penstock/internal/config"
 	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/tokens"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -52,4 +54,19 @@ func (s *Server) backlog() int64 {
 		return 0
 	}
 	return s.writer.LagBytes()
+}
+
+// used sums up what targets were used for, for prices by the hour.
+func (s *Server) used(ctx context.Context, from, to time.Time) (map[llm.Target]llm.Usage, error) {
+	sums, err := s.store.Sums(ctx, usage.Query{From: from, To: to, By: []string{"target"}})
+	if err != nil {
+		return nil, err
+	}
+	used := map[llm.Target]llm.Usage{}
+	for i := range sums {
+		if t, ok := llm.ParseTarget(sums[i].Group["target"]); ok {
+			used[t] = sums[i].Usage
+		}
+	}
+	return used, nil
 }

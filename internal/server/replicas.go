@@ -80,3 +80,28 @@ func (s *Server) replicas(ctx context.Context) ([]admin.Replica, error) {
 	}
 	return all, nil
 }
+
+// countReplicas looks how many replicas share the store, until ctx ends.
+func (s *Server) countReplicas(ctx context.Context) error {
+	tick := time.NewTicker(store.AppearEvery)
+	defer tick.Stop()
+	for {
+		if all, err := s.store.Replicas(ctx); err == nil {
+			n := 0
+			for i := range all {
+				if all[i].Ago < store.Gone {
+					n++
+				}
+			}
+			s.replicaCount.Store(int64(n))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// sharing is how many replicas share the store, as far as that is known.
+func (s *Server) sharing() int { return max(int(s.replicaCount.Load()), 1) }
