@@ -158,6 +158,9 @@ func (a *API) listBudgets(ctx context.Context, c *call) (list[Budget], error) {
 	if err != nil {
 		return list[Budget]{}, err
 	}
+	if _, err := a.catchUp(ctx); err != nil { // who has just made a call looks whether it counts
+		return list[Budget]{}, err
+	}
 	d, err := a.o.Limits.Definitions(ctx)
 	if err != nil {
 		return list[Budget]{}, err
@@ -182,6 +185,9 @@ func (a *API) listBudgets(ctx context.Context, c *call) (list[Budget], error) {
 func (a *API) oneBudget(ctx context.Context, c *call) (Budget, error) {
 	n, err := c.query.limit()
 	if err != nil {
+		return Budget{}, err
+	}
+	if _, err := a.catchUp(ctx); err != nil {
 		return Budget{}, err
 	}
 	d, err := a.o.Limits.Definitions(ctx)

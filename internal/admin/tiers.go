@@ -138,6 +138,9 @@ func (a *API) tierBudgets(ctx context.Context, c *call) (list[Budget], error) {
 	if err != nil {
 		return list[Budget]{}, err
 	}
+	if _, err := a.catchUp(ctx); err != nil {
+		return list[Budget]{}, err
+	}
 	d, err := a.o.Limits.Definitions(ctx)
 	if err != nil {
 		return list[Budget]{}, err

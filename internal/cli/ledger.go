@@ -199,9 +199,10 @@ func (a *app) sayReport(out *admin.LedgerReport) error {
 		}
 		return a.printTable(&t)
 	}
-	_, err := fmt.Fprintf(a.out, "The books fit: %s entries on %s accounts, %s windows of budgets, %s exchanges.\nSpent: $%s. Unknown: %s calls, at most $%s.\n",
-		figure.Count(out.Entries), figure.Count(out.Accounts), figure.Count(out.Windows), figure.Count(out.Exchanges),
-		llm.Money(out.SpentNano), figure.Count(out.Unknown), llm.Money(out.PendingNano))
+	_, err := fmt.Fprintf(a.out, "The books fit: %s on %s, %s, %s.\nSpent: $%s. Unknown: %s, at most $%s.\n",
+		counted(out.Entries, "entry", "entries"), counted(out.Accounts, "account", "accounts"),
+		counted(out.Windows, "window of a budget", "windows of budgets"), counted(out.Exchanges, "exchange", "exchanges"),
+		llm.Money(out.SpentNano), counted(out.Unknown, "call", "calls"), llm.Money(out.PendingNano))
 	return err
 }
 

@@ -57,6 +57,14 @@ func (a *app) printJSON(v any) error {
 // Tabs stay.
 func clean(s string) string { return figure.Clean(s) }
 
+// counted is "1 key", "2,000 keys": for what stands among other figures.
+func counted(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return figure.Count(n) + " " + many
+}
+
 // plural is "one key", "2 keys".
 func plural(n int, one, many string) string {
 	if n == 1 {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -93,6 +94,8 @@ func (a *app) readExport(name string) ([]byte, error) {
 		return nil, fail(exitUsage, "", "read the export: %v", err)
 	case len(text) > most:
 		return nil, fail(exitUsage, "export a shorter time, or by day and model only", "the export is over %d MiB", most>>20)
+	case !utf8.Valid(text):
+		return nil, fail(exitUsage, "save it as CSV or JSON in UTF-8; a packed file has to be unpacked", "the export is not text in UTF-8")
 	}
 	return text, nil
 }

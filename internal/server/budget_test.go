@@ -256,3 +256,25 @@ func TestFault9(t *testing.T) {
 		})
 	}
 }
+
+// Who has an answer and looks at the budget sees what it cost: nobody has to wait for the books.
+func TestABudgetShowsWhatWasAnswered(t *testing.T) {
+	t.Parallel()
+	w := start(t, penstocktest.Options{})
+	b := w.budget(dollars(1_000_000_000))
+	var before int64
+	for range 5 {
+		if a := w.Post(w.key, chatPath, fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"say:5"}]}`, w.model(""))); a.Status != http.StatusOK {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+		var shown admin.Budget
+		if status := w.Admin(http.MethodGet, "/budgets/"+b.ID, nil, &shown); status != http.StatusOK || len(shown.Windows) != 1 {
+			t.Fatalf("status %d, %d windows", status, len(shown.Windows))
+		}
+		if settled := *shown.Windows[0].SettledNano; settled <= before {
+			t.Fatalf("%d settled, and %d before the answer", settled, before)
+		} else {
+			before = settled
+		}
+	}
+}
