@@ -285,6 +285,34 @@ func (s *Scope) subject(c *call) string {
 	return text
 }
 
+// each calls for all rules that hold for a call, but for its model, with whom each holds for, and gives the tiers of the call.
+func (c *compiled) each(who *call, budget func(r *budgetRule, subject string), limit func(r *rateRule, subject string)) []given {
+	for _, list := range [...][]*budgetRule{c.budgets.byProject[who.project], c.budgets.others} {
+		for _, r := range list {
+			if r.fits(who) {
+				budget(r, r.subject(who))
+			}
+		}
+	}
+	for _, list := range [...][]*rateRule{c.rates.byProject[who.project], c.rates.others} {
+		for _, r := range list {
+			if r.fits(who) {
+				limit(r, r.subject(who))
+			}
+		}
+	}
+	tiers := c.tiersOf(who)
+	for _, t := range tiers {
+		for _, r := range t.budgets {
+			budget(r, t.subject)
+		}
+		for _, r := range t.rates {
+			limit(r, t.subject)
+		}
+	}
+	return tiers
+}
+
 // tiersOf are the tiers of a call: of its project, its key, and its end user.
 func (c *compiled) tiersOf(who *call) (found []given) {
 	if len(c.assigned) == 0 {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"sync"
-	"time"
 
 	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/fault"
@@ -302,43 +300,6 @@ func (h *held) affords(p *llm.Price, free, input, most, choices int64) int64 {
 	return low
 }
 
-// settledOf is how a pool stands for a caller: what a lease has free is free.
-func settledOf(short *escrow.Short) escrow.State {
-	s := short.State
-	s.Held = max(s.Held-max(short.Free-s.Free(), 0), 0)
-	return s
-}
-
-// refuse is the end of a call that a budget has not enough left for.
-func (l *Limiter) refuse(x *pipeline.Exchange, h *held, s escrow.State, need int64) error {
-	f := fault.New(fault.QuotaSpent, "The budget %s has %s free of %s (settled %s, held %s, unknown %s), and this call may come to %s.",
-		h.name, h.show(s.Free()), h.show(h.limit()), h.show(s.Settled), h.show(s.Held), h.show(s.Unknown), h.show(need))
-	if h.Per == window.Term {
-		f.Message += " It ends " + h.in.End.Format(time.RFC3339) + "."
-	} else {
-		f.Message += " It begins anew " + h.in.End.Format(time.RFC3339) + "."
-	}
-	f.Spent = true
-	f.RetryAfter = min(max(h.in.End.Sub(l.o.Now()), time.Second), time.Minute)
-	f.Detail = detailOf(h, s, need)
-	x.Note("budget", "refused by "+h.budgetRule.id+": "+h.show(need)+" needed, "+h.show(s.Free())+" free", 0)
-	l.mark(h.budgetRule, escrow.Key{Rule: h.budgetRule.id, Subject: h.key.Subject, Start: h.key.Start}, 100)
-	l.m.refused.WithLabelValues(string(h.Unit)).Inc()
-	return &pipeline.Unaffordable{Why: "over the budget " + h.name, Err: f}
-}
-
-// unfunded is the error of a store that does not say what is left.
-func unfunded(err error) error {
-	var f *fault.Error
-	if errors.As(err, &f) {
-		return f
-	}
-	if errors.Is(err, context.Canceled) {
-		return fault.From(err)
-	}
-	return unavailable(err, "How much is left of your budget")
-}
-
 // capTo makes a request ask for no more than most of each choice, as its client's body says that, and gives what is in force; 0 of
 // most is no cap.
 func capTo(r *llm.Request, a *allowance, most int64) int64 {
@@ -355,54 +316,4 @@ func capTo(r *llm.Request, a *allowance, most int64) int64 {
 	}
 	a.capped = lower
 	return most
-}
-
-// A quarantine is how long a target that billed more than calls were capped at gets no calls with a budget.
-const quarantine = 10 * time.Minute
-
-// A ward remembers which targets are in quarantine.
-type ward struct {
-	mu    sync.Mutex // guards the field below
-	until map[llm.Target]time.Time
-}
-
-func (l *Limiter) quarantined(t llm.Target) string {
-	l.ward.mu.Lock()
-	defer l.ward.mu.Unlock()
-	if until, ok := l.ward.until[t]; ok {
-		if time.Now().Before(until) {
-			return "billed more than a call was capped at"
-		}
-		delete(l.ward.until, t)
-	}
-	return ""
-}
-
-// overrun notes that a provider billed more than was reserved: it took no notice of its cap, or the price is not what it charges.
-func (l *Limiter) overrun(t llm.Target, try *pipeline.Try) {
-	l.m.overruns.Inc()
-	l.confine(t)
-	l.o.Log.Warn("a provider billed more than was reserved: its target gets no calls with a budget for a while",
-		"target", t.String(), "try", try.ID, "cost_nano", int64(try.CostNano), "bound_nano", int64(try.BoundNano), "for", quarantine)
-	if l.o.Overrun != nil {
-		l.o.Overrun(t, try)
-	}
-}
-
-// deaf notes that a stream had to be ended, since its provider takes no notice of the cap. What that bills is not known then.
-func (l *Limiter) deaf(t llm.Target, try string) {
-	l.m.cuts.Inc()
-	l.confine(t)
-	l.o.Log.Warn("a provider generated more than it was asked for, and its stream was ended: its target gets no calls with a budget for a while",
-		"target", t.String(), "try", try, "for", quarantine)
-}
-
-// confine puts a target in quarantine.
-func (l *Limiter) confine(t llm.Target) {
-	l.ward.mu.Lock()
-	defer l.ward.mu.Unlock()
-	if l.ward.until == nil {
-		l.ward.until = map[llm.Target]time.Time{}
-	}
-	l.ward.until[t] = time.Now().Add(quarantine)
 }

@@ -96,28 +96,8 @@ func (l *Limiter) Allowed(ctx context.Context, caller *pipeline.Caller, user str
 	limit := func(r *rateRule, subject string) {
 		rates, models = append(rates, r.rule(subject)), append(models, r.Model)
 	}
-	for _, list := range [][]*budgetRule{c.budgets.byProject[who.project], c.budgets.others} {
-		for _, r := range list {
-			if r.Scope.fits(&who) {
-				add(r, r.subject(&who))
-			}
-		}
-	}
-	for _, list := range [][]*rateRule{c.rates.byProject[who.project], c.rates.others} {
-		for _, r := range list {
-			if r.Scope.fits(&who) {
-				limit(r, r.subject(&who))
-			}
-		}
-	}
-	for _, t := range c.tiersOf(&who) {
+	for _, t := range c.each(&who, add, limit) {
 		out.take(t.tier)
-		for _, r := range t.budgets {
-			add(r, t.subject)
-		}
-		for _, r := range t.rates {
-			limit(r, t.subject)
-		}
 	}
 	for i, s := range l.o.Rates.Standing(rates) {
 		mode := Enforce
