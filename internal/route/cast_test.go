@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/penstock/penstock/internal/admission"
+	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
@@ -188,7 +189,7 @@ func (b *books) balance() error {
 
 type prices map[string]llm.Price
 
-func (p prices) Price(t llm.Target) (llm.Price, bool) {
+func (p prices) PriceFor(t llm.Target, _ catalog.Dispatch) (llm.Price, bool) {
 	price, ok := p[t.String()]
 	return price, ok
 }

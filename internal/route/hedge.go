@@ -79,28 +79,30 @@ func (s sent) whole() sent {
 	return s
 }
 
+// begin sends a leg on its own, and returns what cancels it.
+func (c *choosing) begin(ctx context.Context, l *leg, results chan<- sent) context.CancelFunc {
+	own, cancel := context.WithCancel(ctx)
+	request := *c.x.Request // each decodes, and is adapted, for itself
+	if request.Completed != nil {
+		_, _ = request.Chat() // which may note something, so it is not for two at once; who cannot be decoded says so again
+	}
+	go func() {
+		out := sent{leg: l}
+		defer func() {
+			out.panic = recover()
+			results <- out
+		}()
+		out.resp, out.err = l.send(own, &request)
+		out.adapted = request.Adapted
+	}()
+	return cancel
+}
+
 // race waits for the first try, and asks another target beside it if that is late. Whoever has a first token first answers;
 // the other is cancelled, and both are booked.
 func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*llm.Response, error) {
 	results := make(chan sent, 2)
-	begin := func(l *leg) context.CancelFunc {
-		own, cancel := context.WithCancel(ctx)
-		request := *c.x.Request // each decodes, and is adapted, for itself
-		if request.Completed != nil {
-			_, _ = request.Chat() // which may note something, so it is not for two at once; who cannot be decoded says so again
-		}
-		go func() {
-			out := sent{leg: l}
-			defer func() {
-				out.panic = recover()
-				results <- out
-			}()
-			out.resp, out.err = l.send(own, &request)
-			out.adapted = request.Adapted
-		}()
-		return cancel
-	}
-	cancelFirst := begin(first)
+	cancelFirst := c.begin(ctx, first, results)
 	cancelSecond := context.CancelFunc(func() {})
 	over := false
 	defer func() {
@@ -123,7 +125,7 @@ func (c *choosing) race(ctx context.Context, first *leg, after time.Duration) (*
 		over = true
 		return c.alone(ctx, one, cancelFirst)
 	}
-	cancelSecond = begin(second)
+	cancelSecond = c.begin(ctx, second, results)
 	one := (<-results).whole()
 	won := hedgeLost
 	if (one.leg == second) == (one.err == nil) { // it was first, or is all that is left

@@ -327,7 +327,7 @@ func TestARotatedKeyFailsNoCall(t *testing.T) {
 }
 
 // contracts are prices that depend on the credential and the service tier.
-type contracts struct{ prices }
+type contracts struct{}
 
 func (contracts) PriceFor(_ llm.Target, d catalog.Dispatch) (llm.Price, bool) {
 	return llm.Price{Input: llm.Rate(d.Credential), Output: llm.Rate(len(d.Tier))}, true

@@ -23,25 +23,14 @@ type Provider interface {
 	Do(ctx context.Context, via provider.Via, t llm.Target, r *llm.Request) (*llm.Response, error)
 }
 
-// Prices knows what targets cost.
+// Prices knows what a try to a target costs that is sent now.
 type Prices interface {
-	Price(t llm.Target) (llm.Price, bool)
-}
-
-// A Dispatcher is Prices where what a try costs depends on more than its target.
-type Dispatcher interface {
 	PriceFor(t llm.Target, d catalog.Dispatch) (llm.Price, bool)
 }
 
 // price is what a try to a target costs that is sent now, with one of the provider's credentials, counted from 1; 0 is not known yet.
 func (r *Router) price(x *pipeline.Exchange, t llm.Target, credential int) (llm.Price, bool) {
-	var p llm.Price
-	var ok bool
-	if d, is := r.o.Prices.(Dispatcher); is {
-		p, ok = d.PriceFor(t, catalog.Dispatch{Tier: x.Request.ServiceTier, Credential: credential})
-	} else {
-		p, ok = r.o.Prices.Price(t)
-	}
+	p, ok := r.o.Prices.PriceFor(t, catalog.Dispatch{Tier: x.Request.ServiceTier, Credential: credential})
 	if p.CacheWrite > p.Input && bytes.Contains(x.Request.Raw, forAnHour) {
 		p = p.ForAnHour() // of all that it writes: usage does not say what of that is for minutes
 	}

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
@@ -85,7 +86,7 @@ func held(x *pipeline.Exchange) (n int) {
 
 type noPrices struct{}
 
-func (noPrices) Price(llm.Target) (llm.Price, bool) { return llm.Price{}, false }
+func (noPrices) PriceFor(llm.Target, catalog.Dispatch) (llm.Price, bool) { return llm.Price{}, false }
 
 func setup(t *testing.T, p *fakeProvider) (*Router, *ledger, *pipeline.Exchange) {
 	t.Helper()
@@ -393,7 +394,7 @@ func TestTableAllocations(t *testing.T) {
 
 type cachePrices struct{}
 
-func (cachePrices) Price(llm.Target) (llm.Price, bool) {
+func (cachePrices) PriceFor(llm.Target, catalog.Dispatch) (llm.Price, bool) {
 	return llm.Price{Input: 1000, CacheWrite: 1250}, true
 }
 

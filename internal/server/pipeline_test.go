@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/llm"
@@ -36,8 +37,10 @@ func (l *lender) Settle(try *pipeline.Try) {
 	l.settled = append(l.settled, try.ID+" "+string(try.Outcome)+" "+try.CostNano.String())
 }
 
-// Price is a dollar a million tokens, for all.
-func (l *lender) Price(llm.Target) (llm.Price, bool) { return llm.Price{Input: 1e6, Output: 1e6}, true }
+// PriceFor is a dollar a million tokens, for all.
+func (l *lender) PriceFor(llm.Target, catalog.Dispatch) (llm.Price, bool) {
+	return llm.Price{Input: 1e6, Output: 1e6}, true
+}
 
 // A provided is a provider that is a function.
 type provided func() (*llm.Response, error)
