@@ -32,7 +32,8 @@ const (
 
 // inputBound is the most tokens that the prompt of an exchange can have for a model of this context; 0 is an unknown context.
 // Pictures count by what they may come to, and not by their bytes. A document may fill the context, unless it is text that is there: the
-// provider has or fetches it, or its format is packed, so that a few bytes may be a thousand pages. What Penstock gives the model back of its reasoning counts where something depends on the bound.
+// provider has or fetches it, or its format is packed, so that a few bytes may be a thousand pages. What Penstock gives the model back of
+// its reasoning counts where something depends on the bound.
 func inputBound(x *pipeline.Exchange, model string, context int64) int64 {
 	r := x.Request
 	n := r.Size() + frame

@@ -42,8 +42,8 @@ func Columns(by []string) []string {
 	return all
 }
 
-// ByLabels makes of sums by [Columns] those by the columns asked for: labels of projects, and providers, are not summed by in a store. value gives the value of a project's label, "" if it
-// has none. Groups are in the order of their values.
+// ByLabels makes of sums by [Columns] those by the columns asked for: labels of projects, and providers, are not summed by in a store.
+// value gives the value of a project's label, "" if it has none. Groups are in the order of their values.
 func ByLabels(sums []Sum, by []string, value func(project, label string) string) []Sum {
 	if !slices.ContainsFunc(by, Derived) {
 		return sums

@@ -2,7 +2,8 @@
 // fixed terms.
 //
 // A window begins at the first instant of its civil day, week or month, so days have 23 or 25 hours where clocks change, and ends
-// where the next begins: a window that is over does not come back with a clock that goes back. The package is not for durations (time) and knows no amounts (limit).
+// where the next begins: a window that is over does not come back with a clock that goes back. The package is not for durations (time)
+// and knows no amounts (limit).
 package window
 
 import (
