@@ -40,12 +40,17 @@ func NewDirectory(projects []Project, keys []Key) *Directory {
 
 // First is the key that a key was rotated from, over all rotations: what is set for a key is kept by it.
 func (d *Directory) First(id string) string {
-	for range len(d.Keys) {
-		k, ok := d.Keys[id]
-		if !ok || k.Replaces == "" {
+	return firstKey(len(d.Keys), id, func(id string) string { return d.Keys[id].Replaces })
+}
+
+// firstKey is First of so many keys, of which replaces says what each was rotated from.
+func firstKey(keys int, id string, replaces func(id string) string) string {
+	for range keys { // a circle cannot be, and would end
+		before := replaces(id)
+		if before == "" {
 			break
 		}
-		id = k.Replaces
+		id = before
 	}
 	return id
 }

@@ -233,7 +233,7 @@ func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used
 		e := &entry{use: used[key.ID], grant: Grant{Key: key, Caller: &pipeline.Caller{
 			Org: p.Org, Project: p.ID, Key: key.ID, ProjectName: p.Name, KeyName: key.Name, KeyPrefix: key.Prefix, Strict: p.Strict,
 			KeepBodies: p.Bodies == BodiesKeep, Stateless: p.Stateless, Labels: p.Labels, Regions: p.Regions, PrivateOnly: p.PrivateOnly,
-			FirstKey: firstKey(replaces, key.ID),
+			FirstKey: firstKey(len(keys), key.ID, func(id string) string { return replaces[id] }),
 		}}}
 		s.byHash[key.Hash], s.names[key.ID] = e, key.Name
 		if key.Role != RoleCaller {
@@ -248,16 +248,4 @@ func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used
 		s.byHash[admin], s.byID[adminID], s.names[adminID] = e, e, e.grant.Key.Name
 	}
 	return s
-}
-
-// firstKey is the key that another was rotated from, over all rotations.
-func firstKey(replaces map[string]string, id string) string {
-	for range len(replaces) { // a circle cannot be, and would end
-		before := replaces[id]
-		if before == "" {
-			break
-		}
-		id = before
-	}
-	return id
 }
