@@ -37,7 +37,7 @@ func (c *Console) budget(v *visit) error {
 		return err
 	}
 	defer done()
-	defined, err := c.o.Limits.Definitions(ctx)
+	defined, dir, err := c.defined(ctx)
 	if err != nil {
 		return err
 	}
@@ -46,10 +46,6 @@ func (c *Console) budget(v *visit) error {
 		return fault.New(fault.NotThere, "There is no such budget here.")
 	}
 	b := &defined.Budgets[i]
-	dir, err := c.o.Tenants.Directory(ctx)
-	if err != nil {
-		return err
-	}
 	q := v.r.URL.Query()
 	windows, err := limit.Windows(ctx, c.o.Limits, b, limit.WindowQuery{Subject: q.Get("subject"), Limit: windowsKept}, v.now, windowsKept)
 	if err != nil {

@@ -167,6 +167,16 @@ func windowRowOf(b *limit.Budget, w *limit.Standing, now time.Time) windowRow {
 	return row
 }
 
+// defined is what is set, and whose it is by name.
+func (c *Console) defined(ctx context.Context) (limit.Definitions, *auth.Directory, error) {
+	d, err := c.o.Limits.Definitions(ctx)
+	if err != nil {
+		return d, nil, err
+	}
+	dir, err := c.o.Tenants.Directory(ctx)
+	return d, dir, err
+}
+
 func (c *Console) budgets(v *visit) error {
 	q := v.r.URL.Query()
 	return c.budgetsPage(v, http.StatusOK, func(d *budgetsView) {
@@ -182,11 +192,7 @@ func (c *Console) budgetsPage(v *visit, status int, fill func(*budgetsView)) err
 		return err
 	}
 	defer done()
-	defined, err := c.o.Limits.Definitions(ctx)
-	if err != nil {
-		return err
-	}
-	dir, err := c.o.Tenants.Directory(ctx)
+	defined, dir, err := c.defined(ctx)
 	if err != nil {
 		return err
 	}

@@ -65,11 +65,7 @@ func (c *Console) tiersPage(v *visit, status int, fill func(*tiersView)) error {
 		return err
 	}
 	defer done()
-	defined, err := c.o.Limits.Definitions(ctx)
-	if err != nil {
-		return err
-	}
-	dir, err := c.o.Tenants.Directory(ctx)
+	defined, dir, err := c.defined(ctx)
 	if err != nil {
 		return err
 	}
