@@ -150,29 +150,15 @@ func (a *API) limitsChanged(ctx context.Context) {
 }
 
 func (a *API) listBudgets(ctx context.Context, c *call) (list[Budget], error) {
-	n, err := c.query.limit()
-	if err != nil {
-		return list[Budget]{}, err
-	}
-	project, err := a.projectID(ctx, c.query["project"])
+	q, err := a.defined(ctx, c)
 	if err != nil {
 		return list[Budget]{}, err
 	}
 	if _, err := a.catchUp(ctx); err != nil { // who has just made a call looks whether it counts
 		return list[Budget]{}, err
 	}
-	d, err := a.o.Limits.Definitions(ctx)
-	if err != nil {
-		return list[Budget]{}, err
-	}
-	t, err := a.tenants(ctx)
-	if err != nil {
-		return list[Budget]{}, err
-	}
-	rows := slices.DeleteFunc(d.Budgets, func(b limit.Budget) bool {
-		return project != "" && b.Project != project || b.ID <= c.query["after"]
-	})
-	out := page(rows, n, func(b limit.Budget) string { return b.ID }, func(b limit.Budget) Budget { return t.budgetOf(b) })
+	rows := slices.DeleteFunc(q.Budgets, func(b limit.Budget) bool { return !q.of(b.Project) || b.ID <= q.after })
+	out := page(rows, q.most, func(b limit.Budget) string { return b.ID }, q.budgetOf)
 	for i := range out.Data {
 		if out.Data[i].Windows, err = a.windows(ctx, &rows[i], limit.WindowQuery{}); err != nil {
 			return list[Budget]{}, err

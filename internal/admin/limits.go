@@ -75,24 +75,10 @@ func (a *API) changedLimit(ctx context.Context, l limit.Limit) (Limit, error) {
 }
 
 func (a *API) listLimits(ctx context.Context, c *call) (list[Limit], error) {
-	n, err := c.query.limit()
+	q, err := a.defined(ctx, c)
 	if err != nil {
 		return list[Limit]{}, err
 	}
-	project, err := a.projectID(ctx, c.query["project"])
-	if err != nil {
-		return list[Limit]{}, err
-	}
-	d, err := a.o.Limits.Definitions(ctx)
-	if err != nil {
-		return list[Limit]{}, err
-	}
-	t, err := a.tenants(ctx)
-	if err != nil {
-		return list[Limit]{}, err
-	}
-	rows := slices.DeleteFunc(d.Limits, func(l limit.Limit) bool {
-		return project != "" && l.Project != project || l.ID <= c.query["after"]
-	})
-	return page(rows, n, func(l limit.Limit) string { return l.ID }, t.limitOf), nil
+	rows := slices.DeleteFunc(q.Limits, func(l limit.Limit) bool { return !q.of(l.Project) || l.ID <= q.after })
+	return page(rows, q.most, func(l limit.Limit) string { return l.ID }, q.limitOf), nil
 }

@@ -62,3 +62,31 @@ func (t tenants) scopeOf(s limit.Scope) Scope {
 	}
 	return out
 }
+
+// A defining is a question for definitions, with all that there are.
+type defining struct {
+	limit.Definitions
+	tenants
+
+	most           int // on a page
+	project, after string
+}
+
+// defined reads the question, and what there is.
+func (a *API) defined(ctx context.Context, c *call) (q defining, err error) {
+	q.after = c.query["after"]
+	if q.most, err = c.query.limit(); err != nil {
+		return q, err
+	}
+	if q.project, err = a.projectID(ctx, c.query["project"]); err != nil {
+		return q, err
+	}
+	if q.Definitions, err = a.o.Limits.Definitions(ctx); err != nil {
+		return q, err
+	}
+	q.tenants, err = a.tenants(ctx)
+	return q, err
+}
+
+// of reports whether what is set for a project is asked for.
+func (q *defining) of(project string) bool { return q.project == "" || q.project == project }

@@ -212,29 +212,18 @@ func (t tenants) assignmentOf(x limit.Assignment) Assignment {
 }
 
 func (a *API) listAssignments(ctx context.Context, c *call) (list[Assignment], error) {
-	n, err := c.query.limit()
+	q, err := a.defined(ctx, c)
 	if err != nil {
 		return list[Assignment]{}, err
 	}
-	project, err := a.projectID(ctx, c.query["project"])
-	if err != nil {
-		return list[Assignment]{}, err
-	}
-	d, err := a.o.Limits.Definitions(ctx)
-	if err != nil {
-		return list[Assignment]{}, err
-	}
-	t, err := a.tenants(ctx)
-	if err != nil {
-		return list[Assignment]{}, err
-	}
-	rows := slices.DeleteFunc(d.Assigned, func(x limit.Assignment) bool {
-		return project != "" && x.Project != project || c.query["tier"] != "" && x.Tier != c.query["tier"] || standing(x) <= c.query["after"]
+	tier := c.query["tier"]
+	rows := slices.DeleteFunc(q.Assigned, func(x limit.Assignment) bool {
+		return !q.of(x.Project) || tier != "" && x.Tier != tier || placeOf(x) <= q.after
 	})
-	return page(rows, n, standing, t.assignmentOf), nil
+	return page(rows, q.most, placeOf, q.assignmentOf), nil
 }
 
-// standing is where an assignment stands in the list, which has the order of the store.
-func standing(x limit.Assignment) string {
+// placeOf is where an assignment stands in the list, which has the order of the store.
+func placeOf(x limit.Assignment) string {
 	return strings.Join([]string{x.Project, x.Key, x.User}, " ")
 }
