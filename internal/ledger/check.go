@@ -184,7 +184,7 @@ func (f *fold) add(e *SnapshotEntry) {
 			p = &Move{}
 			f.pools[m.Pool] = p
 		}
-		p.Settled, p.Unknown, p.Over = plus(p.Settled, m.Settled), plus(p.Unknown, m.Unknown), plus(p.Over, m.Over)
+		p.Settled, p.Unknown, p.Over = llm.Sum(p.Settled, m.Settled), llm.Sum(p.Unknown, m.Unknown), llm.Sum(p.Over, m.Over)
 	}
 	if e.Exchange != 0 && f.withExchanges {
 		if e.Exchange < f.reached {
@@ -199,7 +199,7 @@ func (f *fold) add(e *SnapshotEntry) {
 		if e.Kind == Pending {
 			c.pending = true
 		} else {
-			c.amount = plus(c.amount, e.Amount)
+			c.amount = llm.Sum(c.amount, e.Amount)
 		}
 	}
 	if was, ok := f.open[e.Settles]; ok {
@@ -277,7 +277,7 @@ func (f *fold) windows(ctx context.Context, n Snapshot) error {
 		f.differ("what is unknown", where, want.Unknown, p.Unknown)
 		f.differ("what is over", where, want.Over, p.Over)
 		f.differ("what is held, which is the sum of its leases", where, p.Leases, p.Held)
-		if used := plus(plus(plus(p.Settled, -p.Over), p.Held), p.Unknown); p.Terms && used > p.Highest {
+		if used := llm.Sum(p.Settled, -p.Over, p.Held, p.Unknown); p.Terms && used > p.Highest {
 			f.differ("what is used, at most", where, p.Highest, used)
 		}
 		return nil
@@ -322,15 +322,4 @@ func (f *fold) exchanges(ctx context.Context, n Snapshot, last int64) error {
 	maps.DeleteFunc(f.costs, func(seq int64, _ *cost) bool { return seq <= last })
 	f.compared = last
 	return err
-}
-
-// plus adds; what is beyond the largest number stays there.
-func plus(a, b int64) int64 {
-	switch {
-	case b > 0 && a > math.MaxInt64-b:
-		return math.MaxInt64
-	case b < 0 && a < math.MinInt64-b:
-		return math.MinInt64
-	}
-	return a + b
 }

@@ -122,6 +122,14 @@ func plus(a, b int64) int64 {
 	return sum
 }
 
+// Sum adds any numbers from the left, and stays at the largest or smallest number.
+func Sum(numbers ...int64) (sum int64) {
+	for _, n := range numbers {
+		sum = plus(sum, n)
+	}
+	return sum
+}
+
 // String is the exact amount in dollars, without trailing zeros: "0.00314", "12", "-0.5".
 func (m Money) String() string { return decimal(int64(m), 9) }
 

@@ -224,19 +224,8 @@ func (b *builder) anthropicUsageLine(l *line) error {
 	if err != nil {
 		return err
 	}
-	var u llm.Usage
-	for i, tokens := range n {
-		switch more := (llm.Usage{Input: tokens, CachedInput: tokens, CacheWrite: tokens, Output: tokens}); i {
-		case 0:
-			u = u.Add(llm.Usage{Input: more.Input})
-		case 1:
-			u = u.Add(llm.Usage{Input: more.Input, CachedInput: more.CachedInput})
-		case 5:
-			u = u.Add(llm.Usage{Output: more.Output})
-		default:
-			u = u.Add(llm.Usage{Input: more.Input, CacheWrite: more.CacheWrite})
-		}
-	}
+	u := llm.Usage{CachedInput: n[1], CacheWrite: llm.Sum(n[2], n[3], n[4]), Output: n[5]}
+	u.Input = llm.Sum(n[0], u.CachedInput, u.CacheWrite)
 	model := l.get("model_version")
 	if model == "" {
 		model = l.get("model")

@@ -66,8 +66,7 @@ func (d *dayOf) line(model string) *Line {
 	}
 	l := d.lines[key]
 	if l == nil {
-		l = &Line{Date: d.Date, Provider: d.provider, Whole: d.Whole && !d.c.o.Now.Before(d.to), Money: true, Tokens: true, ends: d.to}
-		d.lines[key] = l
+		l = d.newLine(key)
 	}
 	for _, member := range d.m.members(d.m.root(model)) {
 		if member != "" && !slices.Contains(l.Models, member) && d.used(member) {
@@ -77,6 +76,12 @@ func (d *dayOf) line(model string) *Line {
 	if len(l.Models) == 0 && model != "" { // nobody used it here on this day
 		l.Models = append(l.Models, model)
 	}
+	return l
+}
+
+func (d *dayOf) newLine(key string) *Line {
+	l := &Line{Date: d.Date, Provider: d.provider, Whole: d.Whole && !d.c.o.Now.Before(d.to), Money: true, Tokens: true, ends: d.to}
+	d.lines[key] = l
 	return l
 }
 
@@ -154,8 +159,7 @@ func (d *dayOf) addRow(row *Row) {
 		l = d.line(models[0])
 	default:
 		d.unheard = d.unheard || row.Cost != 0 || row.Usage != llm.Usage{}
-		l = &Line{Date: d.Date, Provider: d.provider, Whole: d.Whole && !d.c.o.Now.Before(d.to), Money: true, Tokens: true, ends: d.to}
-		d.lines["\x01"+row.Model] = l
+		l = d.newLine("\x01" + row.Model)
 	}
 	name := row.Model
 	if name == "" {
@@ -204,7 +208,7 @@ func (l *Line) anything() bool {
 	return l.Books != 0 || l.Billed != 0 || l.Unknown > 0 || l.Usage != llm.Usage{} || l.Recorded.Input+l.Recorded.Output != 0
 }
 
-func all64(u llm.Usage) int64 { return llm.Usage{Input: u.Input}.Add(llm.Usage{Input: u.Output}).Input }
+func all64(u llm.Usage) int64 { return llm.Sum(u.Input, u.Output) }
 
 // price tells money from tokens: what the books have, and what the tokens cost that the provider has besides. That holds only if the
 // tokens that are recorded cost now what the books have for them: prices may have changed, long prompts may cost more, and tokens of a

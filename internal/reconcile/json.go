@@ -199,9 +199,9 @@ func (b *builder) anthropicUsage(date string, r *jsonResult) error {
 	}
 	u := llm.Usage{CachedInput: known(r.CacheRead), Output: known(r.Output)}
 	if r.Creation != nil {
-		u.CacheWrite = llm.Usage{Input: r.Creation.Hour}.Add(llm.Usage{Input: r.Creation.Minutes}).Input
+		u.CacheWrite = llm.Sum(r.Creation.Hour, r.Creation.Minutes)
 	}
-	u.Input = llm.Usage{Input: known(r.Uncached)}.Add(llm.Usage{Input: u.CachedInput}).Add(llm.Usage{Input: u.CacheWrite}).Input
+	u.Input = llm.Sum(known(r.Uncached), u.CachedInput, u.CacheWrite)
 	return b.tokens(date, known(r.Model), u, 0)
 }
 
@@ -215,7 +215,7 @@ func (b *builder) tokens(date, model string, u llm.Usage, requests int64) error 
 		return err
 	}
 	s.usage, s.tokens = s.usage.Add(u), true
-	s.requests = llm.Usage{Input: s.requests}.Add(llm.Usage{Input: requests}).Input
+	s.requests = llm.Sum(s.requests, requests)
 	return nil
 }
 

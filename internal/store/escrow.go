@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/failpoint"
+	"github.com/penstock/penstock/internal/llm"
 )
 
 var _ escrow.Store = (*Store)(nil)
@@ -54,12 +56,14 @@ func (s *Store) Trade(ctx context.Context, h escrow.Holder, trades []escrow.Trad
 	return results, nil
 }
 
-// clock is the store's, in microseconds since 1970. Of a file it is that of the process that has it.
-func (s *Store) clock(ctx context.Context, t tx) (now int64, err error) {
+// clock is the store's, in microseconds since 1970, asked in a tx or a view. Of a file it is that of the process that has it.
+func (s *Store) clock(ctx context.Context, in interface {
+	row(ctx context.Context, query string, args ...any) *sql.Row
+}) (now int64, err error) {
 	if s.d.alone {
 		return micros(s.now()), nil
 	}
-	err = t.row(ctx, "SELECT "+s.d.now).Scan(&now)
+	err = in.row(ctx, "SELECT "+s.d.now).Scan(&now)
 	return now, err
 }
 
@@ -137,7 +141,7 @@ func (p *pool) isTail(need int64, replicas int) bool {
 func (p *pool) move(to *lease, amount int64) {
 	p.Held += amount
 	to.amount += amount
-	to.net = plus(to.net, amount)
+	to.net = llm.Sum(to.net, amount)
 }
 
 // result adds the state, in which what is in leases that nobody renews is unknown.
@@ -154,15 +158,10 @@ const late = time.Second
 // Wanted implements [escrow.Store]. A pool is told of twice rather than not at all.
 func (s *Store) Wanted(ctx context.Context, h escrow.Holder, since time.Time) (now time.Time, keys []escrow.Key, err error) {
 	err = s.lookWith(ctx, s.watch, func(v view) error {
-		at := micros(s.now())
-		if !s.d.alone {
-			if err := v.row(ctx, "SELECT "+s.d.now).Scan(&at); err != nil {
-				return err
-			}
-		}
+		at, err := s.clock(ctx, v)
 		now = fromMicros(at)
-		if since.IsZero() {
-			return nil
+		if err != nil || since.IsZero() {
+			return err
 		}
 		rows, err := v.query(ctx, `SELECT p.rule, p.subject, p.start FROM budget_pools p WHERE p.wanted > 0 AND p.wanted >= ?
 			AND EXISTS (SELECT 1 FROM budget_leases l WHERE l.pool = p.id AND l.journal = ? AND l.run = ? AND l.state = 0)

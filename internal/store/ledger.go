@@ -129,11 +129,9 @@ func (s *Store) LedgerUnknowns(ctx context.Context, limit int) (tries []ledger.U
 				tries[i].Held = append(tries[i].Held, p)
 			}
 		}
-		now := micros(s.now())
-		if !s.d.alone {
-			if err := v.row(ctx, "SELECT "+s.d.now).Scan(&now); err != nil {
-				return err
-			}
+		now, err := s.clock(ctx, v)
+		if err != nil {
+			return err
 		}
 		rows, err = v.query(ctx, `SELECT l.id, p.rule, p.subject, p.start, l.journal, l.amount, l.renewed, l.state FROM budget_leases l
 			JOIN budget_pools p ON p.id = l.pool WHERE l.amount > 0 AND (l.state = ? OR l.state = ? AND l.renewed < ?) ORDER BY l.renewed, l.id LIMIT ?`,

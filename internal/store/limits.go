@@ -16,6 +16,7 @@ import (
 	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/limit"
+	"github.com/penstock/penstock/internal/llm"
 )
 
 const (
@@ -57,24 +58,22 @@ func (s *Store) Definitions(ctx context.Context) (d limit.Definitions, err error
 	return d, nil
 }
 
-// define is act for a change of definitions: others see by the version that there was one.
-func (s *Store) define(ctx context.Context, what string, f func(tx) (audit.Act, error)) error {
-	return s.act(ctx, what, func(t tx) (acts, error) {
-		act, err := f(t)
+// define is act for a change of one definition: others see by the version that there was one.
+func define[T any](ctx context.Context, s *Store, what string, f func(tx) (T, audit.Act, error)) (of T, err error) {
+	err = s.act(ctx, what, func(t tx) (acts, error) {
+		done, act, err := f(t)
 		if err != nil {
 			return nil, err
 		}
+		of = done
 		return acts{act}, t.bump(ctx, "limits")
 	})
+	return of, err
 }
 
 // SetBudget implements [limit.Store].
-func (s *Store) SetBudget(ctx context.Context, b limit.Budget) (set limit.Budget, err error) {
-	err = s.define(ctx, "set a budget", func(t tx) (act audit.Act, err error) {
-		set, act, err = t.setBudget(ctx, b, s.now())
-		return act, err
-	})
-	return set, err
+func (s *Store) SetBudget(ctx context.Context, b limit.Budget) (limit.Budget, error) {
+	return define(ctx, s, "set a budget", func(t tx) (limit.Budget, audit.Act, error) { return t.setBudget(ctx, b, s.now()) })
 }
 
 func (t tx) setBudget(ctx context.Context, b limit.Budget, now time.Time) (limit.Budget, audit.Act, error) {
@@ -110,12 +109,8 @@ func (t tx) setBudget(ctx context.Context, b limit.Budget, now time.Time) (limit
 }
 
 // DeleteBudget implements [limit.Store].
-func (s *Store) DeleteBudget(ctx context.Context, id string) (was limit.Budget, err error) {
-	err = s.define(ctx, "delete a budget", func(t tx) (act audit.Act, err error) {
-		was, act, err = t.deleteBudget(ctx, id)
-		return act, err
-	})
-	return was, err
+func (s *Store) DeleteBudget(ctx context.Context, id string) (limit.Budget, error) {
+	return define(ctx, s, "delete a budget", func(t tx) (limit.Budget, audit.Act, error) { return t.deleteBudget(ctx, id) })
 }
 
 func (t tx) deleteBudget(ctx context.Context, id string) (limit.Budget, audit.Act, error) {
@@ -127,12 +122,8 @@ func (t tx) deleteBudget(ctx context.Context, id string) (limit.Budget, audit.Ac
 }
 
 // SetLimit implements [limit.Store].
-func (s *Store) SetLimit(ctx context.Context, l limit.Limit) (set limit.Limit, err error) {
-	err = s.define(ctx, "set a limit", func(t tx) (act audit.Act, err error) {
-		set, act, err = t.setLimit(ctx, l, s.now())
-		return act, err
-	})
-	return set, err
+func (s *Store) SetLimit(ctx context.Context, l limit.Limit) (limit.Limit, error) {
+	return define(ctx, s, "set a limit", func(t tx) (limit.Limit, audit.Act, error) { return t.setLimit(ctx, l, s.now()) })
 }
 
 func (t tx) setLimit(ctx context.Context, l limit.Limit, now time.Time) (limit.Limit, audit.Act, error) {
@@ -158,12 +149,8 @@ func (t tx) setLimit(ctx context.Context, l limit.Limit, now time.Time) (limit.L
 }
 
 // DeleteLimit implements [limit.Store].
-func (s *Store) DeleteLimit(ctx context.Context, id string) (was limit.Limit, err error) {
-	err = s.define(ctx, "delete a limit", func(t tx) (act audit.Act, err error) {
-		was, act, err = t.deleteLimit(ctx, id)
-		return act, err
-	})
-	return was, err
+func (s *Store) DeleteLimit(ctx context.Context, id string) (limit.Limit, error) {
+	return define(ctx, s, "delete a limit", func(t tx) (limit.Limit, audit.Act, error) { return t.deleteLimit(ctx, id) })
 }
 
 func (t tx) deleteLimit(ctx context.Context, id string) (limit.Limit, audit.Act, error) {
@@ -175,12 +162,8 @@ func (t tx) deleteLimit(ctx context.Context, id string) (limit.Limit, audit.Act,
 }
 
 // SetTier implements [limit.Store].
-func (s *Store) SetTier(ctx context.Context, tier limit.Tier) (set limit.Tier, err error) {
-	err = s.define(ctx, "set a tier", func(t tx) (act audit.Act, err error) {
-		set, act, err = t.setTier(ctx, tier, s.now())
-		return act, err
-	})
-	return set, err
+func (s *Store) SetTier(ctx context.Context, tier limit.Tier) (limit.Tier, error) {
+	return define(ctx, s, "set a tier", func(t tx) (limit.Tier, audit.Act, error) { return t.setTier(ctx, tier, s.now()) })
 }
 
 func (t tx) setTier(ctx context.Context, tier limit.Tier, now time.Time) (limit.Tier, audit.Act, error) {
@@ -217,12 +200,8 @@ func (t tx) setTier(ctx context.Context, tier limit.Tier, now time.Time) (limit.
 }
 
 // DeleteTier implements [limit.Store].
-func (s *Store) DeleteTier(ctx context.Context, name string) (was limit.Tier, err error) {
-	err = s.define(ctx, "delete a tier", func(t tx) (act audit.Act, err error) {
-		was, act, err = t.deleteTier(ctx, name)
-		return act, err
-	})
-	return was, err
+func (s *Store) DeleteTier(ctx context.Context, name string) (limit.Tier, error) {
+	return define(ctx, s, "delete a tier", func(t tx) (limit.Tier, audit.Act, error) { return t.deleteTier(ctx, name) })
 }
 
 func (t tx) deleteTier(ctx context.Context, name string) (limit.Tier, audit.Act, error) {
@@ -244,7 +223,11 @@ func (t tx) deleteTier(ctx context.Context, name string) (limit.Tier, audit.Act,
 
 // Assign implements [limit.Store].
 func (s *Store) Assign(ctx context.Context, a limit.Assignment) error {
-	return s.define(ctx, "assign a tier", func(t tx) (audit.Act, error) { return t.assign(ctx, a, s.now()) })
+	_, err := define(ctx, s, "assign a tier", func(t tx) (limit.Assignment, audit.Act, error) {
+		act, err := t.assign(ctx, a, s.now())
+		return a, act, err
+	})
+	return err
 }
 
 func (t tx) assign(ctx context.Context, a limit.Assignment, now time.Time) (audit.Act, error) {
@@ -316,11 +299,9 @@ func (s *Store) Windows(ctx context.Context, q limit.WindowQuery) (all []limit.S
 		add("p.start <= ? AND (p.ends > ? OR p.ends = 0)", at, at)
 	}
 	err = s.lookWith(ctx, s.watch, func(v view) error {
-		now := micros(s.now())
-		if !s.d.alone {
-			if err := v.row(ctx, "SELECT "+s.d.now).Scan(&now); err != nil {
-				return err
-			}
+		now, err := s.clock(ctx, v)
+		if err != nil {
+			return err
 		}
 		query := `SELECT p.rule, p.subject, p.start, p.ends, p.allowed, p.settled, p.held, p.unknown, p.overrun, (SELECT
 			CAST(COALESCE(SUM(l.amount), 0) AS BIGINT) FROM budget_leases l WHERE l.pool = p.id AND (l.state = ? OR l.state = ? AND l.renewed < ?))
@@ -343,7 +324,7 @@ func scanStanding(r scanner) (w limit.Standing, err error) {
 	var start, end, stale int64
 	err = r.Scan(&w.Budget, &w.Subject, &start, &end, &w.Limit, &w.Settled, &w.Held, &w.Unknown, &w.Over, &stale)
 	w.Start, w.End = fromMicros(start), fromMicros(end)
-	w.Held, w.Unknown = w.Held-stale, plus(w.Unknown, stale)
+	w.Held, w.Unknown = w.Held-stale, llm.Sum(w.Unknown, stale)
 	w.Free = max(w.Limit-w.Settled-w.Held-w.Unknown, 0)
 	return w, err
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/penstock/penstock/internal/escrow"
+	"github.com/penstock/penstock/internal/llm"
 )
 
 // The states of a lease.
@@ -177,7 +178,7 @@ func (l *held) markStale(before int64) {
 	for _, one := range l.leases {
 		if one.state == leaseRestored || one.state == leaseOpen && one.renewed < before {
 			p := l.byID[one.pool]
-			p.stale = plus(p.stale, one.amount)
+			p.stale = llm.Sum(p.stale, one.amount)
 		}
 	}
 }
@@ -242,5 +243,5 @@ func (c *recording) findAll(ctx context.Context, one string, values []any, do fu
 
 // used is what counts against the highest limit.
 func (p *pool) used() int64 {
-	return plus(plus(plus(p.Settled, -p.Over), p.Held), p.Unknown)
+	return llm.Sum(p.Settled, -p.Over, p.Held, p.Unknown)
 }

@@ -309,7 +309,7 @@ func (l *held) spend(p *pool, c *pipeline.Charge, t *pipeline.Try) part {
 
 // add adds to what is settled, unknown, and over.
 func (p *pool) add(settled, unknown, over int64) {
-	p.Settled, p.Unknown, p.Over = plus(p.Settled, settled), plus(p.Unknown, unknown), plus(p.Over, over)
+	p.Settled, p.Unknown, p.Over = llm.Sum(p.Settled, settled), llm.Sum(p.Unknown, unknown), llm.Sum(p.Over, over)
 	p.changed = true
 }
 
@@ -318,7 +318,7 @@ func (p *pool) room() int64 {
 	if p.version == noTerms {
 		return mostAmount
 	}
-	return max(plus(p.Highest, -p.used()), 0)
+	return max(llm.Sum(p.Highest, -p.used()), 0)
 }
 
 func inBounds(n int64) int64 { return min(max(n, 0), mostAmount) }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/usage"
 )
 
@@ -151,7 +152,7 @@ type sums [len(sumFields)]int64
 
 func (s *sums) add(more *sums) {
 	for i := range s {
-		s[i] = plus(s[i], more[i])
+		s[i] = llm.Sum(s[i], more[i])
 	}
 }
 

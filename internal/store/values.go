@@ -1,9 +1,6 @@
 package store
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // micros is how times are kept; the zero time is 0.
 func micros(t time.Time) int64 {
@@ -25,15 +22,4 @@ func flag(b bool) int64 {
 		return 1
 	}
 	return 0
-}
-
-// plus adds; what is beyond the largest number stays there.
-func plus(a, b int64) int64 {
-	switch {
-	case b > 0 && a > math.MaxInt64-b:
-		return math.MaxInt64
-	case b < 0 && a < math.MinInt64-b:
-		return math.MinInt64
-	}
-	return a + b
 }
