@@ -153,7 +153,7 @@ nobody knows what they came to; free is the rest. In the bar these are # = ? and
 			if err != nil {
 				return err
 			}
-			budgets, err := list[admin.Budget](cmd.Context(), client, "/budgets", ofProject(project))
+			budgets, err := list[admin.Budget](cmd.Context(), client, "/budgets", queryOf("project", project))
 			if err != nil {
 				return err
 			}
@@ -169,14 +169,6 @@ nobody knows what they came to; free is the rest. In the bar these are # = ? and
 	}
 	c.Flags().StringVar(&project, "project", "", "only those of this project, by name or id")
 	return c
-}
-
-func ofProject(project string) url.Values {
-	query := url.Values{}
-	if project != "" {
-		query.Set("project", project)
-	}
-	return query
 }
 
 // budgetTable has a row for each window, and one for a budget that has none yet.

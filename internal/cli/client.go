@@ -297,3 +297,14 @@ func list[T any](ctx context.Context, c *adminClient, path string, query url.Val
 		query.Set("after", p.Next)
 	}
 }
+
+// queryOf is a query of names and values, one behind the other; what is empty is not asked for.
+func queryOf(pairs ...string) url.Values {
+	query := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			query.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return query
+}

@@ -80,11 +80,7 @@ func (a *app) keyList(f *adminFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			query := url.Values{}
-			if project != "" {
-				query.Set("project", project)
-			}
-			keys, err := list[admin.Key](cmd.Context(), client, "/keys", query)
+			keys, err := list[admin.Key](cmd.Context(), client, "/keys", queryOf("project", project))
 			if err != nil {
 				return err
 			}

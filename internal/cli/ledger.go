@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"strconv"
 	"time"
@@ -70,12 +69,7 @@ of budgets that such a replica had. Both come right by themselves when it starts
 				}
 				return a.sayAccounts(f, all)
 			}
-			query := url.Values{"limit": {strconv.Itoa(limit)}}
-			for name, value := range map[string]string{"project": project, "provider": provider, "try": try, "kind": kind, "from": from, "to": to} {
-				if value != "" {
-					query.Set(name, value)
-				}
-			}
+			query := queryOf("limit", strconv.Itoa(limit), "project", project, "provider", provider, "try", try, "kind", kind, "from", from, "to", to)
 			var out page[admin.LedgerEntry]
 			if err := client.call(cmd.Context(), http.MethodGet, "/ledger", query, nil, &out); err != nil {
 				return err
@@ -223,15 +217,8 @@ was away, or settled, changes a month that was closed: keep the file.`,
 			if err != nil {
 				return err
 			}
-			query := url.Values{}
-			if month != "" {
-				query.Set("month", month)
-			}
-			if zone != "" {
-				query.Set("zone", zone)
-			}
 			var out admin.LedgerClose
-			if err := client.read(cmd.Context(), "/ledger/close", query, &out); err != nil {
+			if err := client.read(cmd.Context(), "/ledger/close", queryOf("month", month, "zone", zone), &out); err != nil {
 				return err
 			}
 			if f.json {

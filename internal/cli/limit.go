@@ -127,7 +127,7 @@ func (a *app) limitList(f *adminFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			limits, err := list[admin.Limit](cmd.Context(), client, "/limits", ofProject(project))
+			limits, err := list[admin.Limit](cmd.Context(), client, "/limits", queryOf("project", project))
 			if err != nil {
 				return err
 			}

@@ -202,11 +202,7 @@ func (a *app) tierShow(f *adminFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			query := url.Values{}
-			if subject != "" {
-				query.Set("subject", subject)
-			}
-			budgets, err := list[admin.Budget](cmd.Context(), client, "/tiers/"+url.PathEscape(args[0])+"/budgets", query)
+			budgets, err := list[admin.Budget](cmd.Context(), client, "/tiers/"+url.PathEscape(args[0])+"/budgets", queryOf("subject", subject))
 			if err != nil {
 				return err
 			}
@@ -265,12 +261,7 @@ func (a *app) tierTake(f *adminFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			query := ofProject(h.project)
-			for name, value := range map[string]string{"key": h.key, "user": h.user} {
-				if value != "" {
-					query.Set(name, value)
-				}
-			}
+			query := queryOf("project", h.project, "key", h.key, "user", h.user)
 			var out admin.Assignment
 			if err := client.call(cmd.Context(), http.MethodDelete, "/assignments", query, nil, &out); err != nil {
 				return err
