@@ -38,7 +38,7 @@ fmt: ## format all Go files
 	.tools/bin/golangci-lint fmt ./...
 
 race: ## Go tests with the race detector
-	go test -race ./...
+	@scripts/race.sh
 
 fuzz: ## run each fuzz target for FUZZTIME (30s); their seeds run in `make test`
 	@scripts/fuzz.sh $(FUZZTIME)
