@@ -3,6 +3,8 @@ package escrow_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -348,6 +350,63 @@ func TestOverrun(t *testing.T) {
 		if got, h := s.State(key), b.Hands()[0]; got.Held != free-30 || h.Free != free-30 || got.Settled != 130 || got.Over != 30 {
 			t.Errorf("the store has %+v, the bank %+v; free was %d", got, h, free)
 		}
+	})
+}
+
+// What calls came to beyond what they had reserved is made up for, also if the trade that gives it back fails, or its reply is lost.
+func TestAnOverrunIsMadeUpForAlthoughATradeFails(t *testing.T) {
+	for name, lose := range map[string]func(*escrowtest.Link, func() bool){
+		"request lost": func(l *escrowtest.Link, f func() bool) { l.Lose(f, nil) },
+		"reply lost":   func(l *escrowtest.Link, f func() bool) { l.Lose(nil, f) },
+	} {
+		for _, times := range []int32{1, 2, 5} {
+			t.Run(fmt.Sprint(name, " ", times), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var s escrowtest.Store
+					b := start(t, &s, "j", "1", 1)
+					p := b.Pool(key, terms(1000))
+					id := b.must(p, 100)
+					free := b.Hands()[0].Free
+					var n atomic.Int32
+					lose(b.link, func() bool { return n.Add(1) <= times })
+					p.Settle(id, 100, 130)
+					s.Tell(key, id, 100, 130, false)
+					time.Sleep(20 * time.Second)
+					if n.Load() <= times {
+						t.Fatalf("%d trades in 20 s", n.Load())
+					}
+					left, _ := s.Left(key, id)
+					if h := b.Hands()[0]; left > free-30 || h.Free != left {
+						t.Errorf("the lease has %d in the store and %+v here, want at most %d: 30 were spent of nothing", left, h, free-30)
+					}
+					if got := s.State(key); got.Settled != 130 || got.Over != 30 {
+						t.Errorf("the store has %+v", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What was had of a higher limit goes back, also if the first trade that gives it back fails: it is not there to be spent meanwhile.
+func TestALoweredLimitBindsAlthoughATradeFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s escrowtest.Store
+		b := start(t, &s, "j", "1", 1)
+		id := b.must(b.Pool(key, terms(1000)), 100)
+		var n atomic.Int32
+		b.link.Lose(func() bool { return n.Add(1) == 1 }, nil)
+		p := b.Pool(key, escrow.Terms{Limit: 50, Version: 2})
+		for range 100 {
+			time.Sleep(50 * time.Millisecond)
+			if _, ok := p.Hold(10); ok {
+				t.Fatal("what was had of the higher limit is spent")
+			}
+		}
+		if got := s.State(key); n.Load() < 2 || got.Held != 100 {
+			t.Errorf("after %d trades %+v: all but what the call holds is to be given back", n.Load(), got)
+		}
+		p.Settle(id, 100, 0)
 	})
 }
 

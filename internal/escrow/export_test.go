@@ -4,7 +4,8 @@ package escrow
 type Hand struct {
 	Key               Key
 	Lease             string
-	Free, Held, Spent int64
+	Free, Held, Spent int64 // Free is with what is owed
+	Owed              int64
 	Tail              bool
 }
 
@@ -13,7 +14,7 @@ func (b *Bank) Hands() (hands []Hand) {
 	for _, p := range b.leased() {
 		p.mu.Lock()
 		if l := p.lease; l != nil {
-			hands = append(hands, Hand{p.key, l.id, l.free + l.owed, l.held, l.spent, p.tail})
+			hands = append(hands, Hand{p.key, l.id, l.free + l.owed, l.held, l.spent, l.owed, p.tail})
 		}
 		p.mu.Unlock()
 	}

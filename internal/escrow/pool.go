@@ -28,6 +28,7 @@ type Pool struct {
 	refill         bool // it is asked for
 	excess         bool // more was had than the limit is, for it was lowered
 	recall         bool // what is free is to be given back
+	unsure         bool // it was, by a trade of which it is not known whether it came into force
 	later          bool // it will be asked for again in a moment
 
 	// Guarded by the bank's lock.
@@ -54,8 +55,12 @@ type lease struct {
 	held  int64 // reserved by calls that run
 	spent int64 // what calls came to that were settled, at most what they had reserved
 	owed  int64 // of what was free: what calls came to beyond what they had reserved, to be given back
-	over  int64 // what they came to beyond, since the last good trade
-	until int64 // when it must not be spent from any more, unless it is renewed: a while after the last good trade began; at first 0
+	// unsure is of owed what trades took with them of which it is not known whether they came into force. It counts as given back
+	// until the next good trade, and then as owed still, for nothing says whether it was: once too often does no harm, and it is free
+	// to whoever asks for it; not at all would let as much be spent again.
+	unsure int64
+	over   int64 // what they came to beyond, since the last good trade
+	until  int64 // when it must not be spent from any more, unless it is renewed: a while after the last good trade began; at first 0
 	// promised is for calls that have been told that it is there and have not taken it yet, if they take it soon after promisedAt.
 	promised, promisedAt int64
 	slice                int64 // what was free after the last grant

@@ -97,7 +97,7 @@ func (p *Pool) look(now, civil int64, wanted bool) (ask, changed bool, s State) 
 	if wanted || p.tail {
 		p.recall = p.recall || l.spare(now) > 0
 	}
-	return p.recall || len(p.wait) > 0 || l.until-now < renew, changed, s
+	return p.recall || p.unsure || l.unsure > 0 || len(p.wait) > 0 || l.until-now < renew, changed, s
 }
 
 // give has a lease given up that all is told of. The lock of its pool is held.

@@ -91,6 +91,9 @@ type deal struct {
 	err    error
 	begun  int64
 	least  int64 // what the least of those who wait needs
+	owed   int64 // of what is given back, what had to be
+	give   bool  // what is free was to be given back
+	kept   bool  // it is not tried again
 	known  State
 }
 
@@ -184,7 +187,7 @@ func (b *Bank) strike(deals []deal) {
 func (b *Bank) halves(deals []deal) {
 	for _, half := range [][]deal{deals[:len(deals)/2], deals[len(deals)/2:]} {
 		for i := range half {
-			half[i].trade.Back = 0
+			half[i].trade.Back, half[i].kept = 0, true
 		}
 		if err := b.attempt(half); err != nil && len(half) > 1 {
 			b.halves(half)
@@ -266,6 +269,7 @@ func (p *Pool) plan(now int64, replicas int) (d deal, ok bool) {
 		if ahead := l.ahead(now); spare > plus(ahead, ahead) {
 			t.Back = spare - ahead
 		}
+	case l.owed > 0:
 	default:
 		return d, false
 	}
@@ -273,6 +277,7 @@ func (p *Pool) plan(now int64, replicas int) (d deal, ok bool) {
 		return d, false
 	}
 	l.free -= t.Back
+	d.give, d.owed = give && t.Back > 0, l.owed
 	t.Back += l.owed
 	l.owed = 0
 	d.pool, d.lease, d.trade = p, l, t
@@ -290,6 +295,10 @@ func (p *Pool) close(d *deal, now int64, replicas int, first bool) (again rank) 
 	defer p.mu.Unlock()
 	l, r := d.lease, &d.result
 	l.trading = false
+	if d.err != nil || d.kept {
+		l.unsure = plus(l.unsure, d.owed)
+		p.unsure = p.unsure || d.give
+	}
 	if d.err != nil {
 		p.fail(d.err, first)
 		return none
@@ -308,12 +317,20 @@ func (p *Pool) close(d *deal, now int64, replicas int, first bool) (again rank) 
 	}
 	l.told, l.over = r.Net-r.Left, 0
 	l.free = r.Net - l.held - l.spent - l.owed
+	still := max(min(l.unsure, l.free), 0)
+	l.free, l.owed, l.unsure = l.free-still, l.owed+still, 0
 	if l.until > lowered || d.trade.Terms.Version == p.terms.Version { // or the limit was lowered after the trade began
 		l.until = d.begun + fresh
 	} else {
 		l.until = lowered
 	}
 	p.excess = p.state.Settled-p.state.Over+p.state.Held+p.state.Unknown > p.state.Limit
+	if p.unsure {
+		p.unsure, p.recall = false, true
+		if p.excess {
+			l.until = lowered
+		}
+	}
 	switch {
 	case r.Granted > 0:
 		l.slice, p.short = l.free, 0
@@ -326,7 +343,7 @@ func (p *Pool) close(d *deal, now int64, replicas int, first bool) (again rank) 
 		again = p.refuse(now, r.Left, r.Granted > 0 || d.trade.Need == 0)
 		p.tail = p.tail || replicas > 1
 	}
-	if p.tail && l.spare(now) > 0 {
+	if p.tail && l.spare(now) > 0 || p.recall || l.owed > 0 {
 		again = max(again, background)
 	}
 	return again
