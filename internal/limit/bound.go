@@ -2,13 +2,11 @@ package limit
 
 import (
 	"bytes"
-	"maps"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
@@ -206,64 +204,4 @@ func floor(r *llm.Request) int64 {
 		return leastOutput
 	}
 	return thinking.Budget + leastOutput
-}
-
-// freeTools are the beginnings of the types of tools that cost nothing but tokens: the caller runs them itself, or they only find others.
-// Of all others it is not known: there are new ones each month that a provider runs for a price that tokens do not bound.
-var freeTools = []string{
-	"function", "custom", "computer", "bash_", "text_editor_", "memory_", "local_shell", "apply_patch", "tool_search",
-}
-
-// paidMembers have a provider, of whatever dialect, search or fetch for a price of its own, unless they are empty or off.
-var paidMembers = []string{"mcp_servers", "web_search_options", "search_parameters", "plugins", "enable_search"}
-
-// paidTool is the type of a tool of the request that its provider may charge for beside tokens, "" if there is none.
-func paidTool(r *llm.Request) string {
-	for _, name := range paidMembers {
-		raw := r.Field(name)
-		if filled(raw, '[') || len(raw) > 0 && raw[0] == '{' || string(raw) == "true" {
-			return name
-		}
-	}
-	if !filled(r.Field("tools"), '[') {
-		return ""
-	}
-	var tools []map[string]jsontext.Value
-	if json.Unmarshal(r.Field("tools"), &tools) != nil {
-		return ""
-	}
-	for _, t := range tools {
-		name, err := jsontext.AppendUnquote(nil, t["type"]) // it may be written with escapes
-		if err != nil || len(name) == 0 {
-			if t["name"] != nil || t["function"] != nil || len(t) == 0 { // of the caller's, as Anthropic's dialect has them
-				continue
-			}
-			return slices.Min(slices.Collect(maps.Keys(t)))
-		}
-		if !slices.ContainsFunc(freeTools, func(free string) bool { return strings.HasPrefix(string(name), free) }) {
-			return string(name)
-		}
-	}
-	return ""
-}
-
-// keptPrompt reports whether the prompt is one that the provider keeps, of any length and with tools of its own.
-func keptPrompt(r *llm.Request) bool {
-	return r.Dialect == llm.Responses && filled(r.Field("prompt"), '{')
-}
-
-// filled reports whether a value is an array, or an object, with something in it.
-func filled(raw []byte, opens byte) bool { return len(raw) > 2 && raw[0] == opens }
-
-// unbounded is the member of a request that makes its price one that is not known here, "" if there is none: a prompt that the provider
-// keeps brings its own tools, and a faster speed of Anthropic's costs a multiple of the model's price.
-func unbounded(r *llm.Request) string {
-	speed := string(r.Field("speed"))
-	switch {
-	case keptPrompt(r):
-		return "prompt"
-	case r.Dialect == llm.Anthropic && speed != "" && speed != "null" && speed != `"standard"`:
-		return "speed"
-	}
-	return ""
 }

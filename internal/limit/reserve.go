@@ -132,38 +132,47 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 	return r, nil
 }
 
-// mayBudget refuses what a budget cannot bound. The first budget of money in force says it: it is the same for all.
+// mayBudget refuses what a budget cannot bound. The first budget in force says it: it is the same for all of its unit.
 func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Target, bound []held) error {
-	for i := range bound {
-		h := &bound[i]
-		if h.Mode != Enforce || h.Unit != USD {
-			continue
-		}
-		if try.Price == nil {
-			f := fault.New(fault.QuotaSpent, "%s has no price, so no budget can hold it, and your calls have one (%s).", t, h.name)
-			f.Hint = "An operator sets it with: penstock price set " + t.String() + " --input DOLLARS --output DOLLARS"
-			f.Spent = true
-			return &pipeline.Unaffordable{Why: "no price, and the caller has a budget", Err: f}
-		}
-		if tool := paidTool(x.Request); tool != "" {
-			f := fault.New(fault.QuotaSpent, "The tool %s is run by the provider for a price that tokens do not bound, and your calls have a budget (%s).", quote(tool), h.name)
-			f.Hint, f.Spent = "Leave the tool out, or ask whoever runs Penstock to have the budget observe only.", true
-			f.Param = "tools"
-			return f
-		}
-		if name := unbounded(x.Request); name != "" {
-			f := fault.New(fault.QuotaSpent, "What %s comes to cannot be known before, and your calls have a budget (%s).", name, h.name)
-			f.Hint, f.Spent, f.Param = "Leave it out, or ask whoever runs Penstock to have the budget observe only.", true, name
-			return f
-		}
-		if why := l.quarantined(t); why != "" {
-			f := fault.New(fault.QuotaSpent, "%s has billed more than calls were capped at, so calls with a budget do not go there for now.", t)
-			f.Spent = true
-			return &pipeline.Unaffordable{Why: why, Err: f}
-		}
+	i := slices.IndexFunc(bound, func(h held) bool { return h.Mode == Enforce })
+	if i < 0 {
 		return nil
 	}
+	if name := endless(x.Request); name != "" {
+		return unknowable("How many tokens "+name+" comes to", name, &bound[i])
+	}
+	if i = slices.IndexFunc(bound, func(h held) bool { return h.Mode == Enforce && h.Unit == USD }); i < 0 {
+		return nil
+	}
+	h := &bound[i]
+	if try.Price == nil {
+		f := fault.New(fault.QuotaSpent, "%s has no price, so no budget can hold it, and your calls have one (%s).", t, h.name)
+		f.Hint = "An operator sets it with: penstock price set " + t.String() + " --input DOLLARS --output DOLLARS"
+		f.Spent = true
+		return &pipeline.Unaffordable{Why: "no price, and the caller has a budget", Err: f}
+	}
+	if tool := paidTool(x.Request); tool != "" {
+		f := fault.New(fault.QuotaSpent, "The tool %s is run by the provider for a price that tokens do not bound, and your calls have a budget (%s).", quote(tool), h.name)
+		f.Hint, f.Spent = "Leave the tool out, or ask whoever runs Penstock to have the budget observe only.", true
+		f.Param = "tools"
+		return f
+	}
+	if name := unpriced(x.Request); name != "" {
+		return unknowable("What "+name+" comes to", name, h)
+	}
+	if why := l.quarantined(t); why != "" {
+		f := fault.New(fault.QuotaSpent, "%s has billed more than calls were capped at, so calls with a budget do not go there for now.", t)
+		f.Spent = true
+		return &pipeline.Unaffordable{Why: why, Err: f}
+	}
 	return nil
+}
+
+// unknowable refuses a member of a request whose bill has no bound.
+func unknowable(what, name string, h *held) error {
+	f := fault.New(fault.QuotaSpent, "%s cannot be known before, and your calls have a budget (%s).", what, h.name)
+	f.Hint, f.Spent, f.Param = "Leave it out, or ask whoever runs Penstock to have the budget observe only.", true, name
+	return f
 }
 
 // take reserves from all budgets, or from none. Nearly always that is a matter of this process.

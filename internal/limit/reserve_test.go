@@ -347,13 +347,31 @@ func TestWhatABudgetCannotHold(t *testing.T) {
 		for _, of := range []struct {
 			dialect     llm.Dialect
 			name, value string
-		}{{llm.Responses, "prompt", `{"id":"pmpt_1"}`}, {llm.Anthropic, "speed", `"fast"`}} {
+			endless     bool // tokens, too
+		}{
+			{llm.Responses, "prompt", `{"id":"pmpt_1"}`, false}, {llm.Anthropic, "speed", `"fast"`, false},
+			{llm.OpenAI, "prediction", `{"type":"content","content":"x"}`, true},
+			{llm.Anthropic, "context_management", `{"edits":[{"type":"clear_tool_uses_20250919"},{"type":"\u0063ompact_20260112"}]}`, true},
+			{llm.Responses, "context_management", `[{"type":"compaction","compact_threshold":1000}]`, true},
+			{llm.Anthropic, "compaction", `{"type":"summarize"}`, true}, {llm.Anthropic, "fallbacks", `"default"`, true},
+			{llm.Responses, "reasoning", `{"mode":"pro"}`, true},
+		} {
+			passes := c.passes && !(of.endless && name == "tokens")
 			x = exchange(llm.OpChat, 36)
 			x.Request.Dialect = of.dialect
 			x.Request.Set(of.name, []byte(of.value))
 			_, err = b.call(x, target, 5, 5)
-			if f := fault.From(err); (err == nil) != c.passes || err != nil && (f.Param != of.name || !f.Spent || f.Code != fault.QuotaSpent) {
+			if f := fault.From(err); (err == nil) != passes || err != nil && (f.Param != of.name || !f.Spent || f.Code != fault.QuotaSpent) {
 				t.Errorf("%s, with %s: %v", name, of.name, err)
+			}
+		}
+		for member, value := range map[string]string{
+			"context_management": `{"edits":[{"type":"clear_thinking_20251015"}]}`, "prediction": "null", "reasoning": `{"effort":"low"}`, "fallbacks": "[]",
+		} {
+			x = exchange(llm.OpChat, 36)
+			x.Request.Set(member, []byte(value))
+			if _, err = b.call(x, target, 5, 5); err != nil {
+				t.Errorf("%s, with %s %s: %v", name, member, value, err)
 			}
 		}
 	}

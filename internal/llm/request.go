@@ -73,6 +73,32 @@ type Request struct {
 
 	edits []Edit
 	chat  *Chat
+	hour  answer // whether it may ask for an hour in the cache
+}
+
+// An answer is one that is looked for once.
+type answer uint8
+
+const (
+	notAsked answer = iota
+	no
+	yes
+)
+
+// hourMarks are in each body that asks for its prompt to be cached for an hour, however it writes that: escapes of the two characters
+// are in no body that has no reason to hide them.
+var hourMarks = [...]string{`"1h"`, `\u0031`, `\u0068`}
+
+// MayCacheAnHour reports whether the request may ask for its prompt to be cached for an hour instead of minutes, in whatever dialect. A
+// text that only says so counts, too. It is looked for once.
+func (r *Request) MayCacheAnHour() bool {
+	if r.hour == notAsked {
+		r.hour = no
+		if slices.ContainsFunc(hourMarks[:], func(mark string) bool { return bytes.Contains(r.Raw, []byte(mark)) }) {
+			r.hour = yes
+		}
+	}
+	return r.hour == yes
 }
 
 // Set records that the top-level member name shall have this JSON value, in every try from now on; a nil value removes

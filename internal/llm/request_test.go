@@ -259,3 +259,21 @@ func TestEventIs(t *testing.T) {
 		t.Errorf("%b", e.Has)
 	}
 }
+
+// TestMayCacheAnHour: however a body writes it, and as it was when somebody asked first.
+func TestMayCacheAnHour(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]bool{
+		`{"cache_control":{"type":"ephemeral","ttl":"1h"}}`: true, `{"ttl":"1\u0068"}`: true, `{"ttl":"\u0031h"}`: true, `{"ttl":"\u0031\u0068"}`: true,
+		`{"ttl":"5m"}`: false, `{"text":"in 1h, \u00e9"}`: false, `{}`: false,
+	} {
+		r := &Request{Raw: []byte(body)}
+		if got := r.MayCacheAnHour(); got != want {
+			t.Errorf("%s: %t", body, got)
+		}
+		r.Raw = nil
+		if got := r.MayCacheAnHour(); got != want {
+			t.Errorf("%s: it was looked for again", body)
+		}
+	}
+}

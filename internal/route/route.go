@@ -9,7 +9,6 @@
 package route
 
 import (
-	"bytes"
 	"context"
 
 	"github.com/penstock/penstock/internal/catalog"
@@ -31,14 +30,11 @@ type Prices interface {
 // price is what a try to a target costs that is sent now, with one of the provider's credentials, counted from 1; 0 is not known yet.
 func (r *Router) price(x *pipeline.Exchange, t llm.Target, credential int) (llm.Price, bool) {
 	p, ok := r.o.Prices.PriceFor(t, catalog.Dispatch{Tier: x.Request.ServiceTier, Credential: credential})
-	if p.CacheWrite > p.Input && bytes.Contains(x.Request.Raw, forAnHour) {
+	if p.CacheWrite > p.Input && x.Request.MayCacheAnHour() {
 		p = p.ForAnHour() // of all that it writes: usage does not say what of that is for minutes
 	}
 	return p, ok
 }
-
-// forAnHour is in each body that asks for a prompt to be cached for so long.
-var forAnHour = []byte(`"1h"`)
 
 // A Journal makes tries durable. An error of Intent means that the try must not be sent.
 type Journal interface {

@@ -89,7 +89,10 @@ func TestUsageHoldsTheCache(t *testing.T) {
 		`{"input_tokens":3,"cache_read_input_tokens":90,"cache_creation_input_tokens":7,"output_tokens":5}`: {Input: 100, CachedInput: 90, CacheWrite: 7, Output: 5},
 		`{"input_tokens":3,"output_tokens":5,"output_tokens_details":{"thinking_tokens":4}}`:                {Input: 3, Output: 5, Reasoning: 4},
 		`{"output_tokens":5}`: {Output: 5, Estimated: true},
-		`{"input_tokens":-1,"cache_read_input_tokens":"9","output_tokens":1e3}`: {},
+		`{"input_tokens":3,"output_tokens":5,"iterations":[{"type":"compaction","input_tokens":180,"cache_read_input_tokens":10,"output_tokens":35},` +
+			`{"input_tokens":3,"output_tokens":5,"type":"message"},{"input_tokens":2,"output_tokens":1,"type":"compaction"}]}`: {Input: 195, CachedInput: 10, Output: 41},
+		`{"input_tokens":3,"output_tokens":5,"iterations":[1,"compaction",{"type":"compaction"}]}`: {Input: 3, Output: 5},
+		`{"input_tokens":-1,"cache_read_input_tokens":"9","output_tokens":1e3}`:                    {},
 		`{}`: {}, `null`: {}, `[]`: {},
 	} {
 		var ev llm.Event

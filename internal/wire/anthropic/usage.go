@@ -11,28 +11,63 @@ import (
 const maxCount = 1 << 40
 
 // counts are the numbers of usage objects as the provider gave them; of a stream, the last of each. -1 was not given.
-type counts struct{ input, cacheRead, cacheWrite, output, thinking int64 }
+type counts struct {
+	input, cacheRead, cacheWrite, output, thinking int64
+	compacted                                      llm.Usage // of calls that the vendor made to compact the prompt
+}
 
-var nothingCounted = counts{-1, -1, -1, -1, -1}
+var nothingCounted = counts{input: -1, cacheRead: -1, cacheWrite: -1, output: -1, thinking: -1}
 
 // read reads the next value as a usage object, if it is one.
 func (c *counts) read(at *rawjson.Cursor) {
 	for name := range at.Members() {
-		switch string(name) {
-		case "input_tokens":
-			count(at, &c.input)
-		case "cache_read_input_tokens":
-			count(at, &c.cacheRead)
-		case "cache_creation_input_tokens":
-			count(at, &c.cacheWrite)
-		case "output_tokens":
-			count(at, &c.output)
-		case "output_tokens_details":
-			for name := range at.Members() {
-				if string(name) == "thinking_tokens" {
-					count(at, &c.thinking)
-				}
+		if string(name) == "iterations" {
+			c.iterations(at)
+		} else {
+			c.member(at, string(name))
+		}
+	}
+}
+
+func (c *counts) member(at *rawjson.Cursor, name string) {
+	switch name {
+	case "input_tokens":
+		count(at, &c.input)
+	case "cache_read_input_tokens":
+		count(at, &c.cacheRead)
+	case "cache_creation_input_tokens":
+		count(at, &c.cacheWrite)
+	case "output_tokens":
+		count(at, &c.output)
+	case "output_tokens_details":
+		for name := range at.Members() {
+			if string(name) == "thinking_tokens" {
+				count(at, &c.thinking)
 			}
+		}
+	}
+}
+
+// iterations reads what a call consisted of. What was compacted is billed, and not in the counts of the whole (the vendor's own SDKs
+// say so); all else is in them.
+func (c *counts) iterations(at *rawjson.Cursor) {
+	c.compacted = llm.Usage{}
+	for range at.Elements() {
+		one, kind := nothingCounted, ""
+		whole := *at
+		for name := range whole.Members() {
+			if string(name) == typeField {
+				kind = str(whole.Value())
+			}
+		}
+		if kind != "compaction" {
+			continue
+		}
+		for name := range at.Members() {
+			one.member(at, string(name))
+		}
+		if u, ok := one.usage(); ok {
+			c.compacted = c.compacted.Add(u)
 		}
 	}
 }
@@ -57,5 +92,5 @@ func (c counts) usage() (u llm.Usage, ok bool) {
 	}
 	u.Input = max(c.input, 0) + u.CachedInput + u.CacheWrite
 	u.Output = max(u.Output, u.Reasoning)
-	return u, true
+	return u.Add(c.compacted), true
 }
