@@ -263,7 +263,7 @@ var table = []Meaning{
 	},
 	{
 		Kind: BudgetSpent, Severity: Warning, Object: "budget",
-		Means: "A budget has not enough left for a call: calls that count for it are refused with insufficient_quota until its window ends, but for those that need less than is left.",
+		Means: "A budget has not enough left for a call, or what of it is not kept for others has not: such calls are refused with insufficient_quota until its window ends, but for those that need less than is left. Where less than 90 % was used, the call was large, or many ran at once: that is told of for ten minutes.",
 		Do:    "`penstock budget list` says when it begins anew. Raise it with `penstock budget set`; that holds within a second.",
 		Calm:  time.Second, Lasts: looked,
 	},

@@ -30,7 +30,7 @@ func (a *app) configCheck() *cobra.Command {
 			if name == "" {
 				name = "the environment"
 			}
-			_, err = fmt.Fprintf(a.err, "Nothing is wrong with %s: %d providers, %d models.\n", name, len(cfg.Providers), len(cfg.Models))
+			_, err = fmt.Fprintf(a.err, "Nothing is wrong with %s: %s, %s.\n", name, counted(int64(len(cfg.Providers)), "provider", "providers"), counted(int64(len(cfg.Models)), "model", "models"))
 			return err
 		},
 	}

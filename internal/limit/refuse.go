@@ -3,6 +3,7 @@ package limit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -24,8 +25,13 @@ func settledOf(short *escrow.Short) escrow.State {
 
 // refuse is the end of a call that a budget has not enough left for.
 func (l *Limiter) refuse(x *pipeline.Exchange, h *held, s escrow.State, need int64) error {
-	f := fault.New(fault.QuotaSpent, "The budget %s has %s free of %s (settled %s, held %s, unknown %s), and this call may come to %s.",
-		h.name, h.show(s.Free()), h.show(h.limit()), h.show(s.Settled), h.show(s.Held), h.show(s.Unknown), h.show(need))
+	whose := ""
+	if h.part >= 0 {
+		kept := h.Kept[h.part]
+		whose = fmt.Sprintf(" for calls without the tag %s, for which %d%% is kept", quote(kept.Tag), kept.Share)
+	}
+	f := fault.New(fault.QuotaSpent, "The budget %s has %s free of %s%s (settled %s, held %s, unknown %s), and this call may come to %s.",
+		h.name, h.show(s.Free()), h.show(h.limit()), whose, h.show(s.Settled), h.show(s.Held), h.show(s.Unknown), h.show(need))
 	if h.Per == window.Term {
 		f.Message += " It ends " + h.in.End.Format(time.RFC3339) + "."
 	} else {
@@ -35,7 +41,7 @@ func (l *Limiter) refuse(x *pipeline.Exchange, h *held, s escrow.State, need int
 	f.RetryAfter = min(max(h.in.End.Sub(l.o.Now()), time.Second), time.Minute)
 	f.Detail = detailOf(h, s, need)
 	x.Note("budget", "refused by "+h.budgetRule.id+": "+h.show(need)+" needed, "+h.show(s.Free())+" free", 0)
-	l.mark(h.budgetRule, escrow.Key{Rule: h.budgetRule.id, Subject: h.key.Subject, Start: h.key.Start}, 100)
+	l.markRefused(h, s, need)
 	l.m.refused.WithLabelValues(string(h.Unit)).Inc()
 	return &pipeline.Unaffordable{Why: "over the budget " + h.name, Err: f}
 }
@@ -69,6 +75,9 @@ func detailOf(h *held, s escrow.State, need int64) []byte {
 	detail := map[string]any{
 		"budget": h.budgetRule.id, "limit" + unit: h.limit(), "settled" + unit: s.Settled, "held" + unit: s.Held, "unknown" + unit: s.Unknown,
 		"free" + unit: s.Free(), "needed" + unit: need,
+	}
+	if h.part >= 0 {
+		detail["kept_for"] = h.Kept[h.part].Tag
 	}
 	if !h.in.End.IsZero() {
 		detail["resets_at"] = h.in.End.Format(time.RFC3339)

@@ -21,7 +21,26 @@ type watch struct {
 type mark struct {
 	percent int
 	end     time.Time
+	refused refusal
 }
+
+// A refusal is the last call that a budget had not enough left for.
+type refusal struct {
+	why    string    // "" if there was none
+	amount int64     // of the budget at the time: when it is another one, the refusal is old
+	until  time.Time // zero as long as the window lasts
+}
+
+func (r *refusal) holds(now time.Time, amount int64) bool {
+	return r.why != "" && r.amount == amount && (r.until.IsZero() || now.Before(r.until))
+}
+
+const (
+	// nearlySpent is the share in percent from which on a budget that refused a call is spent until its window ends. Before that it
+	// was the call that was large, or others that ran beside it: that is told of for as long as refusedFor says.
+	nearlySpent = 90
+	refusedFor  = 10 * time.Minute
+)
 
 // maxMarks bounds what is remembered: with a budget for each end user there may be any number.
 const maxMarks = 20_000
@@ -42,7 +61,7 @@ func (l *Limiter) Changed(k escrow.Key, s escrow.State) {
 	if r == nil || r.Amount <= 0 {
 		return // the rest of a budget that keeps a share for others has no alerts of its own
 	}
-	l.mark(r, k, percentOf(int64(llm.Money(s.Settled).Plus(llm.Money(s.Unknown))), r.Amount))
+	l.mark(r, k, percentOf(spentOf(s), r.Amount))
 }
 
 // percentOf is how much of an amount is used, in percent, rounded down and at most 1000; of nothing it is 0.
@@ -62,30 +81,60 @@ func percentOf(used, amount int64) int {
 func (l *Limiter) mark(r *budgetRule, k escrow.Key, percent int) {
 	l.watch.mu.Lock()
 	defer l.watch.mu.Unlock()
-	if percent < slices.Min(r.alerts()) {
+	m, ok := l.watch.marks[k]
+	if percent < slices.Min(r.alerts()) && (!ok || !m.refused.holds(l.o.Now(), r.Amount)) {
 		delete(l.watch.marks, k) // its amount was raised
 		return
 	}
-	if l.watch.marks == nil {
-		l.watch.marks = map[escrow.Key]mark{}
+	m.percent = percent
+	l.watch.put(r, k, m)
+}
+
+// markRefused notes that a budget, or what of it is not kept for others, has refused a call.
+func (l *Limiter) markRefused(h *held, s escrow.State, need int64) {
+	last := refusal{amount: h.Amount, why: "the last one may have come to " + h.show(need) + ", and " + h.show(s.Free()) + " of " + h.show(h.limit()) + " were free"}
+	if h.part >= 0 {
+		last.why += " for calls without the tag " + h.Kept[h.part].Tag
 	}
-	was, ok := l.watch.marks[k]
-	if !ok && len(l.watch.marks) >= maxMarks {
+	if percentOf(spentOf(s), h.limit()) < nearlySpent {
+		last.until = l.o.Now().Add(refusedFor)
+	}
+	k := escrow.Key{Rule: h.budgetRule.id, Subject: h.key.Subject, Start: h.key.Start}
+	used, known := l.o.Bank.Pool(k, h.budgetRule.terms(h.in)).Used()
+	l.watch.mu.Lock()
+	defer l.watch.mu.Unlock()
+	m := l.watch.marks[k]
+	m.refused = last
+	if known {
+		m.percent = percentOf(used, h.Amount)
+	}
+	l.watch.put(h.budgetRule, k, m)
+}
+
+// put keeps a mark, as long as there are not too many. The caller holds the mutex.
+func (w *watch) put(r *budgetRule, k escrow.Key, m mark) {
+	if w.marks == nil {
+		w.marks = map[escrow.Key]mark{}
+	}
+	if _, ok := w.marks[k]; !ok && len(w.marks) >= maxMarks {
 		return
 	}
-	if was.percent >= 100 && percent < 100 && percent >= 90 {
-		percent = was.percent // a call was refused; what came to less than was reserved does not undo that
-	}
-	l.watch.marks[k] = mark{percent, r.calendar.At(time.UnixMicro(k.Start)).End}
+	m.end = r.calendar.At(time.UnixMicro(k.Start)).End
+	w.marks[k] = m
 }
+
+// spentOf is what is settled of a window, and what nobody knows better than that it may be.
+func spentOf(s escrow.State) int64 { return int64(llm.Money(s.Settled).Plus(llm.Money(s.Unknown))) }
 
 // A Notice is a budget that is used to a share at which somebody wants to be told.
 type Notice struct {
 	Budget  string // id
+	Name    string // "$10 a day"
 	Share   int    // percent that was passed
 	Used    int    // percent
 	Observe bool
-	// Each says how many projects, keys or end users have passed it, where the budget holds for each; 0 where it is one.
+	Refused string // why it refused a call, of a share of 100; "" if it did not, or is one for each
+	// Each says how many projects, keys or end users have passed it, or were refused, where the budget holds for each; 0 where it is one.
 	Each int
 	End  time.Time // of the window
 }
@@ -106,17 +155,20 @@ func (l *Limiter) Notices(now time.Time) []Notice {
 			continue
 		}
 		for _, share := range r.alerts() {
-			if m.percent < share {
+			refused := share == 100 && m.refused.holds(now, r.Amount)
+			if m.percent < share && !refused {
 				continue
 			}
 			n := found[at{k.Rule, share}]
 			if n == nil {
-				n = &Notice{Budget: k.Rule, Share: share, Observe: r.Mode == Observe, End: m.end}
+				n = &Notice{Budget: k.Rule, Name: r.name, Share: share, Observe: r.Mode == Observe, End: m.end}
 				found[at{k.Rule, share}] = n
 			}
 			n.Used = max(n.Used, m.percent)
 			if k.Subject != "" {
 				n.Each++
+			} else if refused {
+				n.Refused = m.refused.why
 			}
 		}
 	}

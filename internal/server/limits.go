@@ -85,8 +85,8 @@ func (p *limitParts) workers(s *Server) []func(context.Context) error {
 	}, s.countReplicas, s.purgeWindows}
 }
 
-// lookAtBudgets tells of budgets that are used so far that somebody wants to know. They are named by their ids: what they are for is
-// a tenant's business.
+// lookAtBudgets tells of budgets that are used so far that somebody wants to know. They are named by what they are and by their ids: whom they are
+// for is a tenant's business.
 func (l *lookout) lookAtBudgets() {
 	if l.limits.limiter == nil {
 		return
@@ -94,9 +94,16 @@ func (l *lookout) lookAtBudgets() {
 	used, spent := map[string]bool{}, map[string]bool{}
 	for _, n := range l.limits.limiter.Notices(l.Server.clock.Now()) {
 		object := n.Budget + " at " + strconv.Itoa(n.Share) + "%"
-		text := fmt.Sprintf("The budget %s is used to %d%%.", n.Budget, n.Used)
-		if n.Each > 0 {
-			text = fmt.Sprintf("The budget %s is used to %d%% or more by %d of those whom it holds for.", n.Budget, n.Share, n.Each)
+		text := fmt.Sprintf("The budget %s (%s) ", n.Name, n.Budget)
+		switch {
+		case n.Each > 0 && n.Share >= 100:
+			text += fmt.Sprintf("is used up by, or had too little left for, %d of those whom it holds for.", n.Each)
+		case n.Each > 0:
+			text += fmt.Sprintf("is used to %d%% or more by %d of those whom it holds for.", n.Share, n.Each)
+		case n.Refused != "":
+			text += fmt.Sprintf("refuses calls: %s. It is used to %d%%.", n.Refused, n.Used)
+		default:
+			text += fmt.Sprintf("is used to %d%%.", n.Used)
 		}
 		if !n.End.IsZero() {
 			text += " Its window ends " + n.End.UTC().Format(time.DateTime) + " UTC."
