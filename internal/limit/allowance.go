@@ -25,6 +25,7 @@ type allowance struct {
 	at     time.Time // by which windows are found
 	output int64     // the least of the tiers' caps, 0 is none
 	capped bool      // the request's own cap is not in force
+	look   look
 
 	admission rate.Admission
 	first     reservation

@@ -19,7 +19,7 @@ func (a *allowance) take(ctx context.Context, x *pipeline.Exchange) error {
 	}
 	need := rate.Need{Requests: 1}
 	if x.Op != llm.OpCount {
-		need.Input = int64(len(x.Request.Raw)+3) / 4
+		need.Input = a.likelyInput(x)
 	}
 	if x.Op == llm.OpChat {
 		need.Output = a.l.o.Learned.Output(a.model, a.project, x.Request.MaxOutput) * max(int64(x.Request.Choices), 1)
@@ -39,6 +39,16 @@ func (a *allowance) take(ctx context.Context, x *pipeline.Exchange) error {
 		return unavailable(err, "How much your calls may use")
 	}
 	return err
+}
+
+// likelyInput is roughly how many tokens a prompt has: a quarter of its bytes, and media as they are usually read.
+func (a *allowance) likelyInput(x *pipeline.Exchange) int64 {
+	n := int64(len(x.Request.Raw))
+	c := a.look.of(x, a.model)
+	if c == nil {
+		return (n + 3) / 4
+	}
+	return max(n-c.packed+3, 0)/4 + c.likely
 }
 
 // exceeded is the end of a call that a rate leaves no room for.

@@ -329,7 +329,7 @@ func TestWhatABudgetCannotHold(t *testing.T) {
 		budget Budget
 		passes bool
 	}{
-		"dollars": {daily(USD, 1_000_000), false}, "tokens": {daily(TokenCount, 1_000_000), true}, "observed": {daily(USD, 1_000_000, observes), true},
+		"dollars": {daily(USD, 1_000_000), false}, "tokens": {daily(TokenCount, 10_000_000), true}, "observed": {daily(USD, 1_000_000, observes), true},
 		"another's": {daily(USD, 1_000_000, func(b *Budget) { b.Project = "other" }), true}, "another model's": {daily(USD, 1_000_000, func(b *Budget) { b.Model = "claude/*" }), true},
 	} {
 		b := onBench(t, Definitions{Budgets: []Budget{c.budget}})

@@ -41,6 +41,19 @@ const (
 	longestSide = 1 << 15
 )
 
+// Medium estimates an image, a recording or a document, as [Prompt] does.
+func Medium(model string, p *llm.Part) int64 {
+	switch p.Kind {
+	case llm.PartImage:
+		return imageTokens(model, p)
+	case llm.PartAudio:
+		return audioTokens(p)
+	case llm.PartFile:
+		return fileTokens(p)
+	}
+	return 0
+}
+
 // imageTokens estimates a picture. Its size is read from its first bytes where they are at hand.
 func imageTokens(model string, p *llm.Part) int64 {
 	w, h := int64(usualSide), int64(usualSide)
