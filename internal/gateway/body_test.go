@@ -236,7 +236,7 @@ func TestBodiesInFlight(t *testing.T) {
 // TestAnnouncementsTakeLittleRoom: who announces much and sends nothing must not keep others out.
 func TestAnnouncementsTakeLittleRoom(t *testing.T) {
 	t.Parallel()
-	w := setup(t, plain, func(l *Limits) { l.Body, l.InFlight, l.BodyTime = 20<<20, 25<<20, 500*time.Millisecond })
+	w := setup(t, plain, func(l *Limits) { l.Body, l.InFlight, l.BodyTime = 20<<20, 25<<20, 3*time.Second })
 	for range 5 {
 		conn, err := net.Dial("tcp", w.addr)
 		if err != nil {
