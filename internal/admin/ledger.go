@@ -3,15 +3,10 @@ package admin
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/limit"
-	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/window"
 )
 
@@ -179,12 +174,8 @@ func (a *API) listLedger(ctx context.Context, c *call) (out list[LedgerEntry], e
 		return out, err
 	}
 	if kind := c.query["kind"]; kind != "" {
-		for _, k := range ledger.Kinds() {
-			if k.String() == kind {
-				q.Kind = k
-			}
-		}
-		if q.Kind == 0 {
+		var ok bool
+		if q.Kind, ok = ledger.KindOf(kind); !ok {
 			return out, badParam("kind", "kind is %s; send one of posted, estimated, pending, settled, void, adjusted and lease.", quote(kind))
 		}
 	}
@@ -304,76 +295,22 @@ func (a *API) closeLedger(ctx context.Context, c *call) (LedgerClose, error) {
 }
 
 func (a *API) settleLedger(ctx context.Context, _ *call, in LedgerSettleInput) (LedgerEntry, error) {
-	reason, err := reasonOf(in.Reason)
-	if err != nil {
-		return LedgerEntry{}, err
-	}
-	given := in.Amount != "" || in.Tokens != nil
-	switch {
-	case in.ID == "":
-		return LedgerEntry{}, badParam("id", "Say which try or lease it is: id.")
-	case given == in.Void:
-		f := badParam("amount", "Say what it came to: an amount or tokens, or void.")
-		f.Hint = "Nothing was changed."
-		return LedgerEntry{}, f
-	case in.Tokens != nil && *in.Tokens < 0:
-		return LedgerEntry{}, badParam("tokens", "tokens: there are none below 0.")
-	}
-	var amount llm.Money
-	if in.Amount != "" {
-		if amount, err = llm.ParseMoney(in.Amount); err != nil {
-			return LedgerEntry{}, badParam("amount", "amount: %v", err)
-		}
-	}
-	if in.Amount == "" && !in.Void { // what a call cost would not be known
-		return a.settleLease(ctx, &in, amount, reason)
-	}
-	r := ledger.Resolution{Try: in.ID, Void: in.Void, Amount: amount, Tokens: -1, Reason: reason}
-	if in.Tokens != nil {
-		r.Tokens = *in.Tokens
-	}
-	e, err := a.o.Ledger.SettleTry(ctx, r)
-	if f := fault.From(err); err != nil && f.Code == fault.NotThere {
-		return a.settleLease(ctx, &in, amount, reason)
-	}
-	return entryOf(e), err
-}
-
-func (a *API) settleLease(ctx context.Context, in *LedgerSettleInput, amount llm.Money, reason string) (LedgerEntry, error) {
-	if in.Amount != "" && in.Tokens != nil {
-		return LedgerEntry{}, badParam("tokens", "A lease is of one budget, in dollars or in tokens: send amount or tokens.")
-	}
-	l := ledger.LeaseSettlement{Lease: in.ID, Amount: int64(amount), Reason: reason, Void: in.Void}
-	if in.Tokens != nil {
-		l.Amount, l.Tokens = *in.Tokens, true
-	}
-	e, err := a.o.Ledger.SettleLease(ctx, l)
+	e, err := ledger.SettleTold(ctx, a.o.Ledger, ledger.Told(in))
 	return entryOf(e), err
 }
 
 func (a *API) adjustLedger(ctx context.Context, _ *call, in LedgerAdjustInput) (LedgerEntry, error) {
-	reason, err := reasonOf(in.Reason)
-	if err != nil {
+	adjustment := ledger.Adjustment{
+		Project: in.Project, Provider: in.Provider, Credential: in.Credential, Target: in.Target, Try: in.Try, Reason: in.Reason,
+	}
+	var err error
+	if adjustment.Amount, err = ledger.ReadDifference(in.Amount); err != nil {
 		return LedgerEntry{}, err
 	}
-	text, less := strings.CutPrefix(in.Amount, "-")
-	amount, err := llm.ParseMoney(text)
-	if err != nil || amount == 0 {
-		return LedgerEntry{}, badParam("amount", "amount is %s; write dollars as decimal text, such as 0.25 or -0.25.", quote(in.Amount))
+	if err := ledger.CheckAdjustment(&adjustment); err != nil {
+		return LedgerEntry{}, err
 	}
-	if less {
-		amount = -amount
-	}
-	switch {
-	case in.Project == "":
-		return LedgerEntry{}, badParam("project", "Say whose money it is: project.")
-	case in.Provider == "":
-		return LedgerEntry{}, badParam("provider", "Say whose bill it is: provider.")
-	case in.Credential < 0:
-		return LedgerEntry{}, badParam("credential", "credential is %d; they are counted from 1.", in.Credential)
-	}
-	at, err := query{"at": in.At}.instant("at")
-	if err != nil {
+	if adjustment.At, err = (query{"at": in.At}).instant("at"); err != nil {
 		return LedgerEntry{}, err
 	}
 	t, err := a.tenants(ctx)
@@ -386,21 +323,7 @@ func (a *API) adjustLedger(ctx context.Context, _ *call, in LedgerAdjustInput) (
 			return LedgerEntry{}, err
 		}
 	}
-	e, err := a.o.Ledger.AdjustLedger(ctx, ledger.Adjustment{
-		Org: p.Org, Project: p.ID, Provider: in.Provider, Credential: in.Credential, Target: in.Target, Try: in.Try, Amount: amount, At: at, Reason: reason,
-	})
+	adjustment.Org, adjustment.Project = p.Org, p.ID
+	e, err := a.o.Ledger.AdjustLedger(ctx, adjustment)
 	return entryOf(e), err
-}
-
-// reasonOf is a reason as it is kept.
-func reasonOf(s string) (string, error) {
-	const most = 200
-	reason := strings.Join(strings.Fields(s), " ")
-	unseen := !utf8.ValidString(reason) || strings.ContainsFunc(reason, func(r rune) bool { return !unicode.IsPrint(r) })
-	if reason != "" && !unseen && utf8.RuneCountInString(reason) <= most {
-		return reason, nil
-	}
-	f := badParam("reason", "reason: write one line of at most %d characters that can be seen.", most)
-	f.Hint = "Say why, such as: the provider's bill of November. It stays in the audit chain."
-	return "", f
 }

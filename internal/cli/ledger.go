@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/llm"
 )
 
@@ -234,20 +235,16 @@ was away, or settled, changes a month that was closed: keep the file.`,
 }
 
 func (a *app) writeClose(out *admin.LedgerClose, path string) error {
-	head := []string{"month", "organisation", "project", "project_id", "provider", "credential", "target", "kind", "entries", "amount_usd", "amount_nano"}
 	rows := make([][]string, 0, len(out.Rows))
 	for _, r := range out.Rows {
-		credential := ""
-		if r.Credential > 0 {
-			credential = strconv.Itoa(r.Credential)
+		kind, _ := ledger.KindOf(r.Kind) // of a newer Penstock it may be none of ours
+		t := ledger.Total{
+			Org: r.Org, Project: r.Project, Provider: r.Provider, Credential: r.Credential, Target: r.Target, Kind: kind, Entries: r.Entries, Amount: llm.Money(r.Nano),
 		}
-		rows = append(rows, []string{
-			out.Month, r.Org, r.ProjectName, r.Project, r.Provider, credential, r.Target, r.Kind, strconv.FormatInt(r.Entries, 10), r.Amount,
-			strconv.FormatInt(r.Nano, 10),
-		})
+		rows = append(rows, t.CloseRow(out.Month, r.ProjectName))
 	}
 	var text bytes.Buffer
-	if err := figure.CSV(&text, head, rows); err != nil {
+	if err := figure.CSV(&text, ledger.CloseHead(), rows); err != nil {
 		return err
 	}
 	if path == "" {

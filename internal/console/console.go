@@ -6,7 +6,7 @@
 // works behind any path prefix that a proxy takes off. Who is signed in is a sealed cookie ([Session]) that holds no key;
 // it is checked against the snapshot of keys at every request.
 //
-// The console holds no rules about tenants, money or roles: it calls auth, usage, catalog, bodies, retention and audit, which are
+// The console holds no rules about tenants, money or roles: it calls auth, usage, catalog, limit, ledger, bodies, retention and audit, which are
 // what the control API (admin) calls too. Every page is in one table ([Pages]) with the permission that it needs. It is not for
 // machines: they use the control API.
 package console
@@ -26,6 +26,7 @@ import (
 	"github.com/penstock/penstock/internal/bodies"
 	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/health"
+	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
@@ -46,6 +47,7 @@ type Options struct {
 	// Limits keeps budgets, limits and tiers. LimitsChanged lets this process know at once that they were changed; nil: nobody.
 	Limits        limit.Store
 	LimitsChanged func(context.Context)
+	Ledger        ledger.Store // the books
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync   func(context.Context) error
 	Status func() Status
@@ -106,6 +108,7 @@ type Console struct {
 	foreign  *http.CrossOriginProtection
 	sessions sessions
 	guesses  throttle
+	checks   *checks       // of the books
 	queries  chan struct{} // a place for each page that reads the store
 	served   *prometheus.CounterVec
 }
@@ -121,7 +124,7 @@ const (
 func New(o Options) (*Console, error) {
 	c := &Console{
 		o: o, pages: Pages(), foreign: http.NewCrossOriginProtection(), queries: make(chan struct{}, maxQueries),
-		sessions: newSessions(o.Ring, o.Now), guesses: newThrottle(time.Now), // which counts by the monotonic clock
+		sessions: newSessions(o.Ring, o.Now), guesses: newThrottle(time.Now), checks: newChecks(), // which counts by the monotonic clock
 	}
 	var err error
 	if c.assets, err = loadAssets(); err != nil {

@@ -197,7 +197,12 @@ func unlessUnknown(err error) error {
 
 // reading has a place among those who read the store, and a deadline.
 func (c *Console) reading(v *visit) (ctx context.Context, done func(), err error) {
-	ctx, cancel := context.WithTimeout(v.ctx(), maxRead)
+	return c.readingFor(v, maxRead)
+}
+
+// readingFor is reading with another deadline.
+func (c *Console) readingFor(v *visit, long time.Duration) (ctx context.Context, done func(), err error) {
+	ctx, cancel := context.WithTimeout(v.ctx(), long)
 	select {
 	case c.queries <- struct{}{}:
 		return ctx, func() { cancel(); <-c.queries }, nil

@@ -129,6 +129,7 @@ var navigation = []struct {
 	{"Latency", "latency", "l", auth.ReadUsage, []string{"latency"}, "How long do callers wait, for whom, and since when?"},
 	{"Models", "models", "m", auth.ReadRoutes, []string{"models", "target", "prices"}, "Which targets answer for a name, how are they, and what do they cost?"},
 	{"Budgets", "budgets", "b", auth.ReadBudgets, []string{"budgets", "budget", "tiers"}, "What may who use, how much is left, and for how long? Budgets, limits and tiers."},
+	{"Ledger", "ledger", "d", auth.ReadBudgets, []string{"ledger", "ledger-entry", "accounts", "unknown", "settle", "adjust", "close", "check", "reconcile"}, "What was booked, what did a month come to, and does it all fit? The books, and what providers billed."},
 	{"Projects", "projects", "o", auth.ReadTenants, []string{"projects", "project", "key", "key-made", "revoke"}, "Who uses this? Projects, what is kept of their calls, and their keys."},
 	{"Audit", "audit", "a", auth.ReadAudit, []string{"audit", "entry"}, "Who changed what, and is the record of it whole?"},
 	{"Help", "help", "", "", []string{"help"}, ""},

@@ -43,6 +43,16 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
+// KindOf is the kind of a name; ok is false if there is none.
+func KindOf(name string) (k Kind, ok bool) {
+	for _, k := range Kinds() {
+		if k.String() == name {
+			return k, true
+		}
+	}
+	return 0, false
+}
+
 // MarshalText writes the name.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
@@ -220,6 +230,8 @@ type Store interface {
 	LedgerAccounts(ctx context.Context) ([]Account, error)
 	// LedgerUnknowns lists what is open, the oldest first, at most so many of each.
 	LedgerUnknowns(ctx context.Context, limit int) ([]Unknown, []DeadLease, error)
+	// LedgerPools says which windows of budgets pools are that entries moved something in, as far as they are kept.
+	LedgerPools(ctx context.Context, ids []int64) (map[int64]PoolName, error)
 	// LedgerTotals sums the entries of a time. Of those that are pending, it sums what nothing has ended yet.
 	LedgerTotals(ctx context.Context, from, to time.Time) ([]Total, error)
 	Reader

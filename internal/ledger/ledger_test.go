@@ -163,3 +163,25 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// A check that tells how far it is comes to the same, and tells of every entry.
+func TestCheckTelling(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	for i := range int64(2*atOnce + 7) {
+		m.entries = append(m.entries, SnapshotEntry{Seq: i + 1, Kind: Posted, Debit: 1, Credit: 2, Amount: 1})
+	}
+	m.last = int64(len(m.entries))
+	var told [][2]int64
+	got, err := CheckTelling(t.Context(), m, func(done, of int64) { told = append(told, [2]int64{done, of}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := Check(t.Context(), m)
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%+v, want %+v: %v", got, want, err)
+	}
+	if len(told) != 4 || told[0] != [2]int64{0, m.last} || told[3] != [2]int64{m.last, m.last} {
+		t.Errorf("told %v", told)
+	}
+}

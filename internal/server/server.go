@@ -470,6 +470,7 @@ func (s *Server) drain(data *http.Server, grace time.Duration, cut context.Cance
 func (s *Server) Close() error {
 	var errs []error
 	s.wind()
+	s.console.Close()
 	s.mu.Lock()
 	if s.runtime != nil {
 		s.runtime.retire(nil)

@@ -69,7 +69,7 @@ func (b *tab) walk(more []string, at func(sight)) (led []address) {
 	for todo := append([]string{""}, more...); len(todo) > 0; todo = todo[1:] {
 		path := todo[0]
 		page := pageOf(http.MethodGet, path)
-		if seen[path] || page == nil || strings.HasPrefix(path, "assets/") || path == "live" || strings.HasSuffix(page.Path, ".csv") {
+		if seen[path] || page == nil || strings.HasPrefix(path, "assets/") || path == "live" || strings.HasSuffix(path, "/live") || strings.HasSuffix(page.Path, ".csv") {
 			continue
 		}
 		if seen[path] = true; times[page.Path] >= perPage && !slices.Contains(more, path) {
@@ -92,7 +92,7 @@ func (b *tab) walk(more []string, at func(sight)) (led []address) {
 
 // moreSights are pages in states that links do not lead to.
 func (w *world) moreSights() []string {
-	all := []string{"targets?name=sim%2Fchat-large", "targets?name=sim%2Fspare", "targets?name=sim%2Fspare&said=disabled", "exchanges?project=nowhere&status=418", "exchanges?range=all&trace=" + strings.Repeat("0123", 8)}
+	all := []string{"targets?name=sim%2Fchat-large", "targets?name=sim%2Fspare", "targets?name=sim%2Fspare&said=disabled", "exchanges?project=nowhere&status=418", "ledger?kind=posted&range=24h", "ledger?kind=pending", "ledger?budget=bgt_gone", "exchanges?range=all&trace=" + strings.Repeat("0123", 8)}
 	for _, what := range []string{"answered", "failing", "limited", "mended", "cut", "unpriced", "unknown model"} {
 		if id := w.exchanges[what]; id != "" {
 			all = append(all, "exchanges/"+id)

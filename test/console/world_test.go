@@ -60,6 +60,7 @@ models:
   cut:      { targets: ["sim/cut?cut=2"] }
   rude:     { targets: ["sim/rude?status=400&code=no&message=%%3Cscript%%3Ewindow.pwned=1%%3C/script%%3E%%3Cimg+src=https://elsewhere.invalid/x%%3E"] }
   unpriced: { targets: [sim/free-of-price] }
+  lost:     { targets: ["sim/lost?hidden_reasoning=300&cut=0:rst"] }
   spare:    { targets: [sim/spare] }
 `
 
@@ -136,8 +137,23 @@ func (w *world) furnish() error {
 		for _, model := range []string{"failing", "limited", "mended", "cut", "unpriced"} {
 			w.exchanges[model] = w.chat("checkout", model, "say:5", true)
 		}
+		w.lost()
 		w.exchanges["unknown model"] = w.chat("support", "gpt-9", "say:5", false)
 	})
+}
+
+// lost makes a call whose end nobody saw, and a correction.
+func (w *world) lost() {
+	w.chat("support", "lost", "say:5", true)
+	for _, args := range [][]string{
+		{"price", "set", "sim/lost?hidden_reasoning=300&cut=0:rst", "--input", "1", "--output", "4"},
+		{"ledger", "adjust", "--project", "checkout", "--provider", "sim", "--amount", "-0.000001", "--reason", "<script>window.pwned=1</script>"},
+	} {
+		if _, err := w.command(args...); err != nil {
+			panic(err)
+		}
+	}
+	w.chat("support", "lost", "say:5", true)
 }
 
 // roles are those that may sign in, but for admin, who has a key at the start.

@@ -50,7 +50,9 @@ if (live) {
   let paused = false, failures = 0, last = Date.now(), spoken = "", spokenAt = 0;
 
   const busy = () => live.contains(document.activeElement) || all("details[open]", live).length > 0 || !getSelection().isCollapsed;
+  const done = () => live.querySelector("[data-done]") !== null; // nothing of it changes any more
   const tell = () => {
+    document.querySelector(".live-switch").hidden = done();
     const seconds = Math.round((Date.now() - last) / 1000);
     age.textContent = failures >= 3 ? `stale for ${seconds} s` : paused ? `paused, ${seconds} s old` : "live, every 5 s";
     live.classList.toggle("stale", failures >= 3);
@@ -68,7 +70,7 @@ if (live) {
   };
   const poll = () => {
     tell();
-    if (paused || document.hidden || busy()) return;
+    if (paused || document.hidden || busy() || done()) return;
     const ask = new XMLHttpRequest();
     ask.open("GET", live.dataset.live);
     ask.setRequestHeader("X-Requested-With", "live");
@@ -87,7 +89,6 @@ if (live) {
     ask.onerror = ask.ontimeout = () => { failures++; tell(); };
     ask.send();
   };
-  document.querySelector(".live-switch").hidden = false;
   pause.addEventListener("click", () => {
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));

@@ -70,6 +70,13 @@ func testLedger(t *testing.T, s Store) {
 	})
 	same(t, "when a try was sent", all[2].At, day.Add(3*time.Second).Truncate(time.Microsecond))
 	same(t, "what moved", all[1].Moves[0].Unknown, int64(30))
+	pool := all[1].Moves[0].Pool
+	named, err := s.LedgerPools(ctx, []int64{pool, pool + 1000})
+	must(t, err)
+	same(t, "where it moved", named, map[int64]ledger.PoolName{pool: {Rule: "bud_1"}})
+	found, err := ledger.Find(ctx, s, ledger.Search{Budget: "bud_1"})
+	must(t, err)
+	same(t, "what counts for the budget", lines(found.Entries), lines(all[1:2]))
 	for q, want := range map[ledger.Query][]int64{
 		{Provider: "claude"}: {2}, {Kind: ledger.Pending, Project: "prj_1"}: {5, 4}, {After: 3, Limit: 1}: {2}, {Try: "try_ex_1"}: {1},
 		{From: day.AddDate(0, 0, 1)}: {5}, {To: day.AddDate(0, 0, 1), Kind: ledger.Pending}: {4}, {Org: "other"}: nil,
