@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -92,8 +93,11 @@ func TestFault14(t *testing.T) {
 	w := start(t, penstocktest.Options{})
 	bad, slow := w.model("status=400"), w.model("gap=2ms&events=100")
 	b := w.budget(dollars(1_000_000_000))
-	const calls = 60
-	w.limit("requests", calls+20)
+	calls, leavers := 60, 20
+	if os.Getenv("PENSTOCK_SOAK") == "1" {
+		calls, leavers = 900, 100
+	}
+	w.limit("requests", int64(calls+leavers))
 	for range calls {
 		if a := w.ask(bad, "hello", false); a.Status != http.StatusBadRequest {
 			t.Fatalf("%d %s", a.Status, a.Body)
@@ -103,8 +107,8 @@ func TestFault14(t *testing.T) {
 		t.Errorf("%d settled, %d unknown", *s.SettledNano, *s.UnknownNano)
 	}
 	used := int64(0)
-	for i := range 20 {
-		w.leaver(penstocktest.Chat(slow, "hello", true), 8+i, func(c *net.TCPConn) { _ = c.SetLinger(0) })
+	for i := range leavers {
+		w.leaver(penstocktest.Chat(slow, "hello", true), 8+i%20, func(c *net.TCPConn) { _ = c.SetLinger(0) })
 		w.AtRest()
 		if s := w.window(b.ID); *s.SettledNano < used || *s.LimitNano < *s.SettledNano+*s.HeldNano+*s.UnknownNano {
 			t.Errorf("after %d: %+v", i, s)
@@ -122,7 +126,8 @@ func TestFault14(t *testing.T) {
 }
 
 // Fault 15: every route that spends leaves a record of an intent and an outcome, and an entry in the ledger that its budget pays; and is
-// refused when that is spent. A route that is not in the table fails the test.
+// refused when that is spent. A route that spends and is not in the table fails the test, and so does one that is not said to spend and
+// has a provider asked.
 func TestFault15(t *testing.T) {
 	t.Parallel()
 	bodies := map[string]string{
@@ -145,6 +150,13 @@ func TestFault15(t *testing.T) {
 	for _, route := range gateway.Routes() {
 		body, ok := bodies[route.Path]
 		if !route.Spends {
+			asked := len(w.Sim.Requests())
+			for _, body := range bodies {
+				w.Do(route.Method, w.key, route.Path, body)
+			}
+			if len(w.Sim.Requests()) != asked {
+				t.Errorf("%s %s is not said to spend, and a provider was asked", route.Method, route.Path)
+			}
 			continue
 		}
 		if !ok {
