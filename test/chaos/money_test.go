@@ -250,6 +250,7 @@ func TestMoneyOverReplicas(t *testing.T) {
 	records := slices.DeleteFunc(a.records(), func(r record) bool { return r.Model == "sim-a/plain?events=3" })
 	unknown := a.compare(records, nil, bill)
 	a.checkLedger()
+	a.sameWindows(all[1:]...)
 	for _, r := range all {
 		if code := r.serve.end(t, syscall.SIGTERM, time.Minute); code != 0 {
 			t.Errorf("%s: exit code %d", r.name, code)
