@@ -182,11 +182,13 @@ func (v View) Dispatching(tiered func(provider string) bool, now func() time.Tim
 }
 
 // PriceFor is the price of a try that is sent now: an operator's variant, if one fits, else [View.Price]. A tier that the provider
-// is not asked for is none, and At is set if it is not.
+// is not asked for is none, and At is set if it is not. It says what the try costs if it is served otherwise.
 func (v View) PriceFor(t llm.Target, d Dispatch) (price llm.Price, ok bool) {
 	o, set := v.catalog.live.Load().prices[t]
 	if !set || len(o.Variants) == 0 {
-		return v.Price(t)
+		price, ok = v.Price(t)
+		price.Served = v.served(t, d.Region)
+		return price, ok
 	}
 	if v.tiered == nil || !v.tiered(t.Provider) {
 		d.Tier = ""
@@ -199,7 +201,35 @@ func (v View) PriceFor(t llm.Target, d Dispatch) (price llm.Price, ok bool) {
 		d.At = time.Now()
 	}
 	o.Price = v.catalog.usual(&o)
-	return o.For(d), true
+	price = o.For(d)
+	price.Served = v.served(t, d.Region)
+	if tiers := o.tiers(d); tiers != nil {
+		s := &llm.Served{Tiers: tiers, Asked: d.Region}
+		if price.Served != nil {
+			s.Regional = price.Served.Regional
+		}
+		price.Served = s
+	}
+	return price, true
+}
+
+// anthropicRegional is what a call costs at Anthropic's own API that was kept to a region, in percent of the usual price, whatever the
+// kind of its tokens (its documentation of data residency: since Claude Opus 4.6 and Sonnet 4.6; it says of older models that it could
+// not be said where they ran).
+const anthropicRegional = 110
+
+// regional are what Served is at Anthropic without tiers.
+var regional = [...]*llm.Served{
+	llm.RegionUnsaid: {Regional: anthropicRegional, Asked: llm.RegionUnsaid}, llm.RegionNone: {Regional: anthropicRegional, Asked: llm.RegionNone},
+	llm.RegionKept: {Regional: anthropicRegional, Asked: llm.RegionKept},
+}
+
+// served is what regions cost at a target, nil if they change nothing.
+func (v View) served(t llm.Target, asked llm.Region) *llm.Served {
+	if v.vendors[t.Provider] != "anthropic" {
+		return nil
+	}
+	return regional[asked]
 }
 
 // Price is [Catalog.Price].

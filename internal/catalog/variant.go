@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,12 +88,22 @@ func (h Hours) Has(t time.Time) bool {
 // A Dispatch is what the price of a try depends on besides its target.
 type Dispatch struct {
 	Tier       string // service_tier that is asked for, "" if none is
-	Credential int    // counted from 1
+	Region     llm.Region
+	Credential int // counted from 1
 	At         time.Time
 }
 
 func (v *Variant) fits(d *Dispatch) bool {
-	return (v.Tier == "" || v.Tier == d.Tier) && (v.Credential == 0 || v.Credential == d.Credential) && v.Hours.Has(d.At)
+	return v.tierFits(d.Tier) && (v.Credential == 0 || v.Credential == d.Credential) && v.Hours.Has(d.At)
+}
+
+// tierFits reports whether a tier is the variant's, which may have several names.
+func (v *Variant) tierFits(tier string) bool {
+	if v.Tier == "" || v.Tier == tier {
+		return true
+	}
+	name := llm.TierOf(v.Tier)
+	return name != "" && name == llm.TierOf(tier)
 }
 
 // conditions is how many there are.
@@ -119,6 +130,26 @@ func (o *Override) For(d Dispatch) llm.Price {
 		}
 	}
 	return *price
+}
+
+// tiers are the prices of a try by the tiers that its provider may say it was served by; nil if tiers have no prices. What is left to
+// the provider may be served by any, for its account may have one; what asks for one may be served by that or as usual.
+func (o *Override) tiers(d Dispatch) (all []llm.TierPrice) {
+	asked := llm.TierOf(d.Tier)
+	add := func(tier, word string) {
+		if tier == "" || slices.ContainsFunc(all, func(t llm.TierPrice) bool { return t.Tier == tier }) {
+			return
+		}
+		d.Tier = word
+		all = append(all, llm.TierPrice{Tier: tier, May: asked == "" || tier == asked || tier == llm.UsualTier, Price: o.For(d)})
+	}
+	for i := range o.Variants {
+		add(llm.TierOf(o.Variants[i].Tier), o.Variants[i].Tier)
+	}
+	if all != nil {
+		add(llm.UsualTier, llm.UsualTier)
+	}
+	return all
 }
 
 // A VariantText is a variant as a person sets it; see [OverrideText].

@@ -173,3 +173,45 @@ func TestViewOfVariants(t *testing.T) {
 		t.Error("a price of what has none")
 	}
 }
+
+// TestWhatMayBeServed: what is left to the provider may be served by any tier that has a price, what asks for one by that or as usual;
+// Anthropic's own API may keep a call to a region.
+func TestWhatMayBeServed(t *testing.T) {
+	t.Parallel()
+	tiered, plain := llm.Target{Provider: "openai", Model: "m"}, llm.Target{Provider: "claude", Model: "m"}
+	c := New(&Table{}, &memory{}, slog.New(slog.DiscardHandler))
+	err := c.Set(t.Context(), []Override{{Target: plain, Price: llm.Price{Input: 1}}, {Target: tiered, Price: llm.Price{Input: 10}, Variants: []Variant{
+		{Tier: "flex", Price: llm.Price{Input: 5}}, {Tier: "fast", Price: llm.Price{Input: 20}}, {Credential: 2, Price: llm.Price{Input: 9}},
+		{Tier: "flex", Credential: 2, Price: llm.Price{Input: 4}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vendors := map[string]string{"claude": "anthropic"}
+	asked := c.View(vendors).Dispatching(func(string) bool { return true }, time.Now)
+	deaf := c.View(vendors).Dispatching(func(string) bool { return false }, time.Now)
+	for _, test := range []struct {
+		view View
+		d    Dispatch
+		want llm.Rate
+		most llm.Money // of a thousand tokens
+	}{
+		{asked, Dispatch{}, 10, 20}, {asked, Dispatch{Tier: "auto"}, 10, 20}, {asked, Dispatch{Tier: "default"}, 10, 10}, {asked, Dispatch{Tier: "standard_only"}, 10, 10},
+		{asked, Dispatch{Tier: "flex"}, 5, 10}, {asked, Dispatch{Tier: "priority"}, 20, 20}, {asked, Dispatch{Tier: "scale"}, 10, 10},
+		{asked, Dispatch{Tier: "flex", Credential: 2}, 4, 9}, {deaf, Dispatch{Tier: "default"}, 10, 20},
+	} {
+		p, ok := test.view.PriceFor(tiered, test.d)
+		if !ok || p.Input != test.want || p.Most(1000, 0) != test.most || p.Served.Regional != 0 {
+			t.Errorf("%+v: %d, at most %d; want %d and %d", test.d, p.Input, p.Most(1000, 0), test.want, test.most)
+		}
+		if now, _ := p.As("priority", ""); now.Input != 20 {
+			t.Errorf("%+v, served with priority: %d", test.d, now.Input)
+		}
+	}
+	if p, ok := asked.PriceFor(plain, Dispatch{Region: llm.RegionKept}); !ok || p.Served == nil || p.Served.Regional != 110 || p.Served.Asked != llm.RegionKept || p.Most(1000, 0) != 2 {
+		t.Errorf("%+v", p)
+	}
+	if p, _ := c.Price("anthropic", plain); p.Served != nil {
+		t.Error("a price that nobody asked for at a time")
+	}
+}

@@ -161,6 +161,9 @@ func (a *app) explainTry(w io.Writer, r *usage.Record, i int) {
 	if model := usage.OtherModel(t); model != "" {
 		fmt.Fprintf(w, "          %s\n", a.paint(a.tty, dim, clean("answered as "+model)))
 	}
+	if served := usage.ServedWords(t); served != "" {
+		fmt.Fprintf(w, "          %s\n", a.paint(a.tty, dim, clean(served)))
+	}
 	if t.Detail != "" && t.Reason != "ok" {
 		fmt.Fprintf(w, "          %s\n", a.paint(a.tty, dim, clean(t.Detail)))
 	}

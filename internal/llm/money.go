@@ -33,6 +33,9 @@ type Price struct {
 	// Long holds instead of the rates above for a call with more prompt tokens than LongOver; nil if length changes nothing.
 	Long     *Price
 	LongOver int64
+
+	// Served holds instead for a call that the provider served otherwise; nil if that changes nothing.
+	Served *Served
 }
 
 // Cost is what usage costs at this price: the parts are summed in pico-dollars and rounded up once to nano-dollars. It
@@ -85,7 +88,12 @@ func (p Price) Times(n, d Money) Price {
 
 // ForAnHour is the price of a call that has its prompt cached for an hour instead of minutes. Where there is that choice, to write costs
 // twice what it costs to read anew, and one and a quarter of it for minutes (the vendors' price lists of Claude), so 1.6 times as much.
+// Where to write costs no more than to read, there is no choice.
 func (p Price) ForAnHour() Price {
+	p.Served = p.Served.forAnHour()
+	if p.CacheWrite <= p.Input {
+		return p
+	}
 	w := max(p.CacheWrite, 0)
 	if p.CacheWrite = w + w/5*3 + (w%5*3+4)/5; p.CacheWrite < w {
 		p.CacheWrite = math.MaxInt64
@@ -98,8 +106,11 @@ func (p Price) ForAnHour() Price {
 }
 
 // Most is the most that a call with so many tokens can cost at this price, whatever part of its prompt is read from or written to
-// a cache, and however long it turns out to be. It rounds and saturates as Cost does.
+// a cache, however long it turns out to be, and however it is served. It rounds and saturates as Cost does.
 func (p Price) Most(input, output int64) Money {
+	if p.Served != nil {
+		return p.Served.most(p, input, output)
+	}
 	in, out := max(p.Input, p.CachedInput, p.CacheWrite), p.Output
 	for long := p.Long; long != nil && input > p.LongOver; p, long = *long, long.Long {
 		in, out = max(in, long.Input, long.CachedInput, long.CacheWrite), max(out, long.Output)

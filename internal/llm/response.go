@@ -1,6 +1,9 @@
 package llm
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
 // A Response is a target's answer. A plain answer is a sequence of one event; so are embeddings.
 type Response struct {
@@ -27,8 +30,52 @@ const maxFinished = 16
 type Meta struct {
 	ID    string // of the answer, "" if it has none
 	Model string // that answered, "" if it is not named
+	// Tier and Region are how and where it was served, in the provider's words; "" if that is not told.
+	Tier, Region string
 	// Finish is why each choice ended, by the choice's index; "" for one that has not.
 	Finish []FinishReason
+}
+
+// maxServed is how long the words for tiers and regions may be, in bytes.
+const maxServed = 64
+
+// ServedBy notes how and where the answer was served; "" is not told. The last that is told counts. Words that are long or no
+// printable ASCII are left out.
+func (m *Meta) ServedBy(tier, region []byte) {
+	if m == nil {
+		return
+	}
+	for _, one := range [...]struct {
+		to   *string
+		word []byte
+	}{{&m.Tier, tier}, {&m.Region, region}} {
+		if len(one.word) == 0 || len(one.word) > maxServed || string(one.word) == *one.to ||
+			slices.ContainsFunc(one.word, func(c byte) bool { return c < ' ' || c > '~' }) {
+			continue
+		}
+		*one.to = wordOf(one.word)
+	}
+}
+
+// wordOf is the text of a word; those that are usual take no memory.
+func wordOf(word []byte) string {
+	switch string(word) {
+	case "default":
+		return "default"
+	case "standard":
+		return "standard"
+	case "priority":
+		return "priority"
+	case "flex":
+		return "flex"
+	case "global":
+		return "global"
+	case "us":
+		return "us"
+	case "not_available":
+		return "not_available"
+	}
+	return string(word)
 }
 
 // Finished notes why a choice ended. The last reason that a choice is given counts; choices beyond the sixteenth are left

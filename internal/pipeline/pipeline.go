@@ -203,6 +203,9 @@ type Try struct {
 	AnswerID string             `json:"response_id,omitzero"`
 	Model    string             `json:"response_model,omitzero"`
 	Finish   []llm.FinishReason `json:"finish_reasons,omitempty"`
+	// Tier and Region are how and where the provider says that it served the try, in its words; its price goes by them.
+	Tier   string `json:"service_tier,omitzero"`
+	Region string `json:"inference_region,omitzero"`
 
 	Outcome  Outcome   `json:"outcome"`
 	Usage    llm.Usage `json:"usage"`

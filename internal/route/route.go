@@ -29,11 +29,25 @@ type Prices interface {
 
 // price is what a try to a target costs that is sent now, with one of the provider's credentials, counted from 1; 0 is not known yet.
 func (r *Router) price(x *pipeline.Exchange, t llm.Target, credential int) (llm.Price, bool) {
-	p, ok := r.o.Prices.PriceFor(t, catalog.Dispatch{Tier: x.Request.ServiceTier, Credential: credential})
-	if p.CacheWrite > p.Input && x.Request.MayCacheAnHour() {
+	p, ok := r.o.Prices.PriceFor(t, catalog.Dispatch{Tier: x.Request.ServiceTier, Region: regionOf(x.Request), Credential: credential})
+	if x.Request.MayCacheAnHour() {
 		p = p.ForAnHour() // of all that it writes: usage does not say what of that is for minutes
 	}
 	return p, ok
+}
+
+// regionOf is what a request says of where it may run, which Anthropic has a price for.
+func regionOf(r *llm.Request) llm.Region {
+	if r.Dialect != llm.Anthropic {
+		return llm.RegionUnsaid
+	}
+	switch string(r.Field("inference_geo")) {
+	case "", "null":
+		return llm.RegionUnsaid
+	case `"global"`:
+		return llm.RegionNone
+	}
+	return llm.RegionKept
 }
 
 // A Journal makes tries durable. An error of Intent means that the try must not be sent.

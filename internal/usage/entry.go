@@ -27,7 +27,9 @@ const (
 // and lists behind their length. This costs a tenth of JSON, on the request's path and in the worker. Whoever changes the
 // fields makes another version and keeps reading the older ones.
 const (
-	entryVersion = 5
+	entryVersion = 6
+	// budgetsVersion knew nothing of how and where tries were served.
+	budgetsVersion = 5
 	// choicesVersion knew no budgets.
 	choicesVersion = 4
 	// clocksVersion knew no classes, no choices, and of tries neither servers nor credentials nor hedges.
@@ -161,7 +163,8 @@ func appendTry(b []byte, t *pipeline.Try) []byte {
 		b = appendInt(b, c.Held)
 		b = append(b, flags(c.Tokens))
 	}
-	return b
+	b = appendText(b, t.Tier)
+	return appendText(b, t.Region)
 }
 
 func appendUsage(b []byte, u llm.Usage) []byte {
@@ -366,6 +369,9 @@ func (d *decoder) try() pipeline.Try {
 				Budget: d.text(), Subject: d.text(), Start: d.int(), Lease: d.text(), Held: d.int(), Tokens: d.byte()&1 != 0,
 			}
 		})
+	}
+	if d.made > budgetsVersion {
+		t.Tier, t.Region = d.text(), d.text()
 	}
 	return t
 }

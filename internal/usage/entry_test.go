@@ -35,7 +35,7 @@ func fullRecord() *Record {
 					{Budget: "bud_1", Start: 1_764_374_400_000_000, Lease: "ls_1", Held: 9000}, {Budget: "bud_2", Subject: "anna", Held: 400, Tokens: true},
 				}},
 			{ID: "ex_01K97K2QJ4Z0-2", Target: "claude/claude-haiku-4-5", StartNS: 313_000_000, TookNS: 1_240_000_000, FirstNS: 551_000_000,
-				Status: 200, Reason: "ok", Upstream: "msg_1", AnswerID: "chatcmpl-1", Model: "claude-haiku-4-5-20251001",
+				Tier: "priority", Region: "us", Status: 200, Reason: "ok", Upstream: "msg_1", AnswerID: "chatcmpl-1", Model: "claude-haiku-4-5-20251001",
 				Finish: []llm.FinishReason{llm.FinishStop, llm.FinishLength}, Outcome: pipeline.SettledActual, Usage: u, CostNano: 2_012_000},
 		},
 		Stages: []pipeline.Decision{{Stage: "auth", Decision: "key trial (psk_7f3a), project support", AtNS: 90_000, TookNS: 40_000}, {Stage: "route", Decision: "2 targets"}},
@@ -67,7 +67,7 @@ func TestEveryRecordSurvivesTheJournal(t *testing.T) {
 			Usage: usage.Draw(t, "usage"), CostNano: llm.Money(rapid.Int64().Draw(t, "cost")), Unpriced: rapid.Bool().Draw(t, "unpriced"),
 			Endpoint: text.Draw(t, "endpoint"), Credential: rapid.IntRange(0, 9).Draw(t, "credential"), Hedge: rapid.Bool().Draw(t, "hedge"),
 			AnswerID: text.Draw(t, "answer"), Model: text.Draw(t, "model"), BoundNano: llm.Money(rapid.Int64().Draw(t, "bound")),
-			MaxOutput: rapid.Int64().Draw(t, "cap"),
+			MaxOutput: rapid.Int64().Draw(t, "cap"), Tier: text.Draw(t, "tier"), Region: text.Draw(t, "region"),
 			Charges: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) pipeline.Charge {
 				return pipeline.Charge{
 					Budget: text.Draw(t, "budget"), Subject: text.Draw(t, "subject"), Start: rapid.Int64().Draw(t, "start"),
@@ -139,9 +139,34 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 	}
 }
 
+// recordOfVersion5 is the full record, as far as that version knew it.
+func recordOfVersion5() *Record {
+	r := fullRecord()
+	for i := range r.Tries {
+		r.Tries[i].Tier, r.Tries[i].Region = "", ""
+	}
+	return r
+}
+
+// TestEntriesOfTheFifthVersionAreRead reads what a Penstock wrote that did not keep how tries were served.
+func TestEntriesOfTheFifthVersionAreRead(t *testing.T) {
+	t.Parallel()
+	payload, err := os.ReadFile("testdata/version5.entry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRecord(string(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(recordOfVersion5(), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // recordOfVersion4 is the full record, as far as that version knew it.
 func recordOfVersion4() *Record {
-	r := fullRecord()
+	r := recordOfVersion5()
 	for i := range r.Tries {
 		r.Tries[i].MaxOutput, r.Tries[i].BoundNano, r.Tries[i].Charges = 0, 0, nil
 	}

@@ -133,6 +133,21 @@ func OtherModel(t *pipeline.Try) string {
 	return t.Model
 }
 
+// ServedWords are how and where a provider says that it served a try, if that is not as usual; else "".
+func ServedWords(t *pipeline.Try) string {
+	s := ""
+	if tier := llm.TierOf(t.Tier); tier != "" && tier != llm.UsualTier {
+		s = " as " + t.Tier
+	}
+	if t.Region != "" && t.Region != "global" && t.Region != "not_available" {
+		s += " in " + t.Region
+	}
+	if s != "" {
+		s = "served" + s
+	}
+	return s
+}
+
 // TryWords are how a try ended: the provider's status, or the reason.
 func TryWords(t *pipeline.Try) string {
 	if t.Reason == "status" && t.Status != 0 {

@@ -18,6 +18,7 @@ func (a *answer) settle(now int64, f *fault.Error) {
 		try := &tries[i]
 		if a.answered && i == a.x.Answering {
 			a.settleAnswering(try, now, f)
+			a.tellTier(try)
 		}
 		if try.Outcome == "" {
 			try.Outcome = pipeline.Unknown
@@ -43,7 +44,7 @@ func (a *answer) settleAnswering(try *pipeline.Try, now int64, f *fault.Error) {
 	}
 	try.Usage, try.Outcome = a.used(try, f == nil)
 	if m := a.meta; m != nil {
-		try.AnswerID, try.Model, try.Finish = m.ID, m.Model, m.Finish
+		try.AnswerID, try.Model, try.Finish, try.Tier, try.Region = m.ID, m.Model, m.Finish, m.Tier, m.Region
 		if slices.Contains(m.Finish, "") {
 			try.Finish = slices.DeleteFunc(slices.Clone(m.Finish), func(r llm.FinishReason) bool { return r == "" })
 		}
@@ -104,11 +105,23 @@ func (a *answer) countOutput(try *pipeline.Try) int64 {
 	return n + n*a.over/kept
 }
 
-// price puts what a try cost at the price of its dispatch. Without a price that is not known, unless nothing was billed.
+// tellTier notes that a try was served by a tier that has no price here, so that its cost is not right.
+func (a *answer) tellTier(try *pipeline.Try) {
+	if try.Price == nil {
+		return
+	}
+	if _, known := try.Price.As(try.Tier, try.Region); !known {
+		a.x.Note("price", try.Target+" served this as "+try.Tier+", which has no price: it is booked as what was asked for", 0)
+	}
+}
+
+// price puts what a try cost at the prices of its dispatch, as it was served. Without a price that is not known, unless nothing was
+// billed.
 func price(try *pipeline.Try) {
 	if try.Price == nil {
 		try.CostNano, try.Unpriced = 0, try.Outcome != pipeline.Released
 		return
 	}
-	try.CostNano, try.Unpriced = try.Price.Cost(try.Usage), false
+	p, _ := try.Price.As(try.Tier, try.Region)
+	try.CostNano, try.Unpriced = p.Cost(try.Usage), false
 }

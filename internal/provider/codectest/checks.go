@@ -242,7 +242,11 @@ func wrongBill(f *provider.Failure, status int) bool {
 
 // writeMeta writes down what the provider says of its answer.
 func writeMeta(out *strings.Builder, m *llm.Meta) {
-	fmt.Fprintf(out, "meta: id %q, model %q, finish %q\n", m.ID, m.Model, m.Finish)
+	fmt.Fprintf(out, "meta: id %q, model %q, finish %q", m.ID, m.Model, m.Finish)
+	if m.Tier != "" || m.Region != "" {
+		fmt.Fprintf(out, ", served %q in %q", m.Tier, m.Region)
+	}
+	out.WriteByte('\n')
 }
 
 // writeEvent writes an event down, but for what depends on how the bytes came.

@@ -168,7 +168,7 @@ func (m *message) member(c *rawjson.Cursor, name string) {
 	case "stop_sequence":
 		m.stop = str(c.Value())
 	case "usage":
-		m.counts.read(c)
+		m.counts.read(c, m.reading.Meta)
 	case contentField:
 		if m.content = c.Kind() == '['; !m.content || !m.body {
 			return

@@ -105,3 +105,27 @@ func TestUsageHoldsTheCache(t *testing.T) {
 		}
 	}
 }
+
+// TestHowAndWhereIsTold: usage says it, with the beginning of a stream.
+func TestHowAndWhereIsTold(t *testing.T) {
+	t.Parallel()
+	const usage = `"usage":{"input_tokens":3,"output_tokens":5,"service_tier":"priority","inference_geo":"u\u0073","iterations":[{"type":"message","service_tier":"x"}]}`
+	for name, scan := range map[string]func(m *llm.Meta) error{
+		"plain": func(m *llm.Meta) error {
+			var ev llm.Event
+			return ScanAnswer([]byte(`{"content":[{"type":"text","text":"a"}],"stop_reason":"end_turn",`+usage+`}`), &ev, Reading{Meta: m})
+		},
+		"stream": func(m *llm.Meta) error {
+			s, ev := Stream{Reading: Reading{Meta: m}}, llm.Event{}
+			if err := s.Scan([]byte(`{"type":"message_start","message":{"id":"m",`+usage+`}}`), &ev, nil); err != nil {
+				return err
+			}
+			return s.Scan([]byte(`{"type":"message_delta","delta":{},"usage":{"output_tokens":9,"inference_geo":null}}`), &ev, nil)
+		},
+	} {
+		var m llm.Meta
+		if err := scan(&m); err != nil || m.Tier != "priority" || m.Region != "us" {
+			t.Errorf("%s: %v, %+v", name, err, m)
+		}
+	}
+}

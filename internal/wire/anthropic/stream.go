@@ -190,7 +190,7 @@ func (s *Stream) shut(o *rawjson.Object, ev *llm.Event, text []byte) {
 
 func (s *Stream) delta(o *rawjson.Object, ev *llm.Event) {
 	c := rawjson.Cursor{Text: o.Value("usage")}
-	s.counts.read(&c)
+	s.counts.read(&c, s.Reading.Meta)
 	s.report(ev)
 	inner := rawjson.ObjectOf(o.Value("delta"))
 	reason := inner.Str("stop_reason")

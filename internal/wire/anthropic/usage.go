@@ -18,15 +18,28 @@ type counts struct {
 
 var nothingCounted = counts{input: -1, cacheRead: -1, cacheWrite: -1, output: -1, thinking: -1}
 
-// read reads the next value as a usage object, if it is one.
-func (c *counts) read(at *rawjson.Cursor) {
+// read reads the next value as a usage object, if it is one. meta, which may be nil, is told how and where the answer was served.
+func (c *counts) read(at *rawjson.Cursor, meta *llm.Meta) {
 	for name := range at.Members() {
-		if string(name) == "iterations" {
+		switch string(name) {
+		case "iterations":
 			c.iterations(at)
-		} else {
+		case "service_tier":
+			meta.ServedBy(word(at), nil)
+		case "inference_geo":
+			meta.ServedBy(nil, word(at))
+		default:
 			c.member(at, string(name))
 		}
 	}
+}
+
+// word reads a value that is a string, else nothing.
+func word(at *rawjson.Cursor) []byte {
+	if at.Kind() != '"' {
+		return nil
+	}
+	return rawjson.Unquoted(at.Value())
 }
 
 func (c *counts) member(at *rawjson.Cursor, name string) {

@@ -49,11 +49,12 @@ func (r Reading) finish(ev *llm.Event, reason, stop string) {
 	}
 }
 
-// tell tells which model a router of prompts chose, if one did.
+// tell tells how the answer was served, and which model a router of prompts chose, if one did.
 func (r Reading) tell(o *rawjson.Object) {
 	if r.Meta == nil {
 		return
 	}
+	r.Meta.ServedBy([]byte(rawjson.ObjectOf(o.Value("serviceTier")).Str(typeField)), nil)
 	router := rawjson.ObjectOf(rawjson.ObjectOf(o.Value("trace")).Value("promptRouter"))
 	model := router.Str("invokedModelId")
 	if model == "" || len(model) > 256 || slices.ContainsFunc([]byte(model), func(b byte) bool { return b < ' ' || b > '~' }) {

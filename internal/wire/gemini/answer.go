@@ -131,6 +131,7 @@ func (s *Stream) tell(o *rawjson.Object) {
 	if s.Meta == nil {
 		return
 	}
+	s.Meta.ServedBy(tierOf(o.Value("usageMetadata")), nil)
 	s.Meta.ID, s.Meta.Model = plain(id, maxID, known.ID), plain(o.Word("modelVersion", known.Model), maxName, known.Model)
 }
 

@@ -52,6 +52,20 @@ func usageOf(value []byte, spoken bool) (u llm.Usage, ok bool) {
 	return u, true
 }
 
+// tierOf is how an answer was served: Gemini's API names the tier, Vertex the kind of traffic. nil if neither is said.
+func tierOf(value []byte) (word []byte) {
+	c := rawjson.Cursor{Text: value}
+	for name := range c.Members() {
+		switch string(name) {
+		case "serviceTier", "trafficType":
+			if c.Kind() == '"' {
+				word = rawjson.Unquoted(c.Value())
+			}
+		}
+	}
+	return word
+}
+
 // count reads a value into n if it can be a number of tokens.
 func count(at *rawjson.Cursor, n *int64) {
 	value := at.Value()

@@ -61,7 +61,8 @@ func TestMetaOfAStream(t *testing.T) {
 		},
 		"escaped":         {[]string{`{"id":"a\u002fb","model":"org\/m","choices":[{"finish_reason":"st\u006fp"}]}`}, llm.Meta{ID: "a/b", Model: "org/m", Finish: []llm.FinishReason{"stop"}}},
 		"harmful or long": {[]string{`{"id":"a\u001b[2J","model":"` + long + `","choices":[]}`, `{"id":"ü","model":"m\n","choices":[]}`}, llm.Meta{}},
-		"other types":     {[]string{`{"id":7,"model":{"a":"b"},"choices":[]}`}, llm.Meta{}},
+		"other types":     {[]string{`{"id":7,"model":{"a":"b"},"service_tier":null,"choices":[]}`}, llm.Meta{}},
+		"tiers":           {[]string{`{"service_tier":"auto","choices":[]}`, `{"choices":[],"service_tier":"pri\u006frity"}`, `{"choices":[]}`}, llm.Meta{Tier: "priority"}},
 	} {
 		if diff := cmp.Diff(tt.want, chunks(t, tt.data...)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -76,7 +77,7 @@ func TestMetaOfAPlainAnswer(t *testing.T) {
 		body string
 		want llm.Meta
 	}{
-		{llm.OpChat, usualAnswer, llm.Meta{ID: "chatcmpl-123", Model: "gpt-4o-mini", Finish: []llm.FinishReason{"stop"}}},
+		{llm.OpChat, usualAnswer, llm.Meta{ID: "chatcmpl-123", Model: "gpt-4o-mini", Tier: "default", Finish: []llm.FinishReason{"stop"}}},
 		{llm.OpEmbeddings, `{"object":"list","model":"e","data":[{"index":0,"embedding":[1]}]}`, llm.Meta{Model: "e"}},
 	} {
 		var ev llm.Event

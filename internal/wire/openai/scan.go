@@ -18,6 +18,7 @@ type scan struct {
 
 	meta      *llm.Meta // is told what the provider says of the answer; may be nil
 	id, model []byte    // of the answer, as JSON strings
+	tier      []byte
 
 	choices  int  // how many choices, or embeddings, were seen
 	bill     bool // there was a usage in its proper place
@@ -62,6 +63,10 @@ func (s *scan) object(text []byte) error {
 			if s.Kind() == '"' {
 				s.id = s.Value()
 			}
+		case "service_tier":
+			if s.Kind() == '"' {
+				s.tier = s.Value()
+			}
 		case "choices":
 			s.list()
 		case "data":
@@ -86,6 +91,9 @@ func (s *scan) object(text []byte) error {
 		}
 	}
 	s.tell()
+	if s.tier != nil {
+		s.meta.ServedBy(rawjson.Unquoted(s.tier), nil)
+	}
 	return s.err
 }
 

@@ -45,6 +45,7 @@ func ScanAnswer(body []byte, ev *llm.Event, meta *llm.Meta) error {
 // ended reads a response that has ended.
 func ended(o *rawjson.Object, ev *llm.Event, meta *llm.Meta) error {
 	tell(o, meta)
+	meta.ServedBy([]byte(o.Str("service_tier")), nil) // before the end it is what was asked for
 	status := o.Str("status")
 	switch status {
 	case "completed", "incomplete":
