@@ -187,13 +187,25 @@ func TestReadBackEqualsWrite(t *testing.T) {
 			Name: "gold", Class: rapid.SampledFrom([]string{"", "priority", "default", "flex"}).Draw(t, "class"), Models: rapid.SliceOfN(rapid.SampledFrom([]string{"a*", "b/c"}), 0, 3).Draw(t, "models"),
 			MaxInput: rapid.Int64Range(0, limit.MaxRate).Draw(t, "max input"), MaxOutput: rapid.Int64Range(0, limit.MaxRate).Draw(t, "max output"),
 		}
+		var together []admin.LimitInput
 		for _, m := range rapid.SliceOfNDistinct(rapid.SampledFrom(limit.Measures()), 0, 5, rapid.ID).Draw(t, "measures") {
 			r := admin.Rate{Measure: string(m), Amount: rapid.Int64Range(1, limit.MaxRate).Draw(t, "rate"), Mode: rapid.SampledFrom([]string{"enforce", "observe"}).Draw(t, "mode")}
 			tier.Limits = append(tier.Limits, r)
 			var l admin.Limit
 			put(t, "/limits", admin.LimitInput{ScopeInput: scope, Rate: r}, &l)
+			together = append(together, admin.LimitInput{ScopeInput: scope, Rate: r})
 			equal(t, l.Rate, r)
 			equal(t, admin.ScopeInput{Org: l.Org, Project: l.Project, Key: l.Key, User: l.User, Model: l.Model}, scope)
+		}
+		if len(together) > 0 {
+			var set pageOf[admin.Limit]
+			if status := w.Admin(http.MethodPost, "/limits", admin.LimitsInput{Data: together}, &set); status != http.StatusOK || len(set.Data) != len(together) {
+				t.Fatalf("POST /limits: status %d, %+v", status, set)
+			}
+			for i, l := range set.Data {
+				equal(t, l.Rate, together[i].Rate)
+				equal(t, admin.ScopeInput{Org: l.Org, Project: l.Project, Key: l.Key, User: l.User, Model: l.Model}, scope)
+			}
 		}
 		if rapid.Bool().Draw(t, "with a budget") {
 			tier.Budgets = append(tier.Budgets, drawTerms(t))
@@ -312,5 +324,37 @@ func TestTiersAreGivenAndTaken(t *testing.T) {
 	}
 	if want := []string{"tier.delete", "tier.take", "tier.take"}; !slices.Equal(acts, want) {
 		t.Errorf("acts %v, want %v", acts, want)
+	}
+}
+
+// Limits are set together, all or none: one that is wrong, or there twice, leaves all as they were.
+func TestLimitsAreSetTogether(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	one := func(measure string, amount int64) admin.LimitInput {
+		return admin.LimitInput{ScopeInput: admin.ScopeInput{Project: "home"}, Rate: admin.Rate{Measure: measure, Amount: amount}}
+	}
+	elsewhere := one("tokens", 5)
+	elsewhere.Project = "nowhere"
+	for want, data := range map[string][]admin.LimitInput{
+		"data[1].amount: 0 is not from 1":   {one("requests", 60), one("tokens", 0)},
+		"same scope and measure as data[0]": {one("requests", 60), one("tokens", 5), one("requests", 61)},
+		"nowhere":                           {one("requests", 60), elsewhere},
+		"send from 1 to 100":                nil,
+	} {
+		text, _ := json.Marshal(admin.LimitsInput{Data: data})
+		if a := w.call(http.MethodPost, "/admin/v1/limits", w.keys[auth.RoleAdmin], string(text)); a.status/100 != 4 || !strings.Contains(a.body, want) {
+			t.Errorf("%d %s, want %s", a.status, a.body, want)
+		}
+	}
+	if left := get[pageOf[admin.Limit]](w, "/limits").Data; len(left) != 0 {
+		t.Errorf("what was refused left %+v", left)
+	}
+	var set pageOf[admin.Limit]
+	if status := w.Admin(http.MethodPost, "/limits", admin.LimitsInput{Data: []admin.LimitInput{one("requests", 60), one("tokens", 5)}}, &set); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	if diff := cmp.Diff(set.Data, get[pageOf[admin.Limit]](w, "/limits").Data, cmpopts.SortSlices(func(a, b admin.Limit) bool { return a.ID < b.ID })); diff != "" {
+		t.Errorf("what is there is not what was said to be set:\n%s", diff)
 	}
 }

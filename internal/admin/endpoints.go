@@ -137,6 +137,8 @@ func Endpoints() []Endpoint {
 			"Delete a budget. What was booked stays in the books.", nil, gives((*API).deleteBudget)},
 		{http.MethodPut, "/admin/v1/limits", auth.WriteBudgets, http.StatusOK,
 			"Make a limit, or change the one of the same scope and measure.", nil, takes((*API).setLimit)},
+		{http.MethodPost, "/admin/v1/limits", auth.WriteBudgets, http.StatusOK,
+			"Make limits, or change those of the same scopes and measures: all or none.", nil, takes((*API).setLimits)},
 		{http.MethodGet, "/admin/v1/limits", auth.ReadBudgets, http.StatusOK,
 			"List limits, the oldest first.", with(paging, ofProject), gives((*API).listLimits)},
 		{http.MethodDelete, "/admin/v1/limits/{id}", auth.WriteBudgets, http.StatusOK,

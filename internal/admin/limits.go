@@ -3,9 +3,11 @@ package admin
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/limit"
 )
 
@@ -21,6 +23,14 @@ type LimitInput struct {
 	ScopeInput
 	Rate
 }
+
+// LimitsInput are limits that are made or changed together.
+type LimitsInput struct {
+	Data []LimitInput `json:"data"` // at most 100, each of another scope or measure
+}
+
+// maxLimits is how many limits one request sets.
+const maxLimits = 100
 
 // A Limit is a rate for a scope.
 type Limit struct {
@@ -55,6 +65,46 @@ func (a *API) setLimit(ctx context.Context, _ *call, in LimitInput) (Limit, erro
 		return Limit{}, err
 	}
 	return a.changedLimit(ctx, l)
+}
+
+func (a *API) setLimits(ctx context.Context, _ *call, in LimitsInput) (list[Limit], error) {
+	if n := len(in.Data); n == 0 || n > maxLimits {
+		return list[Limit]{}, badParam("data", "data has %d limits; send from 1 to %d.", n, maxLimits)
+	}
+	all := make([]limit.Limit, len(in.Data))
+	var problems []fault.Problem
+	for i := range in.Data {
+		var err error
+		all[i].Rate = in.Data[i].rate()
+		if all[i].Scope, err = a.scope(ctx, in.Data[i].ScopeInput); err != nil {
+			return list[Limit]{}, err
+		}
+		for _, p := range all[i].Mistakes() {
+			p.Path = fmt.Sprintf("data[%d].%s", i, p.Path)
+			problems = append(problems, p)
+		}
+		same := func(other limit.Limit) bool { return other.Scope == all[i].Scope && other.Measure == all[i].Measure }
+		if first := slices.IndexFunc(all[:i], same); first >= 0 {
+			problems = append(problems, fault.Problem{Path: fmt.Sprintf("data[%d]", i), Text: fmt.Sprintf("it is of the same scope and measure as data[%d]", first)})
+		}
+	}
+	if err := limit.Refusal(problems); err != nil {
+		return list[Limit]{}, err
+	}
+	all, err := a.o.Limits.SetLimits(ctx, all)
+	if err != nil {
+		return list[Limit]{}, err
+	}
+	a.limitsChanged(ctx)
+	t, err := a.tenants(ctx)
+	if err != nil {
+		return list[Limit]{}, err
+	}
+	out := list[Limit]{Data: make([]Limit, len(all))}
+	for i := range all {
+		out.Data[i] = t.limitOf(all[i])
+	}
+	return out, nil
 }
 
 func (a *API) deleteLimit(ctx context.Context, c *call) (Limit, error) {

@@ -214,6 +214,8 @@ func (w *world) request(e admin.Endpoint) (path, body string) {
 		return strings.Replace(e.Path, "{id}", made.ID, 1), ""
 	case "PUT /admin/v1/limits":
 		return e.Path, `{"project":"home","measure":"requests","amount":1000000}`
+	case "POST /admin/v1/limits":
+		return e.Path, `{"data":[{"project":"home","measure":"concurrent","amount":1000000}]}`
 	case "DELETE /admin/v1/limits/{id}":
 		var made admin.Limit
 		w.Admin(http.MethodPut, "/limits", admin.LimitInput{ScopeInput: admin.ScopeInput{User: w.fresh("user")}, Rate: admin.Rate{Measure: "tokens", Amount: 1}}, &made)

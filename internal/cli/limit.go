@@ -59,7 +59,7 @@ func (a *app) limitSet(f *adminFlags) *cobra.Command {
 	var observe bool
 	c := &cobra.Command{
 		Use:   "set [--project P] [--key K] [--user U] [--model M] [--org O] --requests N | --tokens N | --concurrent N ...",
-		Short: "Make limits, or change those of the same scope and measure",
+		Short: "Make limits, or change those of the same scope and measure: all or none",
 		Example: `  penstock limit set --project checkout --requests 600 --concurrent 20
   penstock limit set --project checkout --key ci --model 'openai/*' --output-tokens 50000
   penstock limit set --project checkout --user '*' --requests 20 --observe`,
@@ -73,20 +73,20 @@ func (a *app) limitSet(f *adminFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			set := page[admin.Limit]{Data: []admin.Limit{}}
+			var all admin.LimitsInput
 			for _, r := range rates {
-				var out admin.Limit
-				if err := client.call(cmd.Context(), http.MethodPut, "/limits", nil, admin.LimitInput{ScopeInput: in, Rate: r}, &out); err != nil {
-					return err
-				}
-				set.Data = append(set.Data, out)
-				if !f.json {
-					fmt.Fprintf(a.err, "Set: %s for %s. %s\n", rateWords(out.Rate), clean(scopeWords(out.Scope)), modeWords(out.Mode))
-					fmt.Fprintln(a.out, out.ID)
-				}
+				all.Data = append(all.Data, admin.LimitInput{ScopeInput: in, Rate: r})
+			}
+			var set page[admin.Limit]
+			if err := client.call(cmd.Context(), http.MethodPost, "/limits", nil, all, &set); err != nil {
+				return err
 			}
 			if f.json {
 				return a.printJSON(set)
+			}
+			for _, l := range set.Data {
+				fmt.Fprintf(a.err, "Set: %s for %s. %s\n", rateWords(l.Rate), clean(scopeWords(l.Scope)), modeWords(l.Mode))
+				fmt.Fprintln(a.out, l.ID)
 			}
 			return nil
 		},

@@ -153,6 +153,8 @@ type Store interface {
 	DeleteBudget(ctx context.Context, id string) (Budget, error)
 	// SetLimit is SetBudget for a limit: one for each scope and measure.
 	SetLimit(ctx context.Context, l Limit) (Limit, error)
+	// SetLimits sets all or none.
+	SetLimits(ctx context.Context, all []Limit) ([]Limit, error)
 	DeleteLimit(ctx context.Context, id string) (Limit, error)
 	SetTier(ctx context.Context, t Tier) (Tier, error)
 	// DeleteTier refuses a tier that somebody has, with a fault InUse.

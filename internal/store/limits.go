@@ -126,6 +126,24 @@ func (s *Store) SetLimit(ctx context.Context, l limit.Limit) (limit.Limit, error
 	return define(ctx, s, "set a limit", func(t tx) (limit.Limit, audit.Act, error) { return t.setLimit(ctx, l, s.now()) })
 }
 
+// SetLimits implements [limit.Store].
+func (s *Store) SetLimits(ctx context.Context, all []limit.Limit) (set []limit.Limit, err error) {
+	err = s.act(ctx, "set limits", func(t tx) (done acts, err error) {
+		set = make([]limit.Limit, len(all))
+		done = make(acts, len(all))
+		for i := range all {
+			if set[i], done[i], err = t.setLimit(ctx, all[i], s.now()); err != nil {
+				return nil, err
+			}
+		}
+		return done, t.bump(ctx, "limits")
+	})
+	if err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
 func (t tx) setLimit(ctx context.Context, l limit.Limit, now time.Time) (limit.Limit, audit.Act, error) {
 	l.Set = coarse(now)
 	act := audit.Act{Action: audit.LimitSet, Project: ofProject(l.Project)}

@@ -146,6 +146,22 @@ func testLimits(t *testing.T, s Store) {
 	if after.Version <= before.Version {
 		t.Errorf("version %d, before %d", after.Version, before.Version)
 	}
+	first.Amount, l.Measure = 61, limit.Tokens
+	set, err := s.SetLimits(ctx, []limit.Limit{first, l})
+	must(t, err)
+	if len(set) != 2 || set[0].ID != first.ID || set[1].ID == "" {
+		t.Fatalf("set together: %+v", set)
+	}
+	want = slices.Clone(set)
+	slices.SortFunc(want, func(a, b limit.Limit) int { return strings.Compare(a.ID, b.ID) })
+	same(t, "set together", definitions(t, s, t).Limits, want)
+	entries, err := s.AuditEntries(ctx, audit.Filter{}, 2)
+	must(t, err)
+	for i, e := range entries {
+		if e.Action != audit.LimitSet || e.Object != set[1-i].ID {
+			t.Errorf("entry %d is %s of %s", i, e.Action, e.Object)
+		}
+	}
 }
 
 func testTiers(t *testing.T, s Store) {
