@@ -257,7 +257,7 @@ func (p *planner) hash(path string, d DeclaredKey) (h auth.Hash, prefix string, 
 func (p *planner) price(path, target string, d DeclaredPrice) {
 	in := PriceInput{
 		Target: target, Input: d.Input, Output: d.Output, CachedInput: d.CachedInput, CacheWrite: d.CacheWrite, Source: cmp.Or(d.Source, "apply"),
-		Hourly: d.Hourly, Variants: d.Variants,
+		PerCall: d.PerCall, Hourly: d.Hourly, Variants: d.Variants,
 	}
 	want, problems := overrideOf(in, p.now)
 	if len(problems) > 0 {
@@ -367,7 +367,11 @@ func keyFields(have, want auth.Key) []PlanField {
 func variantWords(o *catalog.Override) string {
 	var all []string
 	for _, v := range variantsOf(o) {
-		all = append(all, v.When()+": "+v.Input+" in, "+v.CachedInput+" cached, "+v.CacheWrite+" written, "+v.Output+" out")
+		words := v.When() + ": " + v.Input + " in, " + v.CachedInput + " cached, " + v.CacheWrite + " written, " + v.Output + " out"
+		if v.PerCall != "" {
+			words += ", " + v.PerCall + " a call"
+		}
+		all = append(all, words)
 	}
 	return strings.Join(all, "; ")
 }
@@ -382,6 +386,7 @@ func priceFields(have, want catalog.Override, there bool) []PlanField {
 	return fieldsOf(
 		PlanField{"input", old.Input, next.Input}, PlanField{"output", old.Output, next.Output},
 		PlanField{"cached_input", old.CachedInput, next.CachedInput}, PlanField{"cache_write", old.CacheWrite, next.CacheWrite},
+		PlanField{"per_call", old.PerCall, next.PerCall},
 		PlanField{"hourly", hourlyOf(&have), hourlyOf(&want)}, PlanField{"variants", variantWords(&have), variantWords(&want)}, PlanField{"source", old.Source, want.Source},
 	)
 }

@@ -151,6 +151,7 @@ type Price struct {
 	Output      string         `json:"output,omitzero"`
 	CachedInput string         `json:"cached_input,omitzero"`
 	CacheWrite  string         `json:"cache_write,omitzero"`
+	PerCall     string         `json:"per_call,omitzero"`  // US dollars for each call, beside its tokens
 	Variants    []PriceVariant `json:"variants,omitempty"` // what holds instead for some calls
 	Hourly      string         `json:"hourly,omitzero"`    // US dollars an hour, whatever is used, spread over tokens: rates are what these weigh
 	Source      string         `json:"source,omitzero"`    // where the price is from
@@ -170,6 +171,7 @@ type PriceVariant struct {
 	Output      string `json:"output" yaml:"output" kind:"decimal"`
 	CachedInput string `json:"cached_input,omitzero" yaml:"cached_input,omitempty" kind:"decimal"`
 	CacheWrite  string `json:"cache_write,omitzero" yaml:"cache_write,omitempty" kind:"decimal"`
+	PerCall     string `json:"per_call,omitzero" yaml:"per_call,omitempty" kind:"decimal"` // that of the usual price if it is left out
 }
 
 // When says for a person which calls a variant is for.
@@ -195,10 +197,26 @@ func hourlyOf(o *catalog.Override) string {
 	return o.Hourly.String()
 }
 
+// feeBeside is what a call of a variant costs, "" if that is as usual.
+func feeBeside(fee string, o *catalog.Override) string {
+	if fee == o.Price.Call.String() {
+		return ""
+	}
+	return fee
+}
+
+// feeOf writes what each call costs, "" if that is nothing.
+func feeOf(p llm.Price) string {
+	if p.Call == 0 {
+		return ""
+	}
+	return p.Call.String()
+}
+
 func variantsOf(o *catalog.Override) (all []PriceVariant) {
 	for i := range o.Variants {
 		v := o.Variants[i].TextOf()
-		all = append(all, PriceVariant{v.Tier, v.Credential, v.Hours, v.Zone, v.Input, v.Output, v.CachedInput, v.CacheWrite})
+		all = append(all, PriceVariant{v.Tier, v.Credential, v.Hours, v.Zone, v.Input, v.Output, v.CachedInput, v.CacheWrite, feeBeside(v.PerCall, o)})
 	}
 	return all
 }
@@ -207,7 +225,7 @@ func variantsOf(o *catalog.Override) (all []PriceVariant) {
 func PriceOf(t llm.Target, p llm.Price) Price {
 	return Price{
 		Target: t.String(), Input: p.Input.PerMillion(), Output: p.Output.PerMillion(),
-		CachedInput: p.CachedInput.PerMillion(), CacheWrite: p.CacheWrite.PerMillion(),
+		CachedInput: p.CachedInput.PerMillion(), CacheWrite: p.CacheWrite.PerMillion(), PerCall: feeOf(p),
 	}
 }
 
@@ -224,6 +242,7 @@ type PriceInput struct {
 	CachedInput string `json:"cached_input,omitzero"` // prompt tokens from the provider's cache; as input if it is left out
 	CacheWrite  string `json:"cache_write,omitzero"`  // prompt tokens written to the provider's cache; as input if it is left out
 	Source      string `json:"source,omitzero"`       // where the price is from; "set" if it is left out
+	PerCall     string `json:"per_call,omitzero"`     // US dollars for each call, beside its tokens; nothing if it is left out
 	// Hourly is what the target costs an hour in US dollars, whatever is used, spread over its tokens; nothing if it is left out.
 	Hourly string `json:"hourly,omitzero"`
 	// Variants are what holds instead for some calls; none if it is left out.
@@ -235,7 +254,7 @@ func PriceInputOf(o catalog.Override) PriceInput {
 	p := PriceOf(o.Target, o.Price)
 	return PriceInput{
 		Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: o.Source,
-		Variants: variantsOf(&o), Hourly: hourlyOf(&o),
+		Variants: variantsOf(&o), PerCall: p.PerCall, Hourly: hourlyOf(&o),
 	}
 }
 

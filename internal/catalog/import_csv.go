@@ -12,7 +12,10 @@ import (
 )
 
 // csvColumns are what a line holds, in order; the first three must be there.
-var csvColumns = [...]string{"provider/model", "input", "output", "cached_input", "cache_write"}
+var csvColumns = [...]string{"provider/model", "input", "output", "cached_input", "cache_write", "per_call"}
+
+// feeColumn is the one that is not a rate.
+const feeColumn = len(csvColumns) - 1
 
 // csvForm is a line as it should be, for hints.
 var csvForm = "write " + strings.Join(csvColumns[:], ",")
@@ -74,7 +77,7 @@ func (p *importer) csvHeader(where string, record []string) {
 
 func (p *importer) csvRecord(where string, record []string) {
 	if len(record) < 3 || len(record) > len(csvColumns) {
-		p.problem(where, fmt.Sprintf("has %d columns", len(record)), csvForm+"; the last two may be left out")
+		p.problem(where, fmt.Sprintf("has %d columns", len(record)), csvForm+"; the last three may be left out")
 		return
 	}
 	target, ok := llm.ParseTarget(record[0])
@@ -82,9 +85,18 @@ func (p *importer) csvRecord(where string, record []string) {
 		p.problem(where, fmt.Sprintf("%q is not a provider and a model", clip(record[0])), "write it as openai/gpt-5-mini")
 	}
 	var given [len(csvColumns)]*llm.Rate
+	fee := llm.Money(0)
 	for i, text := range record[1:] {
 		column := csvColumns[i+1]
 		if text == "" && i >= 2 {
+			continue
+		}
+		if i+1 == feeColumn {
+			var err error
+			if fee, err = readFee(text); err != nil {
+				p.problem(where+", "+column, err.Error(), "write US dollars, for example 0.005")
+				ok = false
+			}
 			continue
 		}
 		rate, err := llm.ParseRate(text)
@@ -96,7 +108,9 @@ func (p *importer) csvRecord(where string, record []string) {
 		given[i+1] = &rate
 	}
 	if ok {
-		p.add(where, target, NewPrice(*given[1], *given[2], given[3], given[4]))
+		price := NewPrice(*given[1], *given[2], given[3], given[4])
+		price.Call = fee
+		p.add(where, target, price)
 	}
 }
 

@@ -19,6 +19,7 @@ type liteEntry struct {
 	Output     jsontext.Value `json:"output_cost_per_token"`
 	CacheRead  jsontext.Value `json:"cache_read_input_token_cost"`
 	CacheWrite jsontext.Value `json:"cache_creation_input_token_cost"`
+	Request    jsontext.Value `json:"input_cost_per_request"`
 	Above128k  jsontext.Value `json:"input_cost_per_token_above_128k_tokens"`
 	Above200k  jsontext.Value `json:"input_cost_per_token_above_200k_tokens"`
 }
@@ -106,6 +107,9 @@ func (p *importer) liteEntry(where, key string, e *liteEntry) {
 	if input == 0 && output == 0 {
 		p.Skipped = append(p.Skipped, key)
 		return
+	}
+	if e.Request != nil && e.Request.Kind() == '0' && strings.Trim(string(e.Request), "0.") != "" {
+		p.warn(where, "costs something for each call, which this does not import", "set it: penstock price set "+target.String()+" --per-call DOLLARS")
 	}
 	if e.Above128k != nil || e.Above200k != nil {
 		p.warn(where, "costs more for long prompts, which a price that is set cannot say",

@@ -60,7 +60,7 @@ a/ok,1,3
 plain,1,2
 /m,1,2
 a/few,1
-a/many,1,2,3,4,5
+a/many,1,2,3,4,5,6
 a/empty,,2
 a/"quote,1,2
 a/dollar,$1,"1,000"
@@ -81,10 +81,10 @@ a/fine,0.000001,1
 		`line 8: a/ok has a price already, at line 7 (keep one of them)`,
 		`line 9: "plain" is not a provider and a model (write it as openai/gpt-5-mini)`,
 		`line 10: "/m" is not a provider and a model (write it as openai/gpt-5-mini)`,
-		`line 11: has 2 columns (write provider/model,input,output,cached_input,cache_write; the last two may be left out)`,
-		`line 12: has 6 columns (write provider/model,input,output,cached_input,cache_write; the last two may be left out)`,
+		`line 11: has 2 columns (write provider/model,input,output,cached_input,cache_write,per_call; the last three may be left out)`,
+		`line 12: has 7 columns (write provider/model,input,output,cached_input,cache_write,per_call; the last three may be left out)`,
 		`line 13, input: is empty (write 0 if it costs nothing)`,
-		`line 14: bare " in non-quoted-field at column 3 (write provider/model,input,output,cached_input,cache_write)`,
+		`line 14: bare " in non-quoted-field at column 3 (write provider/model,input,output,cached_input,cache_write,per_call)`,
 		`line 15, input: "$1" is not a decimal number (write US dollars per million tokens, for example 0.15)`,
 		`line 15, output: "1,000" is not a decimal number (write US dollars per million tokens, for example 0.15)`,
 	}
@@ -271,5 +271,22 @@ func BenchmarkImportCSV(b *testing.B) {
 		if got := parse(file.String()); len(got.Prices) != 1000 {
 			b.Fatal(got.Problems)
 		}
+	}
+}
+
+// TestImportOfFees: a sixth column is what each call costs, in dollars.
+func TestImportOfFees(t *testing.T) {
+	t.Parallel()
+	got := parse("provider/model,input,output,cached_input,cache_write,per_call\nperplexity/sonar,1,1,,,0.005\na/b,1,1\n")
+	if len(got.Problems) > 0 || len(got.Prices) != 2 || got.Prices[0].Price.Call != 5_000_000 || got.Prices[1].Price.Call != 0 {
+		t.Errorf("%v, %+v", texts(got.Problems), got.Prices)
+	}
+	got = parse("perplexity/sonar,1,1,,,1001\na/b,1,1,,,x\n")
+	if len(got.Problems) != 2 || !strings.Contains(got.Problems[0].Error(), "per_call: $1001 for each call is over a thousand") {
+		t.Errorf("%v", texts(got.Problems))
+	}
+	lite := parse(`{"perplexity/sonar":{"input_cost_per_token":1e-06,"output_cost_per_token":1e-06,"input_cost_per_request":0.005}}`)
+	if len(lite.Prices) != 1 || len(lite.Warnings) != 1 || !strings.Contains(lite.Warnings[0].Error(), "--per-call") {
+		t.Errorf("%v", texts(lite.Warnings))
 	}
 }

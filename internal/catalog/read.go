@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -16,12 +17,13 @@ import (
 type OverrideText struct {
 	Target, Input, Output, CachedInput, CacheWrite, Source string
 
+	PerCall  string // US dollars, "" is nothing
 	Hourly   string // US dollars, "" is nothing
 	Variants []VariantText
 }
 
 // ReadOverride reads a price that is set now, or lists all that is wrong with it. Paths of problems are "target", "input",
-// "output", "cached_input", "cache_write", "source" and those below "variants[N]".
+// "output", "cached_input", "cache_write", "per_call", "source" and those below "variants[N]".
 func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.Problem) {
 	add := func(path, text, hint string) {
 		problems = append(problems, fault.Problem{Path: path, Text: text, Hint: hint})
@@ -40,6 +42,10 @@ func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.
 	var wrong []fault.Problem
 	o.Price, wrong = readRates(in.Input, in.Output, in.CachedInput, in.CacheWrite)
 	problems = append(problems, wrong...)
+	fee, err := readFee(in.PerCall)
+	if o.Price.Call = fee; err != nil {
+		add("per_call", err.Error(), "")
+	}
 	if in.Hourly != "" {
 		var err error
 		if o.Hourly, err = llm.ParseMoney(in.Hourly); err != nil {
@@ -51,8 +57,22 @@ func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.
 			add("hourly", "needs rates that say what a prompt token weighs against a generated one", "such as input 1 and output 4")
 		}
 	}
-	o.Variants = readVariants(in.Variants, add)
+	o.Variants = readVariants(in.Variants, fee, add)
 	return o, problems
+}
+
+// maxFee is the most that can be set for each call.
+const maxFee = 1000 * llm.Dollar
+
+// readFee reads what each call costs beside its tokens; a text of "" is nothing.
+func readFee(text string) (fee llm.Money, err error) {
+	if text == "" {
+		return 0, nil
+	}
+	if fee, err = llm.ParseMoney(text); err == nil && fee > maxFee {
+		return 0, fmt.Errorf("$%s for each call is over a thousand", fee)
+	}
+	return fee, err
 }
 
 // readRates reads the rates of a price, or lists all that is wrong with them.

@@ -157,6 +157,7 @@ type VariantText struct {
 	Tier, Hours, Zone                      string
 	Credential                             int
 	Input, Output, CachedInput, CacheWrite string
+	PerCall                                string // "" is that of the usual price
 }
 
 // Bounds of variants.
@@ -165,8 +166,8 @@ const (
 	maxCredential = 1000
 )
 
-// readVariants reads variants, and reports what is wrong with them.
-func readVariants(in []VariantText, add func(path, text, hint string)) []Variant {
+// readVariants reads variants, and reports what is wrong with them. fee is what each call costs as usual.
+func readVariants(in []VariantText, fee llm.Money, add func(path, text, hint string)) []Variant {
 	if len(in) > maxVariants {
 		add("variants", fmt.Sprintf("are more than %d", maxVariants), "")
 		return nil
@@ -198,6 +199,11 @@ func readVariants(in []VariantText, add func(path, text, hint string)) []Variant
 		for _, p := range problems {
 			add(at+"."+p.Path, p.Text, p.Hint)
 		}
+		if v.Price.Call = fee; text.PerCall != "" {
+			if v.Price.Call, err = readFee(text.PerCall); err != nil {
+				add(at+".per_call", err.Error(), "")
+			}
+		}
 		all = append(all, v)
 	}
 	return all
@@ -208,5 +214,6 @@ func (v *Variant) TextOf() VariantText {
 	return VariantText{
 		Tier: v.Tier, Credential: v.Credential, Hours: v.Hours.String(), Zone: v.Hours.Zone, Input: v.Price.Input.PerMillion(),
 		Output: v.Price.Output.PerMillion(), CachedInput: v.Price.CachedInput.PerMillion(), CacheWrite: v.Price.CacheWrite.PerMillion(),
+		PerCall: v.Price.Call.String(),
 	}
 }

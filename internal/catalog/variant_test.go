@@ -215,3 +215,21 @@ func TestWhatMayBeServed(t *testing.T) {
 		t.Error("a price that nobody asked for at a time")
 	}
 }
+
+// TestFees: what each call costs is set with a price; a variant has the usual one's unless it has its own.
+func TestFees(t *testing.T) {
+	t.Parallel()
+	text := OverrideText{Target: "perplexity/sonar", Input: "1", Output: "1", PerCall: "0.005", Variants: []VariantText{
+		{Tier: "flex", Input: "1", Output: "1"}, {Tier: "priority", Input: "1", Output: "1", PerCall: "0.012"}, {Tier: "batch", Input: "1", Output: "1", PerCall: "0"},
+	}}
+	o, problems := ReadOverride(text, time.Now())
+	if len(problems) > 0 || o.Price.Call != 5_000_000 || o.Variants[0].Price.Call != 5_000_000 || o.Variants[1].Price.Call != 12_000_000 || o.Variants[2].Price.Call != 0 {
+		t.Errorf("%v %+v", problems, o)
+	}
+	for _, bad := range []string{"-1", "x", "1000.1", "0.0000000001", "1e3"} {
+		text.PerCall, text.Variants[1].PerCall = bad, bad
+		if _, problems := ReadOverride(text, time.Now()); len(problems) != 2 || problems[0].Path != "per_call" || problems[1].Path != "variants[1].per_call" {
+			t.Errorf("%s: %v", bad, problems)
+		}
+	}
+}

@@ -37,7 +37,10 @@ func declarationYAML(d admin.Declaration) string {
 				y.text("output", p.Output)
 				y.text("cached_input", p.CachedInput)
 				y.text("cache_write", p.CacheWrite)
+				y.text("per_call", p.PerCall)
+				y.text("hourly", p.Hourly)
 				y.text("source", p.Source)
+				y.list("variants", len(p.Variants), func(i int) []string { return variantMembers(&p.Variants[i]) })
 			})
 		}
 	})
@@ -146,6 +149,15 @@ func textMembers(pairs ...string) (members []string) {
 
 func scopeMembers(s admin.DeclaredScope) []string {
 	return textMembers("project", s.Project, "key", s.Key, "user", s.User, "model", s.Model)
+}
+
+func variantMembers(v *admin.PriceVariant) []string {
+	members := textMembers("tier", v.Tier, "hours", v.Hours, "zone", v.Zone, "input", v.Input, "output", v.Output,
+		"cached_input", v.CachedInput, "cache_write", v.CacheWrite, "per_call", v.PerCall)
+	if v.Credential != 0 {
+		members = append(members, fmt.Sprint("credential: ", v.Credential))
+	}
+	return members
 }
 
 func rateMembers(r admin.DeclaredRate) []string {

@@ -33,16 +33,17 @@ func (a *app) priceSet(f *adminFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "set PROVIDER/MODEL --input DOLLARS --output DOLLARS",
 		Short: "Set what a model costs, in US dollars per million tokens",
-		Long: `Set what a model costs, in US dollars per million tokens.
+		Long: `Set what a model costs, in US dollars per million tokens, and with --per-call for each call beside them.
 
-With --tier, --credential or --hours it is what holds instead for calls that this is true of: of a service tier that the
-provider is asked for (service_tiers: true in the file), with one of the provider's credentials, at some hours of each day.
+With --tier, --credential or --hours it is what holds instead for calls that this is true of: that a service tier served
+(as long as the provider does not say: that ask for it), with one of the provider's credentials, at some hours of each day.
 Where several fit, the one with the most conditions counts. The usual price and other such prices stay as they are.`,
 		Example: `  penstock price set house/qwen3-32b --input 0.15 --output 0.60
   penstock price set openai/gpt-5-mini --input 0.25 --output 2 --cached-input 0.025
   penstock price set openai/gpt-5-mini --tier flex --input 0.125 --output 1
   penstock price set deepseek/deepseek-chat --hours 16:30-00:30 --input 0.135 --output 0.55
   penstock price set openai/gpt-5-mini --credential 2 --input 0.20 --output 1.60
+  penstock price set perplexity/sonar --input 1 --output 1 --per-call 0.005
   penstock price set openai/gpt-5-mini --tier flex --remove`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -64,7 +65,7 @@ Where several fit, the one with the most conditions counts. The usual price and 
 				return err
 			}
 			if special {
-				v.Input, v.Output, v.CachedInput, v.CacheWrite = in.Input, in.Output, in.CachedInput, in.CacheWrite
+				v.Input, v.Output, v.CachedInput, v.CacheWrite, v.PerCall = in.Input, in.Output, in.CachedInput, in.CacheWrite, in.PerCall
 				if prices[0], err = withVariant(have, in.Target, v, remove); err != nil {
 					return err
 				}
@@ -78,6 +79,7 @@ Where several fit, the one with the most conditions counts. The usual price and 
 	c.Flags().StringVar(&in.Output, "output", "", "a million generated tokens")
 	c.Flags().StringVar(&in.CachedInput, "cached-input", "", "a million prompt tokens from the provider's cache (default: as --input)")
 	c.Flags().StringVar(&in.CacheWrite, "cache-write", "", "a million prompt tokens written to the provider's cache (default: as --input)")
+	c.Flags().StringVar(&in.PerCall, "per-call", "", "each call, beside its tokens (0: nothing; default: as before, of special prices as usual)")
 	c.Flags().StringVar(&in.Hourly, "hourly", "", "what the target's servers cost an hour, spread over its tokens; the rates are then what these weigh (0: nothing)")
 	c.Flags().StringVar(&v.Tier, "tier", "", "only calls of this service_tier, such as flex or priority")
 	c.Flags().IntVar(&v.Credential, "credential", 0, "only calls with this one of the provider's credentials, counted from 1")
@@ -97,11 +99,14 @@ func (a *app) havePrices(cmd *cobra.Command, client *adminClient) (map[string]ad
 	return have, err
 }
 
-// keepVariants lets what holds for some calls, and the amount an hour, stay where the usual price is set.
+// keepVariants lets what holds for some calls, and the amounts for a call and an hour, stay where the usual price is set.
 func keepVariants(have map[string]admin.Price, prices []admin.PriceInput) {
 	for i := range prices {
 		is := have[prices[i].Target]
 		prices[i].Variants = is.Variants
+		if prices[i].PerCall == "" {
+			prices[i].PerCall = is.PerCall
+		}
 		if prices[i].Hourly == "" {
 			prices[i].Hourly = is.Hourly
 		}
@@ -114,7 +119,7 @@ func withVariant(have map[string]admin.Price, target string, v admin.PriceVarian
 	if !ok || is.Unpriced {
 		return admin.PriceInput{}, fail(exitFailure, "set it first, without --tier, --credential and --hours", "%s has no usual price", target)
 	}
-	in := admin.PriceInput{Target: target, Input: is.Input, Output: is.Output, CachedInput: is.CachedInput, CacheWrite: is.CacheWrite, Hourly: is.Hourly}
+	in := admin.PriceInput{Target: target, Input: is.Input, Output: is.Output, CachedInput: is.CachedInput, CacheWrite: is.CacheWrite, PerCall: is.PerCall, Hourly: is.Hourly}
 	if is.Set != nil {
 		in.Source = is.Source
 	}
@@ -156,7 +161,7 @@ func (a *app) priceImport(f *adminFlags) *cobra.Command {
 		Use:   "import FILE",
 		Short: "Set many prices from a CSV file or a LiteLLM price table; all or none",
 		Long: `Set many prices, all or none.
-CSV has the columns provider/model,input,output,cached_input,cache_write in US dollars per million tokens.
+CSV has the columns provider/model,input,output,cached_input,cache_write in US dollars per million tokens, and per_call.
 A LiteLLM price table (JSON, US dollars per token) is taken as it is.`,
 		Example: "  penstock price import prices.csv",
 		Args:    cobra.ExactArgs(1),
@@ -225,11 +230,17 @@ func (a *app) priceList(f *adminFlags) *cobra.Command {
 					continue
 				}
 				t.add(p.Target, p.Input, p.CachedInput, p.CacheWrite, p.Output, p.Source)
+				if p.PerCall != "" {
+					t.add("  $" + p.PerCall + " for each call")
+				}
 				if p.Hourly != "" {
 					t.add("  $" + p.Hourly + " an hour, spread over tokens")
 				}
 				for _, v := range p.Variants {
 					t.add("  "+v.When(), v.Input, v.CachedInput, v.CacheWrite, v.Output, "")
+					if v.PerCall != "" {
+						t.add("    $" + v.PerCall + " for each call")
+					}
 				}
 			}
 			fmt.Fprintln(a.err, "US dollars per million tokens.")

@@ -102,7 +102,7 @@ func (c *Console) setPrice(v *visit) error {
 	}
 	for _, have := range c.o.Catalog.Overrides() {
 		if have.Target == o.Target { // the form has the usual price only
-			o.Variants, o.Hourly = have.Variants, have.Hourly
+			o.Variants, o.Hourly, o.Price.Call = have.Variants, have.Hourly, have.Price.Call
 		}
 	}
 	if err := c.o.Catalog.Set(v.ctx(), []catalog.Override{o}); err != nil {

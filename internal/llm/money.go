@@ -29,6 +29,8 @@ type Price struct {
 	CachedInput Rate // a prompt token that the provider had in its own cache
 	CacheWrite  Rate // a prompt token that the provider wrote to its cache
 	Output      Rate // a generated token, reasoning included
+	// Call is what each call costs beside its tokens, whatever it holds, as of models that search. It is not times anything.
+	Call Money
 
 	// Long holds instead of the rates above for a call with more prompt tokens than LongOver; nil if length changes nothing.
 	Long     *Price
@@ -38,7 +40,10 @@ type Price struct {
 	Served *Served
 }
 
-// Cost is what usage costs at this price: the parts are summed in pico-dollars and rounded up once to nano-dollars. It
+// ForCall is what a call costs that used so much.
+func (p Price) ForCall(u Usage) Money { return p.Cost(u).Plus(p.Call) }
+
+// Cost is what usage costs at this price, without what is for each call: the parts are summed in pico-dollars and rounded up once to nano-dollars. It
 // saturates at the largest Money instead of wrapping around.
 func (p Price) Cost(u Usage) Money {
 	for p.Long != nil && u.Input > p.LongOver {
@@ -111,11 +116,11 @@ func (p Price) Most(input, output int64) Money {
 	if p.Served != nil {
 		return p.Served.most(p, input, output)
 	}
-	in, out := max(p.Input, p.CachedInput, p.CacheWrite), p.Output
+	fee, in, out := p.Call, max(p.Input, p.CachedInput, p.CacheWrite), p.Output
 	for long := p.Long; long != nil && input > p.LongOver; p, long = *long, long.Long {
 		in, out = max(in, long.Input, long.CachedInput, long.CacheWrite), max(out, long.Output)
 	}
-	return Price{Input: in, Output: out}.Cost(Usage{Input: input, Output: output})
+	return Price{Input: in, Output: out, Call: fee}.ForCall(Usage{Input: input, Output: output})
 }
 
 // Plus adds two amounts. It saturates instead of wrapping around, as Cost does.

@@ -190,3 +190,23 @@ func TestAnHourInTheCache(t *testing.T) {
 		t.Errorf("%d", got)
 	}
 }
+
+// TestWhatEachCallCosts: it is beside the tokens, once, however long, dear or regional those are, and none of usage alone.
+func TestWhatEachCallCosts(t *testing.T) {
+	t.Parallel()
+	p := Price{Input: 3 * perMillion, Output: 3 * perMillion, Call: 5_000_000, LongOver: 10, Long: &Price{Input: 6 * perMillion, Output: 6 * perMillion, Call: 1}}
+	u := Usage{Input: 100, Output: 100}
+	if got := p.ForCall(u); got != 1_200_000+5_000_000 || p.Cost(u) != 1_200_000 || p.Most(100, 100) != got {
+		t.Errorf("%d, of tokens %d, at most %d", got, p.Cost(u), p.Most(100, 100))
+	}
+	if got := p.Times(110, 100).ForCall(u); got != 1_320_000+5_000_000 {
+		t.Errorf("in a region: %d", got)
+	}
+	p.Served = &Served{Tiers: []TierPrice{{Tier: "priority", May: true, Price: Price{Call: 9_000_000}}}}
+	if got := p.Most(100, 100); got != 9_000_000 {
+		t.Errorf("at most %d", got)
+	}
+	if p.Call = math.MaxInt64; p.ForCall(u) != math.MaxInt64 || p.Most(1, 1) != math.MaxInt64 {
+		t.Error("the sum wraps around")
+	}
+}

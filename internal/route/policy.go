@@ -191,7 +191,7 @@ func (c *choosing) expectedCost(one *candidate, output int64) (cost llm.Money, k
 	if one.cached >= leastCached {
 		use.CachedInput = one.cached
 	}
-	return price.Cost(use), true
+	return price.ForCall(use), true
 }
 
 // expectedOutput is the mean length of the answers of those that can be chosen, within the caller's cap.

@@ -11,6 +11,7 @@ import (
 	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/penstocktest"
+	"github.com/penstock/penstock/internal/sim"
 )
 
 // servedBy is a provider of three dialects, which says that it served as the model's name has it: TIER@REGION, either of which may be "".
@@ -132,4 +133,44 @@ func TestPricesGoByWhatWasServed(t *testing.T) {
 	if p := w.window(b.ID); p.OverrunNano == nil || *p.OverrunNano != 0 || p.SettledNano == nil || *p.SettledNano != int64(all) {
 		t.Errorf("%+v, and the calls came to %d", p, all)
 	}
+}
+
+// TestAPriceForEachCall is reserved with the tokens, booked once for a try that was billed, and not for one that failed.
+func TestAPriceForEachCall(t *testing.T) {
+	t.Parallel()
+	provider := sim.Provider{Models: map[string]sim.Model{"*": {Price: sim.Price{Input: "1", Cached: "0.5", Output: "4", Call: "0.005"}, Output: "20"}}}
+	w := start(t, penstocktest.Options{
+		Config: settings(map[string][]string{"two": {"sim-a/x?status=429", "sim-b/y"}, "one": {"sim-b/y"}, "quiet": {"sim-b/y?usage=none"}}),
+		Sim:    &sim.Config{Seed: 1, Providers: map[string]sim.Provider{"sim-a": provider, "sim-b": provider}},
+	})
+	var in admin.PricesInput
+	for _, target := range []string{"sim-a/x?status=429", "sim-b/y", "sim-b/y?usage=none"} {
+		in.Data = append(in.Data, admin.PriceInput{Target: target, Input: "1", CachedInput: "0.5", Output: "4", PerCall: "0.005"})
+	}
+	if status := w.Admin(http.MethodPut, "/prices", in, nil); status != http.StatusOK {
+		t.Fatalf("prices: status %d", status)
+	}
+	b := w.budget(dollars(20_000_000))
+	for _, model := range []string{"two", "one", "quiet"} {
+		a := w.ask(model, "hello", model == "two")
+		r := w.record(a)
+		if len(r.Tries) == 0 {
+			t.Fatalf("%s: %d %s", model, a.Status, a.Body)
+		}
+		last := r.Tries[len(r.Tries)-1]
+		if a.Status != http.StatusOK || last.FeeNano != 5_000_000 || last.CostNano <= 5_000_000 || last.CostNano > last.BoundNano || last.BoundNano < 5_000_000 {
+			t.Errorf("%s: %d, try %+v", model, a.Status, last)
+		}
+		if first := r.Tries[0]; model == "two" && (len(r.Tries) != 2 || first.CostNano != 0 || first.FeeNano != 0) {
+			t.Errorf("%s: first %+v", model, first)
+		}
+	}
+	// Of two cents, three calls took three halves: what is left buys no further one.
+	if a := w.ask("one", "hello", false); isRefused(a) != "" {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if p := w.window(b.ID); p.OverrunNano == nil || *p.OverrunNano != 0 || *p.SettledNano < 15_000_000 {
+		t.Errorf("%+v", p)
+	}
+	w.CheckBooks()
 }

@@ -78,11 +78,13 @@ type Model struct {
 	Fast bool `yaml:"fast"`
 }
 
-// A Price is what the provider bills, in US dollars per million tokens, as decimal text. "" is 0; a Cached of "" is Input.
+// A Price is what the provider bills, in US dollars per million tokens and for each call, as decimal text. "" is 0; a Cached of "" is
+// Input.
 type Price struct {
 	Input  string `yaml:"input"`
 	Cached string `yaml:"cached"`
 	Output string `yaml:"output"`
+	Call   string `yaml:"call"` // for each call, in dollars
 }
 
 // A Fault is a behaviour of a share of the calls; the first that is drawn holds.
@@ -220,6 +222,8 @@ func (v *validator) model(path, name string, m Model) {
 		_, err := optional(r.text, llm.ParseRate)
 		v.check(path+".price."+r.field, err)
 	}
+	_, err := optional(m.Price.Call, llm.ParseMoney)
+	v.check(path+".price.call", err)
 	for _, n := range []struct {
 		field      string
 		value, top int

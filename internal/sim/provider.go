@@ -99,6 +99,7 @@ func compileModel(name string, m Model) *model {
 		price: llm.Price{
 			Input:  must(optional(m.Price.Input, llm.ParseRate)),
 			Output: must(optional(m.Price.Output, llm.ParseRate)),
+			Call:   must(optional(m.Price.Call, llm.ParseMoney)),
 		},
 	}
 	out.price.CachedInput = out.price.Input

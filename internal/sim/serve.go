@@ -104,7 +104,7 @@ func (c *call) end(billed bool) {
 	if c.begun {
 		u := c.answer.billed()
 		c.line.Prompt, c.line.Cached, c.line.Completion = int64(u.prompt), int64(u.cached), int64(u.completion)
-		c.line.Cost = c.model.price.Cost(llm.Usage{Input: c.line.Prompt, CachedInput: c.line.Cached, Output: c.line.Completion})
+		c.line.Cost = c.model.price.ForCall(llm.Usage{Input: c.line.Prompt, CachedInput: c.line.Cached, Output: c.line.Completion})
 	}
 	if c.log != nil {
 		c.sim.requests.update(func() {

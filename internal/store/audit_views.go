@@ -119,6 +119,7 @@ type priceState struct {
 	Source      string      `json:"source,omitzero"`
 	Long        *priceState `json:"long,omitzero"`
 	LongOver    int64       `json:"long_over,omitzero"` // tokens
+	PerCall     string      `json:"per_call,omitzero"`  // dollars
 	Hourly      string      `json:"hourly,omitzero"`    // dollars
 	// Variants are the prices that hold for some calls.
 	Variants []variantState `json:"variants,omitempty"`
@@ -141,6 +142,9 @@ func priceStateOf(o catalog.Override) priceState {
 	if o.Price.Long != nil {
 		long := priceStateOf(catalog.Override{Price: *o.Price.Long})
 		s.Long = &long
+	}
+	if o.Price.Call > 0 {
+		s.PerCall = o.Price.Call.String()
 	}
 	if o.Hourly > 0 {
 		s.Hourly = o.Hourly.String()

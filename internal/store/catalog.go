@@ -22,6 +22,7 @@ type priceText struct {
 	Output      llm.Rate   `json:"output"`
 	Long        *priceText `json:"long,omitzero"`
 	LongOver    int64      `json:"long_over,omitzero"`
+	Call        llm.Money  `json:"call,omitzero"` // nano-dollars
 }
 
 // A pricedText is the price of a target with its variants, in the column of prices.
@@ -66,7 +67,7 @@ func priceTextOf(p *llm.Price) *priceText {
 	if p == nil {
 		return nil
 	}
-	return &priceText{p.Input, p.CachedInput, p.CacheWrite, p.Output, priceTextOf(p.Long), p.LongOver}
+	return &priceText{p.Input, p.CachedInput, p.CacheWrite, p.Output, priceTextOf(p.Long), p.LongOver, p.Call}
 }
 
 func (p *priceText) price() *llm.Price {
@@ -75,7 +76,7 @@ func (p *priceText) price() *llm.Price {
 	}
 	return &llm.Price{
 		Input: p.Input, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Output: p.Output,
-		Long: p.Long.price(), LongOver: p.LongOver,
+		Long: p.Long.price(), LongOver: p.LongOver, Call: p.Call,
 	}
 }
 

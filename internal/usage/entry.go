@@ -28,7 +28,7 @@ const (
 // fields makes another version and keeps reading the older ones.
 const (
 	entryVersion = 6
-	// budgetsVersion knew nothing of how and where tries were served.
+	// budgetsVersion knew nothing of how and where tries were served, and of what is for a call itself.
 	budgetsVersion = 5
 	// choicesVersion knew no budgets.
 	choicesVersion = 4
@@ -164,7 +164,8 @@ func appendTry(b []byte, t *pipeline.Try) []byte {
 		b = append(b, flags(c.Tokens))
 	}
 	b = appendText(b, t.Tier)
-	return appendText(b, t.Region)
+	b = appendText(b, t.Region)
+	return appendInt(b, int64(t.FeeNano))
 }
 
 func appendUsage(b []byte, u llm.Usage) []byte {
@@ -371,7 +372,7 @@ func (d *decoder) try() pipeline.Try {
 		})
 	}
 	if d.made > budgetsVersion {
-		t.Tier, t.Region = d.text(), d.text()
+		t.Tier, t.Region, t.FeeNano = d.text(), d.text(), llm.Money(d.int())
 	}
 	return t
 }

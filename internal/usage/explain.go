@@ -163,10 +163,16 @@ func SettledWords(t *pipeline.Try) string {
 		return "what was billed is unknown"
 	case t.Unpriced:
 		return "unpriced"
-	case t.Outcome == pipeline.SettledEstimated:
-		return "settled ~" + figure.Money(t.CostNano)
 	}
-	return "settled " + figure.Money(t.CostNano)
+	s := "settled "
+	if t.Outcome == pipeline.SettledEstimated {
+		s += "~"
+	}
+	s += figure.Money(t.CostNano)
+	if t.FeeNano > 0 {
+		s += ", of which " + figure.Money(t.FeeNano) + " for the call itself"
+	}
+	return s
 }
 
 // CostWords are what the exchange cost, as far as that is known.

@@ -123,5 +123,8 @@ func price(try *pipeline.Try) {
 		return
 	}
 	p, _ := try.Price.As(try.Tier, try.Region)
-	try.CostNano, try.Unpriced = p.Cost(try.Usage), false
+	try.CostNano, try.FeeNano, try.Unpriced = p.Cost(try.Usage), 0, false
+	if try.Outcome == pipeline.SettledActual || try.Outcome == pipeline.SettledEstimated {
+		try.CostNano, try.FeeNano = p.ForCall(try.Usage), p.Call
+	}
 }

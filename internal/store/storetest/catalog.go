@@ -25,7 +25,7 @@ func testPrices(t *testing.T, s Store) {
 		Target: llm.Target{Provider: "openai", Model: "gpt-5/é"}, Set: day, Source: "set",
 		Price: llm.Price{
 			Input: 150_000, CachedInput: 15_000, CacheWrite: 1, Output: 1<<62 + 1, LongOver: 200_000,
-			Long: &llm.Price{Input: 300_000, Output: 2},
+			Long: &llm.Price{Input: 300_000, Output: 2}, Call: 1<<62 + 1,
 		},
 	}
 	night, err := catalog.ReadHours("22:00-06:30", "Europe/Berlin")
@@ -34,7 +34,7 @@ func testPrices(t *testing.T, s Store) {
 	must(t, err)
 	first.Hourly = 12*llm.Dollar + 1
 	first.Variants = []catalog.Variant{
-		{Tier: "flex", Credential: 2, Price: llm.Price{Input: 75_000, Output: 9, LongOver: 5, Long: &llm.Price{Output: 1}}},
+		{Tier: "flex", Credential: 2, Price: llm.Price{Input: 75_000, Output: 9, Call: 7, LongOver: 5, Long: &llm.Price{Output: 1}}},
 		{Hours: night, Price: llm.Price{Output: 1}}, {Hours: midnight},
 	}
 	free := catalog.Override{Target: llm.Target{Provider: "house", Model: "qwen3-32b"}, Set: day, Source: "prices.csv"}
