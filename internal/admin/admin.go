@@ -14,7 +14,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +29,7 @@ import (
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/limit"
-	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/reconcile"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/stop"
@@ -60,10 +59,8 @@ type Options struct {
 	Sync func(context.Context) error
 	// Routes tells what answers for which model at the moment.
 	Routes func() []Route
-	// Vendors gives the providers that are configured at the moment, with the vendor that each is, "" if that is not known.
-	Vendors func() map[string]string
-	// Price is what a target's tokens cost at the moment; ok is false if that is not known.
-	Price func(llm.Target) (p llm.Price, ok bool)
+	// Desk takes exports of providers.
+	Desk *reconcile.Desk
 	// Configured tells whether there is a provider of a name at the moment.
 	Configured func(provider string) bool
 	// MayAnswer tells whether there is a target, or a provider, of a name at the moment.
@@ -96,9 +93,7 @@ type API struct {
 	endpoints []Endpoint
 	foreign   *http.CrossOriginProtection
 	calls     *prometheus.CounterVec
-	// reconciling is held while an export is compared and settled.
-	reconciling sync.Mutex
-	quiet       atomic.Int64 // until when no refused key is logged, in nanoseconds since 1970
+	quiet     atomic.Int64 // until when no refused key is logged, in nanoseconds since 1970
 }
 
 // New makes the control API.

@@ -2,16 +2,9 @@ package admin
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
-	"time"
 
-	"github.com/penstock/penstock/internal/alert"
-	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/reconcile"
-	"github.com/penstock/penstock/internal/usage"
 )
 
 // A ReconcileInput is a provider's export, and what to do with it. Nothing is written unless settle or adjust says so.
@@ -118,146 +111,23 @@ type ReconcileDone struct {
 	Elsewhere      int64 `json:"elsewhere"`       // what somebody else had written meanwhile
 }
 
-func (a *API) reconcile(ctx context.Context, c *call, in ReconcileInput) (out Reconciliation, err error) {
-	e, o, err := a.reconcileOptions(&in)
+func (a *API) reconcile(ctx context.Context, _ *call, in ReconcileInput) (out Reconciliation, err error) {
+	r, err := a.o.Desk.Run(ctx, &reconcile.Request{
+		File: []byte(in.File), Format: in.Format, Provider: in.Provider, Credential: in.Credential, Zone: in.Zone, Threshold: in.Threshold,
+		Names: in.Names, Ignore: in.Ignore, Settle: in.Settle, Adjust: in.Adjust, Unfinished: in.Unfinished,
+	})
 	if err != nil {
 		return out, err
 	}
-	settle := in.Settle || in.Adjust
-	if settle { // what waits for the store may be what the export has more
-		if err := a.settle(ctx); err != nil {
-			return out, err
-		}
-	} else if out.Behind, err = a.catchUp(ctx); err != nil {
-		return out, err
-	}
-	s := reconcile.Sources{
-		Ledger: a.o.Ledger, Recorded: a.recorded, Price: a.o.Price,
-		Models: a.modelsOf, Known: a.modelKnown,
-	}
-	a.reconciling.Lock() // two at once would both find the same to be left
-	defer a.reconciling.Unlock()
-	r, err := reconcile.Compare(ctx, s, e, o)
-	if err != nil {
-		return out, err
-	}
-	if settle {
-		done, err := reconcile.Settle(ctx, a.o.Ledger, r, o, in.Adjust)
-		if err != nil {
-			return out, err
-		}
+	if done := r.Done; done != nil {
 		out.Done = &ReconcileDone{
 			Settled: done.Settled, Voided: done.Voided, Adjusted: done.Adjusted, SettledNano: int64(done.Amount),
 			CorrectionNano: int64(done.Correction), Elsewhere: done.Elsewhere,
 		}
-		if r, err = reconcile.Compare(ctx, s, e, o); err != nil {
-			return out, err
-		}
 	}
-	out.Zone, out.Threshold = o.Zone.String(), in.Threshold
-	a.showReconciled(&out, r)
-	a.tellDrift(r)
+	out.Zone, out.Threshold, out.Behind = r.Zone.String(), r.Threshold, r.Behind
+	a.showReconciled(&out, r.Report)
 	return out, nil
-}
-
-// reconcileOptions reads what is asked for.
-func (a *API) reconcileOptions(in *ReconcileInput) (e *reconcile.Export, o reconcile.Options, err error) {
-	o = reconcile.Options{Credential: in.Credential, Zone: time.UTC, Names: in.Names, Ignore: in.Ignore, Unfinished: in.Unfinished, Now: a.o.Now()}
-	if in.Threshold == "" {
-		in.Threshold = "1"
-	}
-	if o.Threshold, err = reconcile.ParseThreshold(in.Threshold); err != nil {
-		return nil, o, badParam("threshold", "threshold: %v.", err)
-	}
-	if in.Format != "" && !slices.Contains(reconcile.Formats(), reconcile.Format(in.Format)) {
-		return nil, o, badParam("format", "format is %s; send openai, anthropic or plain, or leave it out.", quote(in.Format))
-	}
-	if e, err = reconcile.Read([]byte(in.File), reconcile.Format(in.Format)); err != nil {
-		f := badParam("file", "The export cannot be read: %v.", err)
-		f.Hint = "Nothing was changed. docs/reconcile.md says which exports are known."
-		return nil, o, f
-	}
-	if in.Zone != "" {
-		if o.Zone, err = limit.Zone(in.Zone); err != nil {
-			return nil, o, badParam("zone", "%s is not a zone that is known here; send a name such as Europe/Berlin.", quote(in.Zone))
-		}
-		if e.Format != reconcile.Plain && o.Zone != time.UTC {
-			return nil, o, badParam("zone", "Days of this provider's exports are in UTC; leave zone out.")
-		}
-	}
-	if in.Credential < 0 {
-		return nil, o, badParam("credential", "credential is %d; they are counted from 1.", in.Credential)
-	}
-	for name, target := range in.Names {
-		if _, ok := llm.ParseTarget(target); !ok {
-			return nil, o, badParam("names", "%s stands for %s; send PROVIDER/MODEL.", quote(name), quote(target))
-		}
-	}
-	o.Provider, err = a.exportOf(e, in.Provider)
-	return e, o, err
-}
-
-// exportOf finds out which configured provider an export is of.
-func (a *API) exportOf(e *reconcile.Export, named string) (string, error) {
-	if e.Format == reconcile.Plain {
-		if named != "" {
-			return "", badParam("provider", "Each line of a plain file names its provider; leave provider out.")
-		}
-		return "", nil
-	}
-	vendors := a.o.Vendors()
-	if named != "" {
-		if _, ok := vendors[named]; !ok {
-			return "", badParam("provider", "There is no provider %s in the configuration.", quote(named))
-		}
-		return named, nil
-	}
-	var all []string
-	for name, vendor := range vendors {
-		if vendor == string(e.Format) {
-			all = append(all, name)
-		}
-	}
-	if len(all) == 1 {
-		return all[0], nil
-	}
-	slices.Sort(all)
-	if len(all) == 0 {
-		return "", badParam("provider", "Say whose export it is: no provider in the configuration is known to be %s.", e.Format)
-	}
-	return "", badParam("provider", "Say whose export it is: %s.", strings.Join(all, " or "))
-}
-
-// recorded sums records by target.
-func (a *API) recorded(ctx context.Context, from, to time.Time) (map[string]reconcile.Recorded, error) {
-	sums, err := a.o.Records.Sums(ctx, usage.Query{From: from, To: to, By: []string{"target"}})
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[string]reconcile.Recorded, len(sums))
-	for _, s := range sums {
-		all[s.Group["target"]] = reconcile.Recorded{Usage: s.Usage, Requests: s.Requests}
-	}
-	return all, nil
-}
-
-// modelsOf are the models that are configured of a provider.
-func (a *API) modelsOf(provider string) []string {
-	var all []string
-	for _, r := range a.o.Routes() {
-		for _, t := range r.Targets {
-			if target, ok := llm.ParseTarget(t.Target); ok && target.Provider == provider {
-				all = append(all, target.Model)
-			}
-		}
-	}
-	return all
-}
-
-// modelKnown says whether the catalogue has a model of exactly this name.
-func (a *API) modelKnown(provider, model string) bool {
-	vendor := a.o.Vendors()[provider]
-	return slices.Contains(a.o.Catalog.Table().Vendors(model), vendor)
 }
 
 func (a *API) showReconciled(out *Reconciliation, r *reconcile.Report) {
@@ -318,31 +188,4 @@ func targetsOf(provider string, models []string) []string {
 
 func tokensOf(u llm.Usage) ReconcileTokens {
 	return ReconcileTokens{Input: u.Input, Output: u.Output, CachedInput: u.CachedInput, CacheWrite: u.CacheWrite}
-}
-
-// tellDrift raises an alert for each provider whose books drift, and clears those of the others that were compared.
-func (a *API) tellDrift(r *reconcile.Report) {
-	worst, seen := map[string]*reconcile.Line{}, map[string]int{}
-	for i := range r.Lines {
-		l := &r.Lines[i]
-		if l.State == reconcile.Unended { // it says nothing yet
-			continue
-		}
-		if seen[l.Provider] += 0; l.State == reconcile.Drifts {
-			seen[l.Provider]++
-			if w := worst[l.Provider]; w == nil || max(l.Left, -l.Left) > max(w.Left, -w.Left) {
-				worst[l.Provider] = l
-			}
-		}
-	}
-	for provider, drifts := range seen {
-		text := ""
-		if w := worst[provider]; w != nil {
-			text = fmt.Sprintf("%d days and targets drift from the provider's export, the most on %s: $%s billed, $%s in the books.", drifts, w.Date, w.Billed, w.Books)
-			if !w.Money {
-				text = fmt.Sprintf("The tokens of %d days and targets drift from the provider's export, as on %s.", drifts, w.Date)
-			}
-		}
-		a.o.Alerts.Set(alert.BooksDrift, provider, drifts > 0, text)
-	}
 }

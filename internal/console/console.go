@@ -6,7 +6,7 @@
 // works behind any path prefix that a proxy takes off. Who is signed in is a sealed cookie ([Session]) that holds no key;
 // it is checked against the snapshot of keys at every request.
 //
-// The console holds no rules about tenants, money or roles: it calls auth, usage, catalog, limit, ledger, bodies, retention and audit, which are
+// The console holds no rules about tenants, money or roles: it calls auth, usage, catalog, limit, ledger, reconcile, bodies, retention and audit, which are
 // what the control API (admin) calls too. Every page is in one table ([Pages]) with the permission that it needs. It is not for
 // machines: they use the control API.
 package console
@@ -28,6 +28,7 @@ import (
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/limit"
+	"github.com/penstock/penstock/internal/reconcile"
 	"github.com/penstock/penstock/internal/retention"
 	"github.com/penstock/penstock/internal/seal"
 	"github.com/penstock/penstock/internal/usage"
@@ -48,6 +49,7 @@ type Options struct {
 	Limits        limit.Store
 	LimitsChanged func(context.Context)
 	Ledger        ledger.Store // the books
+	Desk          *reconcile.Desk
 	// Sync waits until all that has been answered so far can be read from Records.
 	Sync   func(context.Context) error
 	Status func() Status

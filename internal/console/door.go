@@ -16,6 +16,7 @@ import (
 	"github.com/penstock/penstock/internal/audit"
 	"github.com/penstock/penstock/internal/auth"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/figure"
 )
 
 // policy lets a page load its own files and nothing else, run no script that is not one of them, and be in nobody's frame.
@@ -172,11 +173,13 @@ func (c *Console) setSession(v *visit) error {
 
 // readForm reads what was sent and refuses what is not from a page of this session.
 func (v *visit) readForm() error {
-	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
-	if err := v.r.ParseForm(); err != nil {
+	most := v.page.form()
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, most)
+	// Files are held in memory: nothing of a form touches the disk.
+	if err := v.r.ParseMultipartForm(most); err != nil && !errors.Is(err, http.ErrNotMultipart) {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
-			return fault.New(fault.BodyTooLarge, "The form is larger than %d bytes.", maxForm)
+			return fault.New(fault.BodyTooLarge, "The form is larger than %s.", figure.Bytes(most))
 		}
 		return fault.Wrap(fault.InvalidRequest, err, "The form cannot be read.")
 	}

@@ -56,6 +56,7 @@ var ledgerTabs = []struct {
 	{"Unknown", "ledger/unknown", []string{"unknown", "settle"}, auth.ReadBudgets},
 	{"Month", "ledger/close", []string{"close"}, auth.ReadBudgets},
 	{"Check", "ledger/check", []string{"check"}, auth.ReadBudgets},
+	{"Reconcile", "reconcile", []string{"reconcile"}, auth.WriteBudgets},
 }
 
 // LedgerTabs are the pages of the books that whoever is signed in may see.

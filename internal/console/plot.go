@@ -17,7 +17,9 @@ type plot struct {
 	Bars    []bar
 	Rows    []plotRow // the table; steps in which nothing was are left out
 	Lines   []plotLine
-	Partial bool // the last step is not over
+	Zero    string // where zero lies, if there is something below it; else it is the lower edge
+	Least   string // what the lower edge stands for then
+	Partial bool   // the last step is not over
 	Tall    bool
 }
 
@@ -88,6 +90,61 @@ func (p *plot) stack(stacks []stack, n int, label func(step int) string, write f
 		p.Bars = append(p.Bars, b)
 		p.Rows = append(p.Rows, row)
 	}
+}
+
+// signed makes bars of amounts that may be below zero: those lie under the line of zero, and all others above it.
+func (p *plot) signed(stacks []stack, n int, label func(step int) string, write func(int64) string) {
+	var most, least float64
+	for _, s := range stacks {
+		up, down := upAndDown(s.amounts)
+		most, least = max(most, up), max(least, down)
+	}
+	whole := most + least
+	if whole == 0 {
+		return
+	}
+	p.Most, p.Zero = write(int64(most)), share(most, whole)
+	if least > .08*whole { // or there is no room for it
+		p.Least = write(int64(-least))
+	}
+	for _, s := range stacks {
+		if s.place < 0 || s.place >= n || !slices.ContainsFunc(s.amounts, func(v int64) bool { return v != 0 }) {
+			continue
+		}
+		b := bar{X: share(float64(s.place)+.09, float64(n)), Width: share(.82, float64(n))}
+		row, said := plotRow{Step: label(s.place)}, []string{}
+		up, down := most, most
+		for j, v := range s.amounts {
+			row.Cells = append(row.Cells, write(v))
+			if v == 0 {
+				continue
+			}
+			said = append(said, p.Series[j].Name+" "+write(v))
+			part := barPart{Class: p.Series[j].Class}
+			if size := float64(v); v > 0 {
+				up -= size
+				part.Y, part.Height = share(up, whole), share(size, whole)
+			} else {
+				part.Y, part.Height = share(down, whole), share(-size, whole)
+				down -= size
+			}
+			b.Parts = append(b.Parts, part)
+		}
+		b.Title = row.Step + ": " + strings.Join(said, ", ")
+		p.Bars, p.Rows = append(p.Bars, b), append(p.Rows, row)
+	}
+}
+
+// upAndDown adds up what is above zero, and what is below it.
+func upAndDown(amounts []int64) (up, down float64) {
+	for _, v := range amounts {
+		if v > 0 {
+			up += float64(v)
+		} else {
+			down -= float64(v)
+		}
+	}
+	return up, down
 }
 
 // lines draws series of n steps each as lines; 0 is nothing. Behind them each step has an invisible bar, which says what it

@@ -19,6 +19,14 @@ type Page struct {
 // Open reports whether the page needs nobody to be signed in.
 func (p *Page) Open() bool { return p.open }
 
+// form is how large a form for the page may be, in bytes.
+func (p *Page) form() int64 {
+	if p.Path == "/reconcile" {
+		return maxUpload
+	}
+	return maxForm
+}
+
 // Pages is the whole inventory.
 func Pages() []Page {
 	get, post := http.MethodGet, http.MethodPost
@@ -76,6 +84,8 @@ func Pages() []Page {
 		{post, "/ledger/settle", auth.WriteBudgets, false, (*Console).settleUnknown},
 		{get, "/ledger/adjust", auth.WriteBudgets, false, (*Console).adjustPage},
 		{post, "/ledger/adjust", auth.WriteBudgets, false, (*Console).adjust},
+		{get, "/reconcile", auth.WriteBudgets, false, (*Console).reconcilePage},
+		{post, "/reconcile", auth.WriteBudgets, false, (*Console).reconcileExport},
 		{get, "/sign-in", "", true, (*Console).signInPage},
 		{post, "/sign-in", "", true, (*Console).signIn},
 		{post, "/sign-out", "", false, (*Console).signOut},

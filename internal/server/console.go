@@ -15,7 +15,7 @@ func (s *Server) newConsole() (*console.Console, error) {
 	return console.New(console.Options{
 		Keys: s.keys, Tenants: s.tenants, Records: s.store, Chain: s.store, Keeper: s.keeper, Ring: s.ring, Bodies: s.bodies.reader, Sync: s.settled,
 		Holds:  &retention.Holds{Store: s.store, Now: s.clock.Now},
-		Limits: s.store, LimitsChanged: s.limits.changed(s.o.Log), Ledger: s.store,
+		Limits: s.store, LimitsChanged: s.limits.changed(s.o.Log), Ledger: s.store, Desk: s.limits.desk,
 		Status: s.consoleStatus, Models: s.consoleModels, Health: s.health, Targets: s.targets, MayAnswer: func(name string) bool { return s.inForce().mayAnswer(name) }, Catalog: s.catalog, Log: s.o.Log, Register: s.metrics, Now: s.clock.Now,
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/rate"
+	"github.com/penstock/penstock/internal/reconcile"
 	"github.com/penstock/penstock/internal/route"
 )
 
@@ -27,14 +28,15 @@ type limitParts struct {
 	bank    *escrow.Bank
 	rates   *rate.Book
 	limiter *limit.Limiter
+	desk    *reconcile.Desk // it is there with records off, too
 }
 
 // openLimits makes them, and reads what is in force if the store was met. It comes after the records.
 func (s *Server) openLimits(ctx context.Context, cfg *config.File) (err error) {
-	if s.journal == nil {
+	p := &s.limits
+	if p.desk = s.newDesk(); s.journal == nil {
 		return nil
 	}
-	p := &s.limits
 	p.board = limit.NewBoard(s.store, s.o.Log, cfg.Auth.MaxStale)
 	run := "run_" + ulid.MustNew(ulid.Now(), rand.Reader).String()
 	p.bank = escrow.New(escrow.Options{

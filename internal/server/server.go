@@ -36,7 +36,6 @@ import (
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/idempotency"
 	"github.com/penstock/penstock/internal/journal"
-	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/quota"
 	"github.com/penstock/penstock/internal/recall"
 	"github.com/penstock/penstock/internal/retention"
@@ -411,8 +410,7 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 			Targets: s.targets, MayAnswer: func(name string) bool { return s.inForce().mayAnswer(name) },
 			Holds:      &retention.Holds{Store: s.store, Now: s.clock.Now},
 			Support:    s.support,
-			Vendors:    func() map[string]string { return s.inForce().vendors() },
-			Price:      func(t llm.Target) (llm.Price, bool) { return s.inForce().view.Price(t) },
+			Desk:       s.limits.desk,
 			Configured: func(provider string) bool { return s.inForce().clients[provider] != nil },
 			Sync:       s.settled, Routes: s.routes, Status: s.status, Ready: s.ready, OpenMetrics: s.openMetrics, Log: s.o.Log, Now: s.clock.Now,
 			Replicas: s.replicas,
