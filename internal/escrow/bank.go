@@ -134,6 +134,15 @@ func (b *Bank) Pool(k Key, t Terms) *Pool {
 	return p
 }
 
+// Lookup is the pool of a key if this process has it in memory, else nil: whoever only looks makes none.
+func (b *Bank) Lookup(k Key) *Pool {
+	hash := b.hash(&k)
+	s := &b.shards[hash>>56]
+	s.RLock()
+	defer s.RUnlock()
+	return s.find(hash, &k)
+}
+
 func (b *Bank) add(s *shard, hash uint64, k *Key, t *Terms) *Pool {
 	s.Lock()
 	defer s.Unlock()

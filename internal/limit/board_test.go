@@ -143,6 +143,14 @@ type fickle struct {
 	d     Definitions
 	err   error
 	reads int
+
+	windows []Standing
+	asked   []WindowQuery
+}
+
+func (f *fickle) Windows(_ context.Context, q WindowQuery) ([]Standing, error) {
+	f.asked = append(f.asked, q)
+	return f.windows, f.err
 }
 
 func (f *fickle) LimitVersion(context.Context) (int64, error) { return f.d.Version, f.err }

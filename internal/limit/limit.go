@@ -12,6 +12,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/window"
 )
@@ -169,7 +170,8 @@ type Store interface {
 // A WindowQuery chooses windows; zero values choose all.
 type WindowQuery struct {
 	Budget, Subject string
-	At              time.Time // only windows that this instant is in
+	Keys            []escrow.Key // only these, at most 500
+	At              time.Time    // only windows that this instant is in
 	Limit           int
 }
 

@@ -104,7 +104,7 @@ func (w *world) heldNow() string {
 		}
 	}
 	for _, b := range self.Budgets {
-		if b.InNano != nil && b.InNano.Held != 0 || b.InTokens != nil && b.InTokens.Held != 0 {
+		if b.InNano != nil && (b.InNano.Held == nil || *b.InNano.Held != 0) || b.InTokens != nil && (b.InTokens.Held == nil || *b.InTokens.Held != 0) {
 			return fmt.Sprintf("of %s are held %+v %+v", b.Budget, b.InNano, b.InTokens)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -311,6 +312,11 @@ func (s *Store) Windows(ctx context.Context, q limit.WindowQuery) (all []limit.S
 	}
 	if q.Subject != "" {
 		add("p.subject = ?", q.Subject)
+	}
+	if len(q.Keys) > 0 {
+		const one = "(?, ?, CAST(? AS BIGINT))"
+		add("p.id IN (SELECT w.id FROM (VALUES "+one+strings.Repeat(", "+one, len(q.Keys)-1)+") AS k JOIN budget_pools w "+
+			"ON w.rule = k.column1 AND w.subject = k.column2 AND w.start = k.column3)", keyValues(q.Keys)...)
 	}
 	if !q.At.IsZero() {
 		at := micros(q.At)

@@ -306,7 +306,10 @@ func testWindows(t *testing.T, s Store) {
 		"of a subject":           {limit.WindowQuery{Budget: "bgt_2", Subject: "bob"}, []limit.Standing{bob}},
 		"at the last of one":     {limit.WindowQuery{At: at(1).Add(-time.Microsecond)}, []limit.Standing{one}},
 		"at the first of others": {limit.WindowQuery{At: at(1)}, []limit.Standing{two, ann, bob}},
-		"before all":             {limit.WindowQuery{At: at(-1)}, nil},
+		"of keys": {limit.WindowQuery{Keys: []escrow.Key{
+			{Rule: "bgt_2", Subject: "ann", Start: hour(1)}, {Rule: "bgt_1", Start: hour(0)}, {Rule: "bgt_2", Subject: "bob", Start: hour(0)}, {Rule: "bgt_3"},
+		}}, []limit.Standing{ann, one}},
+		"before all": {limit.WindowQuery{At: at(-1)}, nil},
 	} {
 		got, err := s.Windows(ctx, c.q)
 		must(t, err)
