@@ -269,8 +269,8 @@ var table = []Meaning{
 	},
 	{
 		Kind: BudgetOverrun, Severity: Warning, Object: "target",
-		Means: "A provider has billed more for a call than was reserved for it: it took no notice of the cap on generated tokens, or its price here is too low. All of it is booked; calls with a budget do not go to the target for ten minutes.",
-		Do:    "Compare what `penstock explain` says of the try with the provider's own bill. Correct the price (`penstock price set`), or take the target out of the model.",
+		Means: "A provider has billed more for a call than was reserved for it: it took no notice of the cap on generated tokens, or its price here is too low. All of it is booked; of a stream that had to be ended at its cap, only what came until then, so that more may be billed. Calls with a budget do not go to the target for ten minutes.",
+		Do:    "Compare what `penstock explain` says of the try with the provider's own bill; of a stream that was ended, `penstock reconcile --adjust` brings the rest into the books. Correct the price (`penstock price set`), or take the target out of the model.",
 		Calm:  10 * time.Minute, Lasts: 10 * time.Minute,
 	},
 	{

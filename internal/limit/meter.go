@@ -27,6 +27,7 @@ type meter struct {
 	text    []byte // not counted yet
 	whole   int64  // pieces that were counted
 	next    int64  // bytes before which it cannot be over
+	told    llm.Usage
 
 	choices map[int]bool    // that have begun, and whether they have ended
 	parts   map[[2]int]bool // that are open, in the canonical form
@@ -79,6 +80,9 @@ func (m *meter) watch(events iter.Seq2[llm.Event, error], meta *llm.Meta) iter.S
 
 // note takes from an event what its ending may need. Most streams never come near their cap, and cost next to nothing here.
 func (m *meter) note(ev *llm.Event) {
+	if ev.Is(llm.UsageIn) {
+		m.told = ev.Usage
+	}
 	if n := len(ev.Text); n > 0 {
 		m.bytes += int64(n)
 		m.text = append(m.text, ev.Text...)
@@ -176,7 +180,7 @@ func (m *meter) limit() int64 {
 
 // ending are the events that end the stream as its dialect says that a cap was reached.
 func (m *meter) ending(d llm.Dialect, canonical bool, meta *llm.Meta) []llm.Event {
-	used := llm.Usage{Output: m.most, Estimated: true}
+	used := llm.Usage{Input: m.told.Input, CachedInput: m.told.CachedInput, CacheWrite: m.told.CacheWrite, Output: max(m.most, m.told.Output), Estimated: true}
 	id, open := "", make([]int, 0, m.many) // choices that have not ended
 	if meta != nil {
 		id = meta.ID

@@ -40,12 +40,18 @@ func (l *Limiter) overrun(t llm.Target, try *pipeline.Try) {
 	}
 }
 
-// deaf notes that a stream had to be ended, since its provider takes no notice of the cap. What that bills is not known then.
-func (l *Limiter) deaf(t llm.Target, try string) {
+// deaf notes that a stream had to be ended, since its provider takes no notice of the cap. What that bills is not known then: the try is
+// marked, budgets count all that they reserved for it, and the rest comes in with the provider's bill.
+func (l *Limiter) deaf(t llm.Target, x *pipeline.Exchange, try *pipeline.Try) {
+	try.Cut = true
+	x.Note("budget", t.String()+" took no notice of the cap: ended, and it may bill more than is booked", 0)
 	l.m.cuts.Inc()
 	l.confine(t)
 	l.o.Log.Warn("a provider generated more than it was asked for, and its stream was ended: its target gets no calls with a budget for a while",
-		"target", t.String(), "try", try, "for", quarantine)
+		"target", t.String(), "try", try.ID, "for", quarantine)
+	if l.o.Overrun != nil {
+		l.o.Overrun(t, try)
+	}
 }
 
 // confine puts a target in quarantine.

@@ -25,7 +25,8 @@ type Options struct {
 	Now     func() time.Time // civil time, by which windows begin; nil is time.Now
 	// Model is what is known of a target: its context and how much it can generate at once, 0 where that is not known.
 	Model func(t llm.Target) Known
-	// Overrun is told of a try that was billed more than was reserved for it. It must not wait. It may be nil.
+	// Overrun is told of a try that was billed more than was reserved for it, or may be since it had to be cut. It must not wait. It
+	// may be nil.
 	Overrun func(t llm.Target, try *pipeline.Try)
 }
 
@@ -113,7 +114,7 @@ func (l *Limiter) limited(ctx context.Context, x *pipeline.Exchange, a *allowanc
 	events := resp.Events
 	if try := answering(x); resp.Stream && try != nil && try.MaxOutput > 0 && x.Op == llm.OpChat {
 		m := newMeter(resp.Target, x.Request.Model, try.MaxOutput, x.Request.Choices)
-		m.cut = func() { l.deaf(resp.Target, try.ID) }
+		m.cut = func() { l.deaf(resp.Target, x, answering(x)) }
 		events = m.watch(events, resp.Meta)
 	}
 	resp.Events = func(yield func(llm.Event, error) bool) {

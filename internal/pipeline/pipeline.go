@@ -207,6 +207,9 @@ type Try struct {
 	Tier   string `json:"service_tier,omitzero"`
 	Region string `json:"inference_region,omitzero"`
 
+	// Cut says that Penstock ended the stream at its cap, since the provider took no notice of that: it may bill more than is settled.
+	Cut bool `json:"cut,omitzero"`
+
 	Outcome  Outcome   `json:"outcome"`
 	Usage    llm.Usage `json:"usage"`
 	CostNano llm.Money `json:"cost_nano"`
@@ -234,8 +237,15 @@ type Charge struct {
 	Tokens  bool   `json:"tokens,omitzero"`  // the unit is tokens
 }
 
-// Spent is what a try came to for a charge, in its unit: all that was reserved as long as that is not known.
+// Spent is what a try came to for a charge, in its unit: all that was reserved as long as that is not known, or may be more.
 func (c *Charge) Spent(t *Try) int64 {
+	if t.Cut && t.Outcome == SettledEstimated {
+		return max(c.Held, c.spent(t))
+	}
+	return c.spent(t)
+}
+
+func (c *Charge) spent(t *Try) int64 {
 	switch {
 	case t.Outcome == Released:
 		return 0

@@ -82,3 +82,24 @@ func TestSpent(t *testing.T) {
 		}
 	}
 }
+
+// TestAllThatWasReservedCounts: a budget counts all that was reserved where it is not known what a try came to, or may be more, and never less than what is.
+func TestAllThatWasReservedCounts(t *testing.T) {
+	t.Parallel()
+	money, tokens := Charge{Held: 100}, Charge{Held: 100, Tokens: true}
+	for name, c := range map[string]struct {
+		charge Charge
+		try    Try
+		want   int64
+	}{
+		"actual": {money, Try{Outcome: SettledActual, CostNano: 40}, 40}, "over": {money, Try{Outcome: SettledActual, CostNano: 140}, 140},
+		"released": {money, Try{Outcome: Released, Cut: true}, 0}, "unknown": {money, Try{Outcome: Unknown}, 100},
+		"cut": {money, Try{Outcome: SettledEstimated, Cut: true, CostNano: 40}, 100}, "cut and over": {money, Try{Outcome: SettledEstimated, Cut: true, CostNano: 140}, 140},
+		"tokens":      {tokens, Try{Outcome: SettledActual, Usage: llm.Usage{Input: 30, Output: 9}}, 39},
+		"tokens, cut": {tokens, Try{Outcome: SettledEstimated, Cut: true, Usage: llm.Usage{Input: 30, Output: 9}}, 100},
+	} {
+		if got := c.charge.Spent(&c.try); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}

@@ -53,6 +53,10 @@ func (s *Server) openLimits(ctx context.Context, cfg *config.File) (err error) {
 		Board: p.board, Bank: p.bank, Rates: p.rates, Learned: rate.NewLearned(), Log: s.o.Log, Metrics: s.metrics, Now: s.clock.Now,
 		Model: s.known,
 		Overrun: func(t llm.Target, try *pipeline.Try) {
+			if try.Cut {
+				s.alerts.Report(alert.BudgetOverrun, t.String(), "A stream was ended at its cap of "+strconv.FormatInt(try.MaxOutput, 10)+" tokens, of which its provider took no notice. More may be billed than is booked: reconcile tells.")
+				return
+			}
 			s.alerts.Report(alert.BudgetOverrun, t.String(), "A try was billed $"+try.CostNano.String()+", and $"+try.BoundNano.String()+" was the most that it should come to.")
 		},
 	})

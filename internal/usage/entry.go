@@ -150,7 +150,7 @@ func appendTry(b []byte, t *pipeline.Try) []byte {
 	}
 	b = appendText(b, t.Endpoint)
 	b = appendInt(b, int64(t.Credential))
-	b = append(b, flags(t.Hedge))
+	b = append(b, flags(t.Hedge, t.Cut))
 	b = appendInt(b, t.MaxOutput)
 	b = appendInt(b, int64(t.BoundNano))
 	b = appendInt(b, int64(len(t.Charges)))
@@ -361,7 +361,9 @@ func (d *decoder) try() pipeline.Try {
 		t.Finish = list(d, func(d *decoder) llm.FinishReason { return llm.FinishReason(d.text()) })
 	}
 	if d.made > clocksVersion {
-		t.Endpoint, t.Credential, t.Hedge = d.text(), int(d.int()), d.byte()&1 != 0
+		t.Endpoint, t.Credential = d.text(), int(d.int())
+		bits := d.byte()
+		t.Hedge, t.Cut = bits&1 != 0, bits&2 != 0
 	}
 	if d.made > choicesVersion {
 		t.MaxOutput, t.BoundNano = d.int(), llm.Money(d.int())

@@ -35,7 +35,7 @@ func fullRecord() *Record {
 					{Budget: "bud_1", Start: 1_764_374_400_000_000, Lease: "ls_1", Held: 9000}, {Budget: "bud_2", Subject: "anna", Held: 400, Tokens: true},
 				}},
 			{ID: "ex_01K97K2QJ4Z0-2", Target: "claude/claude-haiku-4-5", StartNS: 313_000_000, TookNS: 1_240_000_000, FirstNS: 551_000_000,
-				Tier: "priority", Region: "us", FeeNano: 5_000_000, Status: 200, Reason: "ok", Upstream: "msg_1", AnswerID: "chatcmpl-1", Model: "claude-haiku-4-5-20251001",
+				Tier: "priority", Region: "us", FeeNano: 5_000_000, Cut: true, Status: 200, Reason: "ok", Upstream: "msg_1", AnswerID: "chatcmpl-1", Model: "claude-haiku-4-5-20251001",
 				Finish: []llm.FinishReason{llm.FinishStop, llm.FinishLength}, Outcome: pipeline.SettledActual, Usage: u, CostNano: 2_012_000},
 		},
 		Stages: []pipeline.Decision{{Stage: "auth", Decision: "key trial (psk_7f3a), project support", AtNS: 90_000, TookNS: 40_000}, {Stage: "route", Decision: "2 targets"}},
@@ -65,7 +65,7 @@ func TestEveryRecordSurvivesTheJournal(t *testing.T) {
 			FirstNS: rapid.Int64().Draw(t, "first"), Status: rapid.IntRange(0, 599).Draw(t, "status"), Reason: text.Draw(t, "reason"),
 			Detail: text.Draw(t, "detail"), Upstream: text.Draw(t, "upstream"), Outcome: pipeline.Outcome(text.Draw(t, "outcome")),
 			Usage: usage.Draw(t, "usage"), CostNano: llm.Money(rapid.Int64().Draw(t, "cost")), Unpriced: rapid.Bool().Draw(t, "unpriced"),
-			Endpoint: text.Draw(t, "endpoint"), Credential: rapid.IntRange(0, 9).Draw(t, "credential"), Hedge: rapid.Bool().Draw(t, "hedge"),
+			Endpoint: text.Draw(t, "endpoint"), Credential: rapid.IntRange(0, 9).Draw(t, "credential"), Hedge: rapid.Bool().Draw(t, "hedge"), Cut: rapid.Bool().Draw(t, "cut"),
 			AnswerID: text.Draw(t, "answer"), Model: text.Draw(t, "model"), BoundNano: llm.Money(rapid.Int64().Draw(t, "bound")),
 			MaxOutput: rapid.Int64().Draw(t, "cap"), Tier: text.Draw(t, "tier"), Region: text.Draw(t, "region"), FeeNano: llm.Money(rapid.Int64().Draw(t, "fee")),
 			Charges: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) pipeline.Charge {
@@ -143,7 +143,7 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 func recordOfVersion5() *Record {
 	r := fullRecord()
 	for i := range r.Tries {
-		r.Tries[i].Tier, r.Tries[i].Region, r.Tries[i].FeeNano = "", "", 0
+		r.Tries[i].Tier, r.Tries[i].Region, r.Tries[i].FeeNano, r.Tries[i].Cut = "", "", 0, false
 	}
 	return r
 }

@@ -172,6 +172,9 @@ func SettledWords(t *pipeline.Try) string {
 	if t.FeeNano > 0 {
 		s += ", of which " + figure.Money(t.FeeNano) + " for the call itself"
 	}
+	if t.Cut {
+		s += ", and more may be billed"
+	}
 	return s
 }
 
