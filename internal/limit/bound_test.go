@@ -415,50 +415,6 @@ func TestCaps(t *testing.T) {
 	}
 }
 
-// TestPaidTools: what a provider runs for a price of its own is no call that tokens bound.
-func TestPaidTools(t *testing.T) {
-	t.Parallel()
-	for body, want := range map[string]string{
-		`{}`: "", `{"tools":[]}`: "", `{"tools":[{"type":"function","function":{"name":"web_search"}}]}`: "",
-		`{"tools":[{"name":"web_search","input_schema":{}}]}`:                       "",
-		`{"tools":[{"type":"custom","name":"x"}]}`:                                  "",
-		`{"tools":[{"type":"web_search_preview"}]}`:                                 "web_search_preview",
-		`{"tools":[{"type":"function"},{"type":"web_search_20250305","name":1}]}`:   "web_search_20250305",
-		`{"tools":[{"type":"code_interpreter"}]}`:                                   "code_interpreter",
-		`{"tools":[{"type":"file_search"}]}`:                                        "file_search",
-		`{"tools":[{"type":"mcp","server_url":"x"}]}`:                               "mcp",
-		`{"tools":[{"type":"mcp_toolset"}]}`:                                        "mcp_toolset",
-		`{"tools":[{"type":"image_generation"}]}`:                                   "image_generation",
-		`{"tools":[{"type":"\u0077eb_search"}]}`:                                    "web_search",
-		`{"tools":[{"type":"bash_20250124"},{"type":"text_editor_20250728"}]}`:      "",
-		`{"mcp_servers":[{"url":"x"}]}`:                                             "mcp_servers",
-		`{"mcp_servers":[]}`:                                                        "",
-		`{"tools":[{"type":"x_search"}]}`:                                           "x_search",
-		`{"tools":[{"type":"browser_search"}]}`:                                     "browser_search",
-		`{"tools":[{"type":"builtin_function","function":{"name":"$web_search"}}]}`: "builtin_function",
-		`{"tools":[{"type":"function"},{"google_search":{}}]}`:                      "google_search",
-		`{"tools":[{"type":"computer_use_preview"},{"type":"local_shell"},{"type":"memory_20250818","name":"memory"}]}`: "",
-		`{"search_parameters":{"mode":"on"}}`: "search_parameters",
-		`{"plugins":[{"id":"web"}]}`:          "plugins",
-		`{"enable_search":true}`:              "enable_search",
-		`{"enable_search":false}`:             "",
-		`{"web_search_options":{}}`:           "web_search_options",
-		`{"web_search_options":null}`:         "",
-	} {
-		var members map[string]json.RawMessage
-		if err := json.Unmarshal([]byte(body), &members); err != nil {
-			t.Fatal(err)
-		}
-		r := &llm.Request{}
-		for name, value := range members {
-			r.Set(name, value)
-		}
-		if got := paidTool(r); got != want {
-			t.Errorf("%s: %q, want %q", body, got, want)
-		}
-	}
-}
-
 func TestFloor(t *testing.T) {
 	t.Parallel()
 	for thinking, want := range map[string]int64{

@@ -75,7 +75,7 @@ type contents struct {
 // unread is what there may be in a body that cannot be read.
 var unread = contents{files: 1}
 
-// A look is what was found in a request, for those who ask again: it has all media in it, which are long.
+// A look is what was found in a request, for those who ask again: to decode one with media in it is long.
 type look struct {
 	done, completed bool
 	found           *contents
@@ -172,6 +172,9 @@ func (c *contents) other(members []llm.Member) {
 // body gives or by the ending of an address.
 func isPicture(p *llm.Part) bool {
 	if p.Data == nil {
+		if len(p.URL) > 5 && strings.EqualFold(p.URL[:5], "data:") { // it could not be decoded, and others may
+			return false
+		}
 		address, err := url.Parse(p.URL)
 		if err != nil {
 			return false

@@ -72,6 +72,7 @@ func TestMediaThatAreOthers(t *testing.T) {
 		{1, `{"type":"document","source":{"type":"text","media_type":"text/plain","data":"hello"}}`, 1000},
 		{0, openai("https://x/y.pdf"), 0}, {2, items("https://x/y.MP4?a=b"), 0}, {1, `{"type":"image","source":{"type":"url","url":"https://x/y.pdf"}}`, 0},
 		{0, openai("data:application/pdf;base64," + pdf), 0}, {2, items("data:image/png;base64," + pdf), 0}, {0, openai("data:image/png;base64," + film), 0},
+		{0, openai("data:application/pdf;base64,JVBERi0xLjQ"), 0}, {0, openai("DATA:application/pdf,x"), 0}, // of which this makes nothing
 		{0, openai("https://x/y.JPG?z=.pdf"), 3000}, {0, openai("https://x/y"), 3000},
 		{0, sound([]byte("fLaC\x00\x00\x00"), "flac"), 0}, {0, sound([]byte("OggS"), "wav"), 0},
 		{0, sound(wave(1, 1, 2000), "wav"), 36_000}, {0, sound(wave(0x55, 16000, 2000), "wav"), 0},

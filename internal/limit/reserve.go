@@ -138,8 +138,11 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 	if i < 0 {
 		return nil
 	}
-	if name := endless(x.Request); name != "" {
-		return unknowable("How many tokens "+name+" comes to", name, &bound[i])
+	unusual := !usual(x.Request)
+	if unusual {
+		if name := endless(x.Request); name != "" {
+			return unknowable("How many tokens "+name+" comes to", name, &bound[i])
+		}
 	}
 	if i = slices.IndexFunc(bound, func(h held) bool { return h.Mode == Enforce && h.Unit == USD }); i < 0 {
 		return nil
@@ -157,8 +160,10 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 		f.Param = "tools"
 		return f
 	}
-	if name := unpriced(x.Request); name != "" {
-		return unknowable("What "+name+" comes to", name, h)
+	if unusual {
+		if name := unpriced(x.Request); name != "" {
+			return unknowable("What "+name+" comes to", name, h)
+		}
 	}
 	if why := l.quarantined(t); why != "" {
 		f := fault.New(fault.QuotaSpent, "%s has billed more than calls were capped at, so calls with a budget do not go there for now.", t)

@@ -350,6 +350,7 @@ func TestWhatABudgetCannotHold(t *testing.T) {
 			endless     bool // tokens, too
 		}{
 			{llm.Responses, "prompt", `{"id":"pmpt_1"}`, false}, {llm.Anthropic, "speed", `"fast"`, false},
+			{llm.OpenAI, "models", `["openai/gpt-5.5-pro"]`, false},
 			{llm.OpenAI, "prediction", `{"type":"content","content":"x"}`, true},
 			{llm.Anthropic, "context_management", `{"edits":[{"type":"clear_tool_uses_20250919"},{"type":"\u0063ompact_20260112"}]}`, true},
 			{llm.Responses, "context_management", `[{"type":"compaction","compact_threshold":1000}]`, true},

@@ -61,13 +61,16 @@ func keptPrompt(r *llm.Request) bool {
 func filled(raw []byte, opens byte) bool { return len(raw) > 2 && raw[0] == opens }
 
 // unpriced is the member of a request that makes its price one that is not known here, "" if there is none: a prompt that the provider
-// keeps brings its own tools, and a faster speed of Anthropic's costs a multiple of the model's price.
+// keeps brings its own tools, a faster speed of Anthropic's costs a multiple of the model's price, and of a list of models (as OpenRouter
+// takes one) another may answer.
 func unpriced(r *llm.Request) string {
 	switch {
 	case keptPrompt(r):
 		return "prompt"
 	case r.Dialect == llm.Anthropic && !standard(r.Field("speed")):
 		return "speed"
+	case filled(r.Field("models"), '['):
+		return "models"
 	}
 	return ""
 }
@@ -94,6 +97,20 @@ func endless(r *llm.Request) string {
 		}
 	}
 	return ""
+}
+
+// usual reports whether a request has none of the members that [unpriced] and [endless] look for, as nearly all do: one walk says so.
+func usual(r *llm.Request) bool {
+	if r.Edited() {
+		return false
+	}
+	for i := range r.Fields {
+		switch r.Fields[i].Name {
+		case "prediction", "compaction", "fallbacks", "context_management", "reasoning", "prompt", "speed", "models":
+			return false
+		}
+	}
+	return true
 }
 
 // standard reports whether a member asks for nothing but what is usual.
