@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -29,9 +30,13 @@ type budgetView struct {
 	May          bool
 	Said         string
 	Form         budgetForm
+	Problem      *problem
 }
 
-func (c *Console) budget(v *visit) error {
+func (c *Console) budget(v *visit) error { return c.budgetPage(v, v.part, http.StatusOK, nil) }
+
+// budgetPage shows a budget; fill puts in what was filled in and refused.
+func (c *Console) budgetPage(v *visit, id string, status int, fill func(*budgetView)) error {
 	ctx, done, err := c.reading(v)
 	if err != nil {
 		return err
@@ -41,7 +46,7 @@ func (c *Console) budget(v *visit) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(defined.Budgets, func(b limit.Budget) bool { return b.ID == v.part })
+	i := slices.IndexFunc(defined.Budgets, func(b limit.Budget) bool { return b.ID == id })
 	if i < 0 {
 		return fault.New(fault.NotThere, "There is no such budget here.")
 	}
@@ -58,10 +63,18 @@ func (c *Console) budget(v *visit) error {
 	}
 	if q.Get("said") == "set" {
 		d.Said = "The budget is set. It counts for calls from now on, on every replica within a second."
+		if len(windows) > 0 && windows[0].Settled+windows[0].Unknown >= windows[0].Limit && b.Mode == limit.Enforce {
+			d.Said += " It is used up: new calls are refused until " + windows[0].End.In(v.zone).Format("Jan 2 15:04 MST") + ". Those that run end."
+		}
 	}
 	d.Alerts = alertsText(b.Alerts)
+	if fill != nil {
+		fill(d)
+	}
 	for j := range windows {
-		d.Windows = append(d.Windows, windowRowOf(b, &windows[j], v.now))
+		row := windowRowOf(b, &windows[j], v.now)
+		row.Whose = c.subjectName(row.Subject)
+		d.Windows = append(d.Windows, row)
 	}
 	if len(windows) > 0 && (!d.Each || d.Subject != "") {
 		if d.Course, err = c.course(ctx, v, dir, b, &windows[0]); err != nil {
@@ -70,7 +83,7 @@ func (c *Console) budget(v *visit) error {
 	}
 	f := c.frame(v, "budget", "Budget: "+d.For, d)
 	f.Command = "penstock budget list"
-	return c.send(v, http.StatusOK, "frame.html", f)
+	return c.send(v, status, "frame.html", f)
 }
 
 func alertsText(alerts []int) string {
@@ -85,6 +98,7 @@ func alertsText(alerts []int) string {
 func budgetFormOf(b *limit.Budget) budgetForm {
 	f := budgetForm{
 		Org: b.Org, Project: b.Project, Key: b.Key, User: b.User, Model: b.Model, Per: string(b.Per), Zone: b.Zone, Mode: string(b.Mode), Alerts: alertsText(b.Alerts),
+		Version: strconv.FormatInt(b.Version, 10), Unit: string(b.Unit),
 	}
 	if b.Unit == limit.USD {
 		f.Amount = limit.FormatAmount(b.Unit, b.Amount)
@@ -102,10 +116,11 @@ func budgetFormOf(b *limit.Budget) budgetForm {
 	return f
 }
 
-// A point of a course is how much was used at an instant.
+// A point of a course is how much was used at an instant. At a corner nothing had changed since the point before.
 type coursePoint struct {
-	at   time.Time
-	used int64
+	at     time.Time
+	used   int64
+	corner bool
 }
 
 // course draws what was used of a window so far, how that goes on if it goes on so, and the limit.
@@ -130,15 +145,20 @@ func (c *Console) course(ctx context.Context, v *visit, dir *auth.Directory, b *
 		most = max(most, min(atEnd, 2*most)) // a steep forecast leaves the plot, and does not flatten the rest
 	}
 	p := &plot{
-		Caption: "Used in " + b.Calendar().At(w.Start).Label, Most: write(int64(most)), From: label(w.Start), To: label(w.End), Tall: true, Partial: now.Before(w.End),
+		Caption: "Used in " + b.Calendar().At(w.Start).Label + ": " + write(used) + " of " + write(w.Limit), Most: write(int64(most)), From: label(w.Start), To: label(w.End), Tall: true, Partial: now.Before(w.End),
 		Series: []plotSeries{{"used", "s1"}, {"if it goes on so", "s2"}, {"limit", "rest"}},
+	}
+	if w.Limit == 0 && used == 0 {
+		p.Most = write(0)
 	}
 	place := func(t time.Time, n float64) string {
 		return strconv.FormatFloat(float64(t.Sub(w.Start))/float64(whole)*1000, 'f', 1, 64) + "," + strconv.FormatFloat(100-n/most*100, 'f', 1, 64)
 	}
 	line := []string{place(w.Start, 0)}
 	for _, at := range points {
-		line = append(line, place(at.at, float64(at.used)))
+		if line = append(line, place(at.at, float64(at.used))); at.corner {
+			continue
+		}
 		p.Rows = append(p.Rows, plotRow{Step: label(at.at), Cells: []string{write(at.used), "–", write(w.Limit)}})
 	}
 	p.Lines = []plotLine{
@@ -155,23 +175,49 @@ func (c *Console) course(ctx context.Context, v *visit, dir *auth.Directory, b *
 	return p, nil
 }
 
+// callsOf chooses the records of calls that count for a budget, of one for each those of a subject. ok is false where records do not
+// tell them.
+func callsOf(dir *auth.Directory, b *limit.Budget, subject string) (q usage.Query, ok bool) {
+	q = usage.Query{Org: b.Org, Project: b.Project, Key: b.Key, User: b.User}
+	if b.Each() {
+		if subject == "" {
+			return q, false
+		}
+		users := b.User == limit.Each && b.Project != limit.Each && b.Key != limit.Each
+		whose, user, _ := strings.Cut(subject, "/")
+		switch { // as they are put together where budgets are held
+		case users && b.Org+b.Project+b.Key != "":
+			q.User = subject
+		case users:
+			q.Org, q.User = whose, user
+		case strings.HasPrefix(whose, "key_"):
+			q.Project, q.Key, q.User = strings.TrimPrefix(b.Project, limit.Each), whose, cmp.Or(user, strings.TrimPrefix(b.User, limit.Each))
+		default:
+			q.Project, q.User = whose, cmp.Or(user, strings.TrimPrefix(b.User, limit.Each))
+		}
+	}
+	last, _ := dir.Last(q.Key)
+	return q, b.Model == "" && (q.Key == "" || last.ID == q.Key) // a key that was rotated is several in the records
+}
+
 // courseOf is how much was used when, up to now. The steps are those of the records of the calls that fit; their sum is that of
 // the books, which know nothing of what was before the budget. Where records do not tell which calls fit, there is only the end.
 func (c *Console) courseOf(ctx context.Context, dir *auth.Directory, b *limit.Budget, w *limit.Standing, now time.Time) ([]coursePoint, error) {
-	end := coursePoint{now, w.Settled + w.Unknown}
-	last, _ := dir.Last(b.Key)
-	if b.Each() || b.Model != "" || b.Key != "" && last.ID != b.Key || w.End.Sub(w.Start) <= time.Hour {
+	end := coursePoint{now, w.Settled + w.Unknown, false}
+	q, ok := callsOf(dir, b, w.Subject)
+	if !ok || w.End.Sub(w.Start) <= time.Hour {
 		return []coursePoint{end}, nil
 	}
 	step, form, zone := "hour", time.RFC3339, b.Calendar().Zone
 	next := func(t time.Time) time.Time { return t.Add(time.Hour) }
 	if w.End.Sub(w.Start) > 4*24*time.Hour {
-		step, form = "day", time.DateOnly
+		if step, form = "day", time.DateOnly; q.User != "" {
+			zone = time.UTC // of users there are sums of such days only
+		}
 		next = func(t time.Time) time.Time { return t.AddDate(0, 0, 1) }
 	}
-	sums, err := c.o.Records.Sums(ctx, usage.Query{
-		From: w.Start, To: now, By: []string{step}, Zone: zone, Org: b.Org, Project: b.Project, Key: b.Key, User: b.User,
-	})
+	q.From, q.To, q.By, q.Zone = w.Start, now, []string{step}, zone
+	sums, err := c.o.Records.Sums(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -186,9 +232,12 @@ func (c *Console) courseOf(ctx context.Context, dir *auth.Directory, b *limit.Bu
 		if b.Unit == limit.TokenCount {
 			n = s.Usage.Input + s.Usage.Output
 		}
+		if at.After(w.Start) && at.Before(now) && (len(points) == 0 || points[len(points)-1].at.Before(at)) {
+			points = append(points, coursePoint{at, total, true})
+		}
 		total += n
 		if at = next(at); at.Before(now) {
-			points = append(points, coursePoint{at, total})
+			points = append(points, coursePoint{at, total, false})
 		}
 	}
 	before := max(total-end.used, 0) // what the budget knows nothing of

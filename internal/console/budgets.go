@@ -47,7 +47,7 @@ type budgetRow struct {
 
 // A windowRow is one window of a budget. Parts lie side by side in the bar; what is left of it is free.
 type windowRow struct {
-	Subject, Label                        string
+	Subject, Whose, Label                 string
 	Parts                                 []windowPart
 	Said                                  string // the bar in words
 	Settled, Held, Unknown, Overrun, Free string
@@ -65,6 +65,10 @@ type limitRow struct{ ID, For, Words, Mode string }
 type budgetForm struct {
 	Org, Project, Key, User, Model                          string
 	Amount, Tokens, Per, Zone, From, To, Mode, Alerts, Kept string
+
+	P       string // the names of its fields begin with it
+	Version string // of the budget that is changed; "" makes one
+	Unit    string // of that budget
 }
 
 // A limitForm is a limit as it is filled in.
@@ -211,7 +215,9 @@ func (c *Console) budgetsPage(v *visit, status int, fill func(*budgetsView)) err
 		}
 		row := budgetRow{ID: b.ID, For: scopeWords(dir, b.Scope), Amount: termsWords(&b.Terms), Mode: string(b.Mode)}
 		for j := range windows {
-			row.Windows = append(row.Windows, windowRowOf(b, &windows[j], v.now))
+			w := windowRowOf(b, &windows[j], v.now)
+			w.Whose = c.subjectName(w.Subject)
+			row.Windows = append(row.Windows, w)
 		}
 		data.Rows = append(data.Rows, row)
 	}
@@ -232,13 +238,13 @@ func fields(form url.Values) func(string) string {
 }
 
 // terms reads what a budget is to allow.
-func (f *budgetForm) terms() (limit.Terms, []fault.Problem) {
+func (f *budgetForm) terms(at string) (limit.Terms, []fault.Problem) {
 	text := limit.TermsText{Amount: f.Amount, Tokens: f.Tokens, Per: f.Per, Zone: f.Zone, From: f.From, To: f.To, Mode: f.Mode}
 	var problems []fault.Problem
 	for _, word := range strings.FieldsFunc(f.Alerts, func(r rune) bool { return r == ',' || r == ' ' }) {
 		n, err := strconv.Atoi(strings.TrimSuffix(word, "%"))
 		if err != nil {
-			problems = append(problems, fault.Problem{Path: "alerts", Text: strconv.Quote(word) + " is not a share in percent", Hint: "write 50, 90"})
+			problems = append(problems, fault.Problem{Path: at + "alerts", Text: strconv.Quote(word) + " is not a share in percent", Hint: "write 50, 90"})
 			continue
 		}
 		text.Alerts = append(text.Alerts, n)
@@ -250,12 +256,12 @@ func (f *budgetForm) terms() (limit.Terms, []fault.Problem) {
 		i := strings.LastIndexByte(line, '=')
 		n, err := strconv.Atoi(strings.TrimSuffix(line[i+1:], "%"))
 		if i < 0 || err != nil {
-			problems = append(problems, fault.Problem{Path: "kept", Text: strconv.Quote(line) + " is not a tag and its share", Hint: "write one a line: interactive=30"})
+			problems = append(problems, fault.Problem{Path: at + "kept", Text: strconv.Quote(line) + " is not a tag and its share", Hint: "write one a line: interactive=30"})
 			continue
 		}
 		text.Kept = append(text.Kept, limit.Kept{Tag: line[:i], Share: n})
 	}
-	t, more := text.Read("")
+	t, more := text.Read(at)
 	return t, append(problems, limit.Untold(problems, more)...)
 }
 
@@ -280,17 +286,18 @@ func (c *Console) limitsChanged(ctx context.Context) {
 
 func (c *Console) setBudget(v *visit) error {
 	get := fields(v.form)
-	form := budgetForm{
-		Org: get("org"), Project: get("project"), Key: get("key"), User: get("user"), Model: get("model"), Amount: get("amount"), Tokens: get("tokens"),
-		Per: get("per"), Zone: get("zone"), From: get("from"), To: get("to"), Mode: get("mode"), Alerts: get("alerts"), Kept: strings.ReplaceAll(get("kept"), "\r\n", "\n"),
-	}
-	terms, problems := form.terms()
+	form := termsForm(v.form, "")
+	form.Org, form.Project, form.Key, form.User, form.Model, form.Version = get("org"), get("project"), get("key"), get("user"), get("model"), get("version")
+	terms, problems := form.terms("")
 	err := limit.Refusal(problems)
 	var scope limit.Scope
 	if err == nil {
 		scope, err = c.scopeOf(v.ctx(), limit.Scope{Org: form.Org, Project: form.Project, Key: form.Key, User: form.User, Model: form.Model})
 	}
 	var set limit.Budget
+	if err == nil && form.Version != "" {
+		err = c.budgetStill(v.ctx(), get("id"), form.Version)
+	}
 	if err == nil {
 		set, err = c.o.Limits.SetBudget(v.ctx(), limit.Budget{Scope: scope, Terms: terms})
 	}
@@ -299,10 +306,46 @@ func (c *Console) setBudget(v *visit) error {
 		if !ok {
 			return err
 		}
+		if form.Version != "" {
+			form.Unit = get("unit")
+			return c.budgetPage(v, get("id"), status, func(d *budgetView) { d.Form, d.Problem = form, why })
+		}
 		return c.budgetsPage(v, status, func(d *budgetsView) { d.Form, d.Problem, d.Of = form, why, "budget" })
 	}
 	c.limitsChanged(v.ctx())
 	return v.redirect("budgets/" + url.PathEscape(set.ID) + "?said=set")
+}
+
+// termsForm takes the fields of a form whose names begin with p.
+func termsForm(form url.Values, p string) budgetForm {
+	get := func(name string) string { return strings.TrimSpace(form.Get(p + name)) }
+	return budgetForm{
+		Amount: get("amount"), Tokens: get("tokens"), Per: get("per"), Zone: get("zone"), From: get("from"), To: get("to"), Mode: get("mode"),
+		Alerts: get("alerts"), Kept: strings.ReplaceAll(get("kept"), "\r\n", "\n"), P: p,
+	}
+}
+
+// budgetStill refuses to change a budget that somebody else has changed since the form was opened.
+func (c *Console) budgetStill(ctx context.Context, id, version string) error {
+	d, err := c.o.Limits.Definitions(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(d.Budgets, func(b limit.Budget) bool { return b.ID == id })
+	if i < 0 {
+		return fault.New(fault.NotThere, "The budget is not there any more: somebody has deleted it.")
+	}
+	return still("budget", d.Budgets[i].Version, version)
+}
+
+// still refuses what was filled in on top of another version of something.
+func still(what string, is int64, was string) error {
+	if strconv.FormatInt(is, 10) == was {
+		return nil
+	}
+	f := fault.New(fault.ChangedMeanwhile, "Somebody has changed the %s since you opened it: it is version %d now.", what, is)
+	f.Hint = "Nothing was changed. Open the page again, and look whether your change is still what you want."
+	return f
 }
 
 func (c *Console) deleteBudget(v *visit) error {

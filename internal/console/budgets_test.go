@@ -3,8 +3,11 @@ package console_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penstock/penstock/internal/penstocktest"
 )
@@ -53,31 +56,83 @@ func TestBudgetsLimitsAndTiers(t *testing.T) {
 	shows(wrong, "4 mistakes", "&#34;1e308&#34; is not an amount", `value="home"`, "is not a share in percent", "is not a tag and its share", "is not a time zone")
 	shows(post("/budgets", "project", "nobody", "amount", "1", "per", "day"), "There is no project &#34;nobody&#34; here")
 	page := set(post("/budgets", "project", "home", "amount", "25", "per", "day", "alerts", "50, 90", "kept", "gold=30"), "budgets/bgt_")
+	id := page[len("/budgets/"):strings.Index(page, "?")]
+	change := []string{"id", id, "version", hidden(t, b.get(page), "version"), "unit", "usd", "project", "home", "per", "day", "amount", "25", "alerts", "50, 90", "kept", "gold=30"}
+	if got := post("/budgets", slices.Concat(change, []string{"amount", "a lot"})...); got.status != http.StatusBadRequest || !strings.Contains(got.text, "Change the budget") {
+		t.Errorf("a mistake in a change: %d", got.status)
+	}
+	if got := post("/budgets", slices.Concat(change, []string{"version", "7000"})...); got.status != http.StatusConflict || !strings.Contains(got.text, "Somebody has changed the budget") {
+		t.Errorf("changed meanwhile: %d", got.status)
+	}
+	shows(b.get(page), `name="per" value="day"`, `name="unit" value="usd"`)
+	if strings.Contains(b.get(page).text, `id="tokens"`) {
+		t.Error("the unit of a budget can be changed")
+	}
 	shows(b.get(page), "$25.00 a day for project home", "The budget is set", "50, 90 percent", "gold", "30 percent", "Delete the budget")
 
 	if a := e.Post(caller, "/v1/chat/completions", penstocktest.Chat("sim-a/m", "say:30 hello", false)); a.Status != http.StatusOK {
 		t.Fatalf("a call within the budget: %d %s", a.Status, a.Text())
 	}
 	e.Records() // waits for them
-	shows(b.get(page), "Used in", "if it goes on so", "As a table", `<polyline class="s1"`)
-	shows(b.get("/budgets"), "project home", "$25.00 a day", "is refused")
+	shows(b.get(page), "Used in", " of $25.00", "if it goes on so", "As a table", `<polyline class="s1"`)
+	// Nothing was used before this hour, and the line is as flat until then.
+	if used := time.Now().UTC(); used.Hour() > 0 && !regexp.MustCompile(`class="s1" points="0\.0,100\.0 [0-9.]+,100\.0 `).MatchString(b.get(page).text) {
+		t.Errorf("the course: %s", regexp.MustCompile(`class="s1" points="[^"]*"`).FindString(b.get(page).text))
+	}
+	shows(b.get("/budgets"), "project home", "$25.00 a day", "Overrun")
 
 	shows(post("/limits", "project", "home", "amount", "0", "measure", "requests"), "0 is not from 1 to", "penstock stop")
 	shows(post("/limits", "project", "home", "amount", "-1", "measure", "requests"), "is not a whole number")
 	set(post("/limits", "project", "home", "user", "*", "amount", "600", "measure", "requests", "mode", "observe"), "budgets?said=limit")
 	shows(b.get("/budgets"), "project home, each user", "600 requests a minute", "is watched")
 
-	shows(post("/tiers", "name", "free", "limits", "many requests", "budgets", "1.00"), "2 mistakes", "is not a whole number", "is not an amount and a length")
-	if got := post("/tiers", "name", "free", "class", "flex", "limits", "20 requests\r\n5 concurrent observe", "budgets", "0.10 day Europe/Berlin\r\n500000 tokens hour", "models", "a*, b", "max_output", "500"); got.status != http.StatusSeeOther {
+	first := []string{"budget-1-new", "yes", "budget-1-per", "day", "budget-1-amount", "0.10", "budget-1-zone", "Europe/Berlin", "budget-1-alerts", "40, 90", "budget-1-kept", "gold=25"}
+	second := []string{"budget-2-new", "yes", "budget-2-per", "hour", "budget-2-tokens", "500000", "budget-2-mode", "observe"}
+	third := []string{"budget-3-new", "yes", "budget-3-per", "term", "budget-3-amount", "7", "budget-3-from", "2026-12-01", "budget-3-to", "2027-01-01"}
+	whole := slices.Concat([]string{"name", "free", "class", "flex", "requests", "20", "concurrent", "5", "concurrent-mode", "observe", "models", "a*, b", "max_output", "500", "max_input", "900"}, first, second, third)
+	shows(post("/tiers", "name", "free", "requests", "many", "budget-1-per", "day", "budget-1-alerts", "x", "budget-1-amount", "<b>"), "3 mistakes", "requests a minute: ", "budget 1: alerts",
+		`value="many"`, `value="&lt;b&gt;"`)
+	shows(post("/tiers", slices.Concat(whole, []string{"more", "yes"})...), "Budget 4", `value="0.10"`, "One more budget")
+	shows(b.get("/tiers"), "No tier yet")
+	if got := post("/tiers", whole...); got.status != http.StatusSeeOther {
 		t.Fatalf("set a tier: %d %s", got.status, got.text)
 	}
-	shows(b.get("/tiers?tier=free"), "20 requests a minute, 5 calls at once, $0.1000 a day, 500,000 tokens an hour, answers up to 500 tokens", "a*, b",
-		"20 requests\n5 concurrent observe", "0.1 day Europe/Berlin\n500000 tokens hour")
+	shows(b.get("/tiers"), "20 requests a minute, 5 calls at once, $0.1000 a day, 500,000 tokens an hour, $7.00 in all, prompts up to 900 tokens, answers up to 500 tokens", "a*, b")
+	tier := b.get("/tiers/free")
+	shows(tier, `name="budget-1-zone" value="Europe/Berlin"`, `name="budget-1-alerts" value="40, 90"`, ">gold=25</textarea>", `name="budget-2-tokens" value="500000"`,
+		`name="budget-3-from" value="2026-12-01T00:00:00Z"`, `name="max_input" value="900"`, "25 percent kept for gold", "told at 40, 90 percent", "5 calls at once <span class=\"muted\">watched")
+	shows(post("/tiers", "name", "free", "requests", "9"), "There is a tier free already")
+	// The same again, but for what is changed; then what was opened before that.
+	again := slices.Concat(whole, []string{"was", "free", "version", hidden(t, tier, "version"), "budget-1-new", "", "budget-2-remove", "on", "requests", "30"})
+	if got := post("/tiers", again...); got.status != http.StatusSeeOther {
+		t.Fatalf("change the tier: %d %s", got.status, got.text)
+	}
+	shows(b.get("/tiers"), "30 requests a minute, 5 calls at once, $0.1000 a day, $7.00 in all, prompts")
+	if got := post("/tiers", again...); got.status != http.StatusConflict || !strings.Contains(got.text, "it is version ") {
+		t.Errorf("changed meanwhile: %d", got.status)
+	}
+	shows(post("/tiers", slices.Concat(again, []string{"name", "other"})...), "A tier keeps its name")
+	if got := b.get("/tiers/none"); got.status != http.StatusNotFound {
+		t.Errorf("no such tier: %d", got.status)
+	}
 	shows(post("/assignments", "tier", "free", "project", "nobody"), "There is no project")
 	if got := post("/assignments", "tier", "free", "project", "home", "user", "*"); got.status != http.StatusSeeOther {
 		t.Fatalf("give a tier: %d %s", got.status, got.text)
 	}
-	shows(b.get("/tiers"), "project home, all other users")
+	shows(b.get("/tiers"), "project home, all other users", `<a href="./tiers/free">free</a>`)
+	if a := e.Post(caller, "/v1/chat/completions", strings.Replace(penstocktest.Chat("sim-a/m", "say:3 hello", false), "{", `{"user":"ann",`, 1)); a.Status == http.StatusOK {
+		t.Error("the tier allows a* and b only, and sim-a/m was answered")
+	}
+	if got := post("/tiers", slices.Concat(again, []string{"version", hidden(t, b.get("/tiers/free"), "version"), "models", ""})...); got.status != http.StatusSeeOther {
+		t.Fatalf("change the tier: %d %s", got.status, got.text)
+	}
+	if a := e.Post(caller, "/v1/chat/completions", strings.Replace(penstocktest.Chat("sim-a/m", "say:3 hello", false), "{", `{"user":"ann",`, 1)); a.Status != http.StatusOK {
+		t.Fatalf("a call within the tier: %d %s", a.Status, a.Text())
+	}
+	e.Records()
+	shows(b.get("/tiers/free"), "home/ann", "Resets", "Overrun", "$0.1000")
+	shows(b.get("/tiers/free?whose=home/ann"), "Used in", `<polyline class="s1"`, "home/ann")
+	shows(b.get("/tiers/free?whose=home/bob"), "home/bob has used nothing of it")
 	shows(post("/tiers/free/delete"), "is given to 1 projects, keys or end users")
 
 	viewer := newBrowser(t, e.AdminURL)
@@ -86,8 +141,8 @@ func TestBudgetsLimitsAndTiers(t *testing.T) {
 	}
 	e.Admin(http.MethodPost, "/keys", map[string]string{"project": "home", "name": "look", "role": "viewer"}, &key)
 	viewer.signIn(key.Key)
-	for _, path := range []string{"/budgets", "/tiers", page} {
-		if got := viewer.get(path); got.status != http.StatusOK || strings.Contains(got.text, "Set the") || strings.Contains(got.text, "Delete the") {
+	for _, path := range []string{"/budgets", "/tiers", "/tiers/free", page} {
+		if got := viewer.get(path); got.status != http.StatusOK || strings.Contains(got.text, "Set the") || strings.Contains(got.text, "Change the") || strings.Contains(got.text, "Delete the") {
 			t.Errorf("a viewer's %s: %d", path, got.status)
 		}
 	}
@@ -100,8 +155,8 @@ func TestBudgetsLimitsAndTiers(t *testing.T) {
 
 	list := b.get("/budgets").text
 	_, after, _ := strings.Cut(list, "limits/lim_")
-	id, _, _ := strings.Cut(after, "/")
-	set(post("/limits/lim_"+id+"/delete"), "budgets?said=deleted")
+	lim, _, _ := strings.Cut(after, "/")
+	set(post("/limits/lim_"+lim+"/delete"), "budgets?said=deleted")
 	budget, _, _ := strings.Cut(page, "?")
 	set(post(budget+"/delete"), "budgets?said=deleted")
 	if got := post("/assignments/take", "project", "home", "user", "*"); got.status != http.StatusSeeOther {

@@ -443,7 +443,7 @@ func (c *Console) moveRowOf(m ledger.Move, pools map[int64]ledger.PoolName, budg
 		row.Budget, row.Page, row.ID, row.Window = b.Words, b.Page, rule, b.calendar.At(time.UnixMicro(of.Start)).Label
 		write = writer(b.unit)
 		if b.Page == "tiers" {
-			row.Page = "" // no page of its own
+			row.ID = strings.Split(rule, ":")[1]
 		}
 	}
 	if without {

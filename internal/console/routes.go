@@ -67,6 +67,7 @@ func Pages() []Page {
 		{post, "/limits", auth.WriteBudgets, false, (*Console).setLimit},
 		{post, "/limits/{id}/delete", auth.WriteBudgets, false, (*Console).deleteLimit},
 		{get, "/tiers", auth.ReadBudgets, false, (*Console).tiers},
+		{get, "/tiers/{id}", auth.ReadBudgets, false, (*Console).tierPage},
 		{post, "/tiers", auth.WriteBudgets, false, (*Console).setTier},
 		{post, "/tiers/{id}/delete", auth.WriteBudgets, false, (*Console).deleteTier},
 		{post, "/assignments", auth.WriteBudgets, false, (*Console).giveTier},

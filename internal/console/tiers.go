@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/penstock/penstock/internal/auth"
-	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/limit"
 )
@@ -23,7 +21,7 @@ type tiersView struct {
 	Form    tierForm
 	Give    giveForm
 	Problem *problem
-	Of      string // the form that Problem is about: tier or give
+	Of      string // the form that Problem is about: tier, give or delete
 }
 
 // A tierRow is a tier of the list.
@@ -33,24 +31,10 @@ type tierRow struct {
 }
 
 // A holderRow is who has a tier.
-type holderRow struct{ Tier, Words, Project, Key, User string }
-
-// A tierForm is a tier as it is filled in. Limits and budgets are one a line.
-type tierForm struct {
-	Name, Class, Models, MaxInput, MaxOutput, Limits, Budgets string
-	Whole                                                     bool // the tier has what the form does not
-}
+type holderRow struct{ Tier, Words, Project, Key, User, Subject string }
 
 // A giveForm says who is to have a tier.
 type giveForm struct{ Tier, Project, Key, User string }
-
-// Classes are the choices of the best class.
-func (f tierForm) Classes() (all []choice) {
-	for _, name := range []string{"priority", "default", "flex"} {
-		all = append(all, choice{name, name, name == cmp.Or(f.Class, "priority")})
-	}
-	return all
-}
 
 func (c *Console) tiers(v *visit) error {
 	return c.tiersPage(v, http.StatusOK, func(d *tiersView) {
@@ -77,22 +61,34 @@ func (c *Console) tiersPage(v *visit, status int, fill func(*tiersView)) error {
 			data.More++
 			continue
 		}
-		words := strings.Replace(scopeWords(dir, limit.Scope{Project: a.Project, Key: a.Key, User: a.User}), "each user", "all other users", 1)
-		data.Holders = append(data.Holders, holderRow{a.Tier, words, a.Project, a.Key, a.User})
+		data.Holders = append(data.Holders, holderOf(dir, a))
 	}
-	chosen := v.r.URL.Query().Get("tier")
+	data.Give.Tier = v.r.URL.Query().Get("tier")
+	data.Form = newTierForm()
 	for i := range defined.Tiers {
 		t := &defined.Tiers[i]
-		row := tierRow{Name: t.Name, Allows: tierWords(t), Models: cmp.Or(strings.Join(t.Models, ", "), "all"), Class: cmp.Or(t.Class, "priority"), Had: had[t.Name]}
-		data.Rows = append(data.Rows, row)
-		if t.Name == chosen {
-			data.Form, data.Give.Tier = tierFormOf(t), t.Name
-		}
+		data.Rows = append(data.Rows, tierRow{
+			Name: t.Name, Allows: tierWords(t), Models: cmp.Or(strings.Join(t.Models, ", "), "all"), Class: cmp.Or(t.Class, "priority"), Had: had[t.Name],
+		})
 	}
 	fill(data)
 	f := c.frame(v, "tiers", "Tiers", data)
 	f.Command = "penstock tier list"
 	return c.send(v, status, "frame.html", f)
+}
+
+// holderOf says who has a tier, and under which name its budgets are theirs: "" if there is one for each of many.
+func holderOf(dir *auth.Directory, a limit.Assignment) holderRow {
+	h := holderRow{Tier: a.Tier, Project: a.Project, Key: a.Key, User: a.User}
+	h.Words = strings.Replace(scopeWords(dir, limit.Scope{Project: a.Project, Key: a.Key, User: a.User}), "each user", "all other users", 1)
+	switch {
+	case a.User == limit.Each:
+	case a.User != "":
+		h.Subject = a.Project + "/" + a.User
+	default:
+		h.Subject = cmp.Or(a.Key, a.Project)
+	}
+	return h
 }
 
 // tierWords say what a tier allows.
@@ -113,115 +109,6 @@ func tierWords(t *limit.Tier) string {
 	return cmp.Or(strings.Join(words, ", "), "no limits")
 }
 
-// tierFormOf fills the form in with a tier.
-func tierFormOf(t *limit.Tier) tierForm {
-	f := tierForm{Name: t.Name, Class: t.Class, Models: strings.Join(t.Models, ", ")}
-	if t.MaxInput > 0 {
-		f.MaxInput = strconv.FormatInt(t.MaxInput, 10)
-	}
-	if t.MaxOutput > 0 {
-		f.MaxOutput = strconv.FormatInt(t.MaxOutput, 10)
-	}
-	observed := func(m limit.Mode) string {
-		if m == limit.Observe {
-			return " observe"
-		}
-		return ""
-	}
-	for _, r := range t.Rates {
-		f.Limits += strconv.FormatInt(r.Amount, 10) + " " + string(r.Measure) + observed(r.Mode) + "\n"
-	}
-	for i := range t.Budgets {
-		b := &t.Budgets[i]
-		unit, zone := "", ""
-		if b.Unit == limit.TokenCount {
-			unit = " tokens"
-		}
-		if b.Zone != "" {
-			zone = " " + b.Zone
-		}
-		f.Budgets += limit.FormatAmount(b.Unit, b.Amount) + unit + " " + string(b.Per) + zone + observed(b.Mode) + "\n"
-		f.Whole = f.Whole || !b.From.IsZero() || len(b.Alerts)+len(b.Kept) > 0
-	}
-	return f
-}
-
-// tier reads the form: a limit is "60 requests", a budget "1.00 day" or "500000 tokens day", and what may follow is a zone and
-// "observe".
-func (f *tierForm) tier() (limit.Tier, error) {
-	t := limit.Tier{Name: f.Name, Class: f.Class, Models: regionsOf(f.Models)}
-	var problems []fault.Problem
-	number := func(path, text string) (n int64) {
-		if text == "" {
-			return 0
-		}
-		n, wrong := limit.ReadAmount(limit.TokenCount, text)
-		if wrong != "" {
-			problems = append(problems, fault.Problem{Path: path, Text: wrong})
-		}
-		return n
-	}
-	t.MaxInput, t.MaxOutput = number("max_input", f.MaxInput), number("max_output", f.MaxOutput)
-	mode := func(words []string) ([]string, string) {
-		if n := len(words) - 1; n > 0 && words[n] == string(limit.Observe) {
-			return words[:n], string(limit.Observe)
-		}
-		return words, string(limit.Enforce)
-	}
-	for line := range strings.Lines(f.Limits) {
-		words, m := mode(strings.Fields(line))
-		switch len(words) {
-		case 0:
-		case 2:
-			t.Rates = append(t.Rates, limit.Rate{Measure: limit.Measure(words[1]), Amount: number("limits", words[0]), Mode: limit.Mode(m)})
-		default:
-			problems = append(problems, fault.Problem{Path: "limits", Text: strconv.Quote(strings.TrimSpace(line)) + " is not an amount and a measure", Hint: "write one a line: 60 requests"})
-		}
-	}
-	for line := range strings.Lines(f.Budgets) {
-		words, m := mode(strings.Fields(line))
-		text := limit.TermsText{Mode: m}
-		if len(words) == 0 {
-			continue
-		}
-		if text.Amount = words[0]; len(words) > 1 && words[1] == "tokens" {
-			text.Amount, text.Tokens = "", words[0]
-			words = words[1:]
-		}
-		if len(words) < 2 || len(words) > 3 {
-			problems = append(problems, fault.Problem{Path: "budgets", Text: strconv.Quote(strings.TrimSpace(line)) + " is not an amount and a length", Hint: "write one a line: 1.00 day, or 500000 tokens day"})
-			continue
-		}
-		text.Per = words[1]
-		if len(words) == 3 {
-			text.Zone = words[2]
-		}
-		terms, wrong := text.Read("budgets: ")
-		t.Budgets, problems = append(t.Budgets, terms), append(problems, wrong...)
-	}
-	if len(problems) == 0 {
-		problems = t.Mistakes()
-	}
-	return t, limit.Refusal(problems)
-}
-
-func (c *Console) setTier(v *visit) error {
-	get := fields(v.form)
-	form := tierForm{
-		Name: get("name"), Class: get("class"), Models: get("models"), MaxInput: get("max_input"), MaxOutput: get("max_output"),
-		Limits: strings.ReplaceAll(get("limits"), "\r\n", "\n"), Budgets: strings.ReplaceAll(get("budgets"), "\r\n", "\n"),
-	}
-	t, err := form.tier()
-	if err == nil {
-		_, err = c.o.Limits.SetTier(v.ctx(), t)
-	}
-	if err != nil {
-		return c.refuseTier(v, err, func(d *tiersView) { d.Form, d.Of = form, "tier" })
-	}
-	c.limitsChanged(v.ctx())
-	return v.redirect("tiers?said=set")
-}
-
 // refuseTier shows the page with why a form was not taken.
 func (c *Console) refuseTier(v *visit, err error, fill func(*tiersView)) error {
 	status, why, ok := refusal(err)
@@ -233,7 +120,7 @@ func (c *Console) refuseTier(v *visit, err error, fill func(*tiersView)) error {
 
 func (c *Console) deleteTier(v *visit) error {
 	if _, err := c.o.Limits.DeleteTier(v.ctx(), v.part); err != nil {
-		return c.refuseTier(v, err, func(d *tiersView) { d.Of = "tier" })
+		return c.refuseTier(v, err, func(d *tiersView) { d.Of = "delete" })
 	}
 	c.limitsChanged(v.ctx())
 	return v.redirect("tiers?said=deleted")

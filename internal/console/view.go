@@ -128,7 +128,7 @@ var navigation = []struct {
 	{"Usage", "usage", "u", auth.ReadUsage, []string{"usage"}, "Who spends what, and is it changing? Money, tokens and requests by anything, over time."},
 	{"Latency", "latency", "l", auth.ReadUsage, []string{"latency"}, "How long do callers wait, for whom, and since when?"},
 	{"Models", "models", "m", auth.ReadRoutes, []string{"models", "target", "prices"}, "Which targets answer for a name, how are they, and what do they cost?"},
-	{"Budgets", "budgets", "b", auth.ReadBudgets, []string{"budgets", "budget", "tiers"}, "What may who use, how much is left, and for how long? Budgets, limits and tiers."},
+	{"Budgets", "budgets", "b", auth.ReadBudgets, []string{"budgets", "budget", "tiers", "tier"}, "What may who use, how much is left, and for how long? Budgets, limits and tiers."},
 	{"Ledger", "ledger", "d", auth.ReadBudgets, []string{"ledger", "ledger-entry", "accounts", "unknown", "settle", "adjust", "close", "check", "reconcile"}, "What was booked, what did a month come to, and does it all fit? The books, and what providers billed."},
 	{"Projects", "projects", "o", auth.ReadTenants, []string{"projects", "project", "key", "key-made", "revoke"}, "Who uses this? Projects, what is kept of their calls, and their keys."},
 	{"Audit", "audit", "a", auth.ReadAudit, []string{"audit", "entry"}, "Who changed what, and is the record of it whole?"},
@@ -225,6 +225,13 @@ func (f *frame) When(t time.Time) moment {
 		text = local.Format("15:04:05")
 	}
 	return moment{t.UTC().Format(time.RFC3339Nano), text, ago(f.Now.Sub(t))}
+}
+
+// Until is When for what ends at a whole minute, as windows do.
+func (f *frame) Until(t time.Time) moment {
+	m := f.When(t)
+	m.Text = strings.TrimSuffix(m.Text, ":00")
+	return m
 }
 
 // Exact is When with milliseconds and the day, always.

@@ -122,6 +122,8 @@ func (w *world) furnish() error {
 		run("tier", "set", "gold", "--requests", "60000", "--budget", "1000/day", "--models", "*")
 		run("tier", "set", "unused")
 		run("tier", "assign", "gold", "--project", "support", "--user", "*")
+		run("budget", "set", "--project", "checkout", "--amount", "0.0003", "--per", "day", "--observe")
+		run("budget", "set", "--project", "checkout", "--amount", "0", "--per", "month", "--observe")
 		run("route", "disable", "sim/spare", "--reason", `<script>window.pwned=1</script>`)
 		run("price", "set", "sim/embed-small", "--input", "0.02", "--output", "0")
 		for _, project := range []string{"checkout", "support"} {
