@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/penstock/penstock/internal/failpoint"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/tokens"
 )
@@ -62,6 +63,7 @@ func (m *meter) watch(events iter.Seq2[llm.Event, error], meta *llm.Meta) iter.S
 				return
 			}
 			m.note(&ev)
+			_ = failpoint.Pass(failpoint.Metered)
 			if ev.Is(llm.End) || !m.over() {
 				continue
 			}

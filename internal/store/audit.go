@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/penstock/penstock/internal/audit"
+	"github.com/penstock/penstock/internal/failpoint"
 )
 
 const auditColumns = "seq, time, actor_key, actor_name, actor_prefix, actor_role, actor_org, actor_project, address, user_agent, request, " +
@@ -21,7 +22,7 @@ type acts []audit.Act
 
 // act is change for what an administrator does: what f says that it did is in the audit chain if, and only if, it was done.
 func (s *Store) act(ctx context.Context, what string, f func(tx) (acts, error)) error {
-	return s.change(ctx, what, func(t tx) error {
+	err := s.change(ctx, what, func(t tx) error {
 		done, err := f(t)
 		if err != nil {
 			return err
@@ -31,8 +32,12 @@ func (s *Store) act(ctx context.Context, what string, f func(tx) (acts, error)) 
 				return fmt.Errorf("audit: %w", err)
 			}
 		}
-		return nil
+		return failpoint.Pass(failpoint.ActInStore)
 	})
+	if err != nil {
+		return err
+	}
+	return failpoint.Pass(failpoint.ActCommitted)
 }
 
 // record appends an entry. The row of the head is locked from its first change to the end of the transaction, so that

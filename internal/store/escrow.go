@@ -214,7 +214,10 @@ func (s *Store) ReleaseOlder(ctx context.Context, h escrow.Holder) error {
 				p.move(one, -one.amount)
 				p.changed, one.gone = true, true
 			}
-			return l.save(ctx)
+			if err := l.save(ctx); err != nil {
+				return err
+			}
+			return failpoint.Pass(failpoint.ReleaseInStore)
 		})
 		if err == nil {
 			err = failpoint.Pass(failpoint.Released)

@@ -107,6 +107,9 @@ func (r *Recorder) Outcome(x *pipeline.Exchange, try *pipeline.Try) error {
 	if err := r.append(context.Background(), kindOutcome, &rec, false); err != nil {
 		return unavailable(err, true)
 	}
+	if err := failpoint.Pass(failpoint.OutcomeWritten); err != nil {
+		return unavailable(err, true)
+	}
 	return nil
 }
 
