@@ -81,6 +81,7 @@ type usageAsk struct {
 	period  period
 	by      dimension
 	q       usage.Query // without By
+	made    madeFilter
 	measure string
 	step    string // day or hour
 	months  bool   // days are shown as months
@@ -94,19 +95,10 @@ func (c *Console) usageAsk(v *visit) (*usageAsk, error) {
 		return nil, err
 	}
 	a := &usageAsk{period: p, by: dimensionsOfUsage[0], measure: "money", step: "day", list: v.may(auth.ReadExchanges)}
-	for _, d := range dimensionsOfUsage {
-		if d.Name == q.Get("by") {
-			a.by = d
-		}
+	if err := a.told(q); err != nil {
+		return nil, err
 	}
-	if label, ok := usage.LabelOf(q.Get("by")); ok {
-		a.by = dimension{Name: q.Get("by"), Label: "label " + label}
-	}
-	for _, m := range measures {
-		if m.Value == q.Get("show") {
-			a.measure = m.Value
-		}
-	}
+	a.made = madeFilterOf(q)
 	a.q = usage.Query{
 		From: p.From, To: p.To, Zone: v.zone, Org: q.Get("org"), Project: q.Get("project"), Key: q.Get("key"), Model: q.Get("model"),
 		Target: q.Get("target"), User: q.Get("user"), Tag: q.Get("tag"),
@@ -133,24 +125,6 @@ func (c *Console) usageAsk(v *visit) (*usageAsk, error) {
 // many reports whether groups are of what there may be as many of as exchanges.
 func (a *usageAsk) many() bool {
 	return a.by.Name == "user" || a.by.Name == "tag" || a.q.User != "" || a.q.Tag != ""
-}
-
-// sums asks for sums by columns, of which some may be labels.
-func (c *Console) sums(ctx context.Context, q usage.Query, by ...string) ([]usage.Sum, error) {
-	q.By = usage.Columns(by)
-	all, err := c.o.Records.Sums(ctx, q)
-	if err != nil || !slices.ContainsFunc(by, usage.Derived) {
-		return all, err
-	}
-	_, projects, _, err := c.o.Tenants.Store.AllKeys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	labels := map[string]map[string]string{}
-	for _, p := range projects {
-		labels[p.ID] = p.Labels
-	}
-	return usage.ByLabels(all, by, func(project, label string) string { return labels[project][label] }), nil
 }
 
 func (c *Console) usage(v *visit) error {
@@ -187,20 +161,20 @@ func (c *Console) usageCells(ctx context.Context, a *usageAsk) (groups []group, 
 		columns = append(columns, a.by.Name)
 	}
 	if a.by.Name != "user" || a.q.User != "" {
-		cells, err = c.sums(ctx, a.q, columns...)
+		cells, err = c.sums(ctx, a, a.q, columns...)
 		return groupsOf(cells, a.by.Name), cells, err
 	}
-	all, err := c.sums(ctx, a.q, a.by.Name)
+	all, err := c.sums(ctx, a, a.q, a.by.Name)
 	if err != nil {
 		return nil, nil, err
 	}
 	groups = groupsOf(all, a.by.Name)
 	if len(groups) <= topSeries+1 {
-		cells, err = c.sums(ctx, a.q, columns...)
+		cells, err = c.sums(ctx, a, a.q, columns...)
 		return groupsOf(cells, a.by.Name), cells, err
 	}
 	a.order(groups)
-	whole, err := c.sums(ctx, a.q, a.step)
+	whole, err := c.sums(ctx, a, a.q, a.step)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -208,7 +182,7 @@ func (c *Console) usageCells(ctx context.Context, a *usageAsk) (groups []group, 
 	for _, g := range groups[:min(len(groups), maxRows)] {
 		q.Users = append(q.Users, g.value)
 	}
-	if cells, err = c.sums(ctx, q, columns...); err != nil {
+	if cells, err = c.sums(ctx, a, q, columns...); err != nil {
 		return nil, nil, err
 	}
 	left := map[string]int64{}
@@ -242,7 +216,7 @@ func (c *Console) fillUsage(ctx context.Context, v *visit, a *usageAsk, d *usage
 		d.Total = d.Total.Plus(g.sum)
 	}
 	if d.Overlap = a.by.Name == "tag"; d.Overlap {
-		whole, err := c.o.Records.Sums(ctx, a.q)
+		whole, err := c.sums(ctx, a, a.q)
 		if err != nil {
 			return err
 		}
@@ -320,7 +294,7 @@ func (c *Console) changeSince(ctx context.Context, a *usageAsk, now usage.Sum) (
 	}
 	q := a.q
 	q.From, q.To = from, to
-	sums, err := c.o.Records.Sums(ctx, q)
+	sums, err := c.sums(ctx, a, q)
 	if err != nil || len(sums) == 0 {
 		return "", err
 	}
@@ -365,9 +339,7 @@ func (a *usageAsk) row(c *Console, s *steps, g group, i int, total usage.Sum) us
 	if g.value == "" {
 		return r
 	}
-	if _, label := usage.LabelOf(a.by.Name); !label {
-		r.Down = "usage?" + a.query("by", a.by.next, a.by.Name, g.value).Encode()
-	}
+	r.Down = "usage?" + a.query("by", a.by.next, a.by.Name, g.value).Encode()
 	if a.by.filter != "" {
 		r.Exchanges = a.exchanges(a.by.filter, g.value)
 	}
@@ -375,10 +347,10 @@ func (a *usageAsk) row(c *Console, s *steps, g group, i int, total usage.Sum) us
 }
 
 // exchanges is the address of the exchanges that a number is of, the page's own with some pairs set anew. It is "" if the
-// viewer may not see them, or the list cannot be narrowed down to them: it knows no organisations.
+// viewer may not see them, or the list cannot be narrowed down to them: it knows no organisations, providers and labels.
 func (a *usageAsk) exchanges(pairs ...string) string {
-	q := a.query(append([]string{"by", "", "show", "", "org", ""}, pairs...)...)
-	if !a.list || a.q.Org != "" && q.Get("project") == "" && q.Get("key") == "" {
+	q := a.query(append([]string{"by", "", "show", "", "org", "", a.made.name, ""}, pairs...)...)
+	if !a.list || !a.made.within(q) || a.q.Org != "" && q.Get("project") == "" && q.Get("key") == "" {
 		return ""
 	}
 	return "exchanges?" + q.Encode()
@@ -409,7 +381,11 @@ func pairsOf(lists ...[]string) url.Values {
 // only are the filters, as pairs.
 func (a *usageAsk) only() []string {
 	q := a.q
-	return []string{"org", q.Org, "project", q.Project, "key", q.Key, "model", q.Model, "target", q.Target, "user", q.User, "tag", q.Tag}
+	only := []string{"org", q.Org, "project", q.Project, "key", q.Key, "model", q.Model, "target", q.Target, "user", q.User, "tag", q.Tag}
+	if a.made.name != "" {
+		only = append(only, a.made.name, a.made.value)
+	}
+	return only
 }
 
 // usageChoices are what can be set on the page, and where else its numbers are to be had.

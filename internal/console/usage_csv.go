@@ -9,8 +9,11 @@ import (
 	"github.com/penstock/penstock/internal/usage"
 )
 
-// command is the page on the command line.
+// command is the page on the command line, "" where that cannot ask for only some providers or labels.
 func (a *usageAsk) command() string {
+	if a.made.name != "" {
+		return ""
+	}
 	words := []string{"penstock usage --by", quoteWord(a.by.Name)}
 	if !a.period.From.IsZero() {
 		words = append(words, "--from", a.period.From.UTC().Format(time.RFC3339))
@@ -58,7 +61,7 @@ func (c *Console) usageCSV(v *visit) error {
 	if v.r.URL.Query().Get("steps") != "" && a.by.Name != a.step {
 		by = []string{a.step, a.by.Name}
 	}
-	sums, err := c.sums(ctx, a.q, by...)
+	sums, err := c.sums(ctx, a, a.q, by...)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func TestUsageIsThatOfTheAPI(t *testing.T) {
 	span := []string{"from", now.Add(-time.Hour).Format(time.RFC3339), "to", now.Add(time.Hour).Format(time.RFC3339)}
 	for _, c := range [][]string{
 		{"by", "model"}, {"by", "project"}, {"by", "key"}, {"by", "user"}, {"by", "target"}, {"by", "tag"}, {"by", "org"}, {"by", "day"}, {"by", "hour"},
-		{"by", "label:team"}, {"by", "model", "user", "ada"}, {"by", "user", "tag", "a"}, {"by", "project", "model", "sim-a/m", "target", "sim-a/m"},
+		{"by", "label:team"}, {"by", "provider"}, {"by", "provider", "tag", "a"}, {"by", "model", "user", "ada"}, {"by", "user", "tag", "a"}, {"by", "project", "model", "sim-a/m", "target", "sim-a/m"},
 	} {
 		asked, shown := url.Values{}, url.Values{"range": {"custom"}}
 		for i := 0; i < len(span); i += 2 {

@@ -1,0 +1,96 @@
+package console
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/penstock/penstock/internal/usage"
+)
+
+// told reads by what usage is told apart, and what is shown of it. What there is not is refused: a file of something else would be taken
+// for what was asked for.
+func (a *usageAsk) told(q url.Values) error {
+	if by := q.Get("by"); by != "" {
+		i := slices.IndexFunc(dimensionsOfUsage, func(d dimension) bool { return d.Name == by })
+		label, made := usage.LabelOf(by)
+		switch {
+		case i >= 0:
+			a.by = dimensionsOfUsage[i]
+		case made:
+			a.by = dimension{Name: by, Label: "label " + label, next: "project"}
+		default:
+			names := make([]string, 0, len(dimensionsOfUsage))
+			for _, d := range dimensionsOfUsage {
+				names = append(names, d.Name)
+			}
+			return askedWrong("by", "It is "+strings.Join(names, ", ")+" or label:NAME.", "Usage cannot be told apart by %q.", clip(by))
+		}
+	}
+	show := q.Get("show")
+	if show == "" {
+		return nil
+	}
+	if !slices.ContainsFunc(measures, func(m choice) bool { return m.Value == show }) {
+		return askedWrong("show", "It is money, tokens or requests.", "There is no %q to show.", clip(show))
+	}
+	a.measure = show
+	return nil
+}
+
+// A madeFilter chooses by what is made of another column: the provider of a target, or a label of a project. No name is no filter.
+type madeFilter struct{ name, value string }
+
+func madeFilterOf(q url.Values) madeFilter {
+	for name := range q {
+		if usage.Derived(name) && q.Get(name) != "" {
+			return madeFilter{name, q.Get(name)}
+		}
+	}
+	return madeFilter{}
+}
+
+// within reports whether a query chooses no others than the filter does: those of a target are of its provider, and those of a project
+// have its labels.
+func (f madeFilter) within(q url.Values) bool {
+	if _, label := usage.LabelOf(f.name); label {
+		return q.Get("project") != "" || q.Get("key") != ""
+	}
+	return f.name == "" || strings.HasPrefix(q.Get("target"), f.value+"/")
+}
+
+// sums asks for sums by columns, of which some may be made of others, of what the page is about.
+func (c *Console) sums(ctx context.Context, a *usageAsk, q usage.Query, by ...string) ([]usage.Sum, error) {
+	columns := by
+	if a.made.name != "" && !slices.Contains(by, a.made.name) {
+		columns = append(slices.Clone(by), a.made.name)
+	}
+	q.By = usage.Columns(columns)
+	all, err := c.o.Records.Sums(ctx, q)
+	if err != nil || !slices.ContainsFunc(columns, usage.Derived) {
+		return all, err
+	}
+	_, projects, _, err := c.o.Tenants.Store.AllKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	labels := map[string]map[string]string{}
+	for _, p := range projects {
+		labels[p.ID] = p.Labels
+	}
+	all = usage.ByLabels(all, columns, func(project, label string) string { return labels[project][label] })
+	if a.made.name == "" {
+		return all, nil
+	}
+	all = slices.DeleteFunc(all, func(s usage.Sum) bool { return s.Group[a.made.name] != a.made.value })
+	for i := range all {
+		if len(columns) > len(by) {
+			delete(all[i].Group, a.made.name)
+		}
+	}
+	if len(by) == 0 && len(all) == 0 { // as a store sums up nothing
+		all = append(all, usage.Sum{Group: map[string]string{}})
+	}
+	return all, nil
+}
