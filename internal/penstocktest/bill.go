@@ -119,7 +119,7 @@ func compare(try pipeline.Try, call sim.Call, billed bool) string {
 
 // estimated reports whether an estimate is good enough.
 func estimated(try pipeline.Try, call sim.Call) bool {
-	brokeOff := try.Reason != "ok" && try.Usage.Output <= call.Completion
+	brokeOff := (try.Reason != "ok" || try.Cut) && try.Usage.Output <= call.Completion
 	return Near(try.Usage.Input, call.Prompt) && (brokeOff || Near(try.Usage.Output, call.Completion))
 }
 
