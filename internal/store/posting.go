@@ -67,6 +67,22 @@ type posting struct {
 	entries    []any // by entryColumns
 	adds       map[int64]*ledger.Balance
 	pools      *held
+	before     []charged // by the try before
+	moves      []byte    // of all entries, one behind the other
+	parts      []part    // room
+}
+
+// A charged is a charge with its pool, and its lease if that is there.
+type charged struct {
+	*pipeline.Charge
+	pool  *pool
+	lease *lease
+}
+
+// alike reports whether two charges are of one pool and one lease. Nearly always those of a try and of the try before it are, which is
+// found out faster than anything in a map.
+func alike(a, b *pipeline.Charge) bool {
+	return a.Start == b.Start && a.Lease == b.Lease && a.Budget == b.Budget && a.Subject == b.Subject
 }
 
 // begin reads how far the books are.
@@ -120,8 +136,8 @@ func costs(t *pipeline.Try) bool {
 
 // lockCharged locks the pools that tries count for, and reads the leases that they spent from.
 func (p *posting) lockCharged(ctx context.Context, rows []row) (err error) {
-	var keys []escrow.Key
-	leases := map[string]struct{}{}
+	keys, leases := map[escrow.Key]struct{}{}, map[string]struct{}{}
+	var before []pipeline.Charge // of the try before
 	for i := range rows {
 		for j := range rows[i].Tries {
 			t := &rows[i].Tries[j]
@@ -129,17 +145,22 @@ func (p *posting) lockCharged(ctx context.Context, rows []row) (err error) {
 				continue
 			}
 			for k := range t.Charges {
-				keys = append(keys, keyOf(&t.Charges[k]))
-				if id := t.Charges[k].Lease; id != "" {
-					leases[id] = struct{}{}
+				c := &t.Charges[k]
+				if k < len(before) && alike(&before[k], c) {
+					continue
+				}
+				keys[keyOf(c)] = struct{}{}
+				if c.Lease != "" {
+					leases[c.Lease] = struct{}{}
 				}
 			}
+			before = t.Charges
 		}
 	}
 	if len(keys) == 0 {
 		return nil
 	}
-	if p.pools, err = p.lockPools(ctx, keys); err != nil {
+	if p.pools, err = p.lockPools(ctx, slices.Collect(maps.Keys(keys))); err != nil {
 		return err
 	}
 	return p.pools.readLeases(ctx, findLease, anys(slices.Collect(maps.Keys(leases))))
@@ -172,17 +193,20 @@ func (p *posting) try(ctx context.Context, r *row, t *pipeline.Try) error {
 	case pipeline.Unknown:
 		e.kind, e.amount, e.note = ledger.Pending, inBounds(int64(t.BoundNano)), t.Reason
 	}
-	parts := make([]part, len(t.Charges))
+	p.parts = p.parts[:0]
+	from := len(p.moves)
 	for i := range t.Charges {
-		c := &t.Charges[i]
-		parts[i] = p.pools.spend(p.pools.pools[p.cleanKey(keyOf(c))], c, t)
-		e.moves = parts[i].append(e.moves)
+		of := p.charged(i, &t.Charges[i]).spend(t)
+		p.moves, p.parts = of.append(p.moves), append(p.parts, of)
+	}
+	if len(p.moves) > from {
+		e.moves = p.moves[from:len(p.moves):len(p.moves)]
 	}
 	p.add(&e)
 	if e.kind != ledger.Pending {
 		return nil
 	}
-	charges, err := json.Marshal(parts)
+	charges, err := json.Marshal(p.parts)
 	if err != nil {
 		return err
 	}
@@ -190,6 +214,19 @@ func (p *posting) try(ctx context.Context, r *row, t *pipeline.Try) error {
 		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
 		t.ID, p.last, e.at, r.Org, r.Project, t.Target, int64(t.Credential), e.amount, t.Reason, string(charges))
 	return err
+}
+
+// charged gives the charge at an index of a try, with what belongs to it.
+func (p *posting) charged(i int, c *pipeline.Charge) *charged {
+	if i == len(p.before) {
+		p.before = append(p.before, charged{})
+	}
+	one := &p.before[i]
+	if one.Charge == nil || !alike(one.Charge, c) {
+		one.pool, one.lease = p.pools.pools[p.cleanKey(keyOf(c))], p.pools.leases[c.Lease]
+	}
+	one.Charge = c
+	return one
 }
 
 // An entry is one on its way into the ledger; see ledger.Entry.
@@ -279,10 +316,10 @@ type part struct {
 
 // spend takes from a lease what a try came to, or, as long as that is unknown, what was reserved for it. What the lease does not
 // cover is settled and over.
-func (l *held) spend(p *pool, c *pipeline.Charge, t *pipeline.Try) part {
+func (c *charged) spend(t *pipeline.Try) part {
+	p, from := c.pool, c.lease
 	amount, reserved, unknown := inBounds(c.Spent(t)), inBounds(c.Held), t.Outcome == pipeline.Unknown
 	of := part{Pool: p.id, Tokens: c.Tokens}
-	from := l.leases[c.Lease]
 	var covered int64
 	switch {
 	case c.Lease == "":

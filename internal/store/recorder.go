@@ -107,6 +107,7 @@ type recorder struct {
 
 	mu     sync.Mutex   // held from before a transaction until after it; guards the fields below
 	buf    bytes.Buffer // for encode
+	bare   bare         // too
 	args   []any        // for insert
 	names  map[string]int64
 	books  map[string]int64   // accounts of the ledger

@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/penstock/penstock/internal/failpoint"
 	"github.com/penstock/penstock/internal/usage"
@@ -71,7 +70,7 @@ func (c *recorder) encode(records []*usage.Record) ([][]byte, error) {
 	c.buf.Reset()
 	ends := make([]int, len(records))
 	for i, r := range records {
-		if err := json.MarshalWrite(&c.buf, r, jsontext.AllowInvalidUTF8(true)); err != nil {
+		if err := c.bare.encode(&c.buf, r); err != nil {
 			return nil, fmt.Errorf("encode record %s: %w", r.ID, err)
 		}
 		ends[i] = c.buf.Len()
@@ -88,6 +87,9 @@ func decode(text []byte) (*usage.Record, error) {
 	r := new(usage.Record)
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("decode a record: %w", err)
+	}
+	if err := readCharges(text, r); err != nil {
+		return nil, fmt.Errorf("decode the record %s: %w", r.ID, err)
 	}
 	return r, nil
 }

@@ -27,7 +27,9 @@ const (
 // and lists behind their length. This costs a tenth of JSON, on the request's path and in the worker. Whoever changes the
 // fields makes another version and keeps reading the older ones.
 const (
-	entryVersion = 6
+	entryVersion = 7
+	// lengthyVersion had all of a charge at length.
+	lengthyVersion = 6
 	// budgetsVersion knew nothing of how and where tries were served, and of what is for a call itself.
 	budgetsVersion = 5
 	// choicesVersion knew no budgets.
@@ -81,7 +83,7 @@ func appendRecord(b []byte, r *Record) []byte {
 	}
 	b = appendInt(b, int64(len(r.Tries)))
 	for i := range r.Tries {
-		b = appendTry(b, &r.Tries[i])
+		b = appendTry(b, &r.Tries[i], r.User)
 	}
 	b = appendInt(b, int64(len(r.Stages)))
 	for i := range r.Stages {
@@ -128,7 +130,7 @@ func appendTrace(b []byte, r *Record) []byte {
 	return b
 }
 
-func appendTry(b []byte, t *pipeline.Try) []byte {
+func appendTry(b []byte, t *pipeline.Try, user string) []byte {
 	b = appendText(b, t.ID)
 	b = appendText(b, t.Target)
 	b = appendInt(b, t.StartNS)
@@ -155,17 +157,44 @@ func appendTry(b []byte, t *pipeline.Try) []byte {
 	b = appendInt(b, int64(t.BoundNano))
 	b = appendInt(b, int64(len(t.Charges)))
 	for i := range t.Charges {
-		c := &t.Charges[i]
-		b = appendText(b, c.Budget)
-		b = appendText(b, c.Subject)
-		b = appendInt(b, c.Start)
-		b = appendText(b, c.Lease)
-		b = appendInt(b, c.Held)
-		b = append(b, flags(c.Tokens))
+		b = appendCharge(b, &t.Charges[i], t.BoundNano, user)
 	}
 	b = appendText(b, t.Tier)
 	b = appendText(b, t.Region)
 	return appendInt(b, int64(t.FeeNano))
+}
+
+// What the first byte of a charge says. What nearly always is of a few kinds is told by it: a call may have many charges, and they are
+// written twice.
+const (
+	chargeTokens  = 1 << iota
+	chargeSubject // there is one
+	chargeUser    // it is the record's user
+	chargeMinute  // the window begins with a whole one, and they are counted
+	chargeBound   // what is reserved is the bound of the try
+)
+
+// minute is in microseconds.
+const minute = 60_000_000
+
+func appendCharge(b []byte, c *pipeline.Charge, bound llm.Money, user string) []byte {
+	own := c.Subject != "" && c.Subject == user
+	whole, bounded := c.Start%minute == 0, c.Held == int64(bound)
+	b = append(b, flags(c.Tokens, c.Subject != "", own, whole, bounded))
+	b = appendText(b, c.Budget)
+	if c.Subject != "" && !own {
+		b = appendText(b, c.Subject)
+	}
+	if whole {
+		b = appendInt(b, c.Start/minute)
+	} else {
+		b = appendInt(b, c.Start)
+	}
+	b = appendText(b, c.Lease)
+	if !bounded {
+		b = appendInt(b, c.Held)
+	}
+	return b
 }
 
 func appendUsage(b []byte, u llm.Usage) []byte {
@@ -234,7 +263,7 @@ func decodeRecord(payload string) (*Record, error) {
 	r.ClientID = d.text()
 	d.trace(r)
 	r.Tags = list(&d, (*decoder).text)
-	r.Tries = list(&d, (*decoder).try)
+	r.Tries = list(&d, func(d *decoder) pipeline.Try { return d.try(r.User) })
 	r.Stages = list(&d, (*decoder).stage)
 	if d.made > tracesVersion {
 		r.ClockMS = d.int()
@@ -350,7 +379,7 @@ func (d *decoder) usage() llm.Usage {
 	}
 }
 
-func (d *decoder) try() pipeline.Try {
+func (d *decoder) try(user string) pipeline.Try {
 	t := pipeline.Try{
 		ID: d.text(), Target: d.text(), StartNS: d.int(), TookNS: d.int(), FirstNS: d.int(), Status: int(d.int()),
 		Reason: d.text(), Detail: d.text(), Upstream: d.text(), Outcome: pipeline.Outcome(d.text()),
@@ -367,16 +396,38 @@ func (d *decoder) try() pipeline.Try {
 	}
 	if d.made > choicesVersion {
 		t.MaxOutput, t.BoundNano = d.int(), llm.Money(d.int())
-		t.Charges = list(d, func(d *decoder) pipeline.Charge {
-			return pipeline.Charge{
-				Budget: d.text(), Subject: d.text(), Start: d.int(), Lease: d.text(), Held: d.int(), Tokens: d.byte()&1 != 0,
-			}
-		})
+		t.Charges = list(d, func(d *decoder) pipeline.Charge { return d.charge(t.BoundNano, user) })
 	}
 	if d.made > budgetsVersion {
 		t.Tier, t.Region, t.FeeNano = d.text(), d.text(), llm.Money(d.int())
 	}
 	return t
+}
+
+// charge is the inverse of appendCharge.
+func (d *decoder) charge(bound llm.Money, user string) (c pipeline.Charge) {
+	if d.made <= lengthyVersion {
+		return pipeline.Charge{
+			Budget: d.text(), Subject: d.text(), Start: d.int(), Lease: d.text(), Held: d.int(), Tokens: d.byte()&1 != 0,
+		}
+	}
+	bits := d.byte()
+	c.Budget, c.Tokens = d.text(), bits&chargeTokens != 0
+	switch {
+	case bits&chargeUser != 0:
+		c.Subject = user
+	case bits&chargeSubject != 0:
+		c.Subject = d.text()
+	}
+	if c.Start = d.int(); bits&chargeMinute != 0 {
+		c.Start *= minute
+	}
+	if c.Lease = d.text(); bits&chargeBound != 0 {
+		c.Held = int64(bound)
+	} else {
+		c.Held = d.int()
+	}
+	return c
 }
 
 // choice is the inverse of appendChoice.

@@ -139,6 +139,22 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 	}
 }
 
+// TestEntriesOfTheSixthVersionAreRead reads what a Penstock wrote that had all of a charge at length.
+func TestEntriesOfTheSixthVersionAreRead(t *testing.T) {
+	t.Parallel()
+	payload, err := os.ReadFile("testdata/version6.entry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRecord(string(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(fullRecord(), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // recordOfVersion5 is the full record, as far as that version knew it.
 func recordOfVersion5() *Record {
 	r := fullRecord()
@@ -162,6 +178,40 @@ func TestEntriesOfTheFifthVersionAreRead(t *testing.T) {
 	if diff := cmp.Diff(recordOfVersion5(), got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// TestChargesSurviveTheJournal: whatever of a charge is told by its first byte.
+func TestChargesSurviveTheJournal(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := &Record{ID: "ex_1", Time: time.UnixMicro(0).UTC(), User: rapid.SampledFrom([]string{"", "anna", "a\xffb"}).Draw(t, "user"), Tries: []pipeline.Try{{BoundNano: 9000}}}
+		want.Tries[0].Charges = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) pipeline.Charge {
+			return pipeline.Charge{
+				Budget: "bgt_1", Subject: rapid.SampledFrom([]string{"", "anna", "prj_1/anna", "a\xffb"}).Draw(t, "subject"), Tokens: rapid.Bool().Draw(t, "tokens"),
+				Start: rapid.SampledFrom([]int64{0, 1, -1, 60_000_000, -120_000_000, 1_764_374_400_000_000, 1_764_374_400_000_001, 1<<63 - 1, -1 << 63}).Draw(t, "start"),
+				Lease: rapid.SampledFrom([]string{"", "lease_1"}).Draw(t, "lease"), Held: rapid.SampledFrom([]int64{0, 9000, 400}).Draw(t, "held"),
+			}
+		}), 1, 4).Draw(t, "charges")
+		payload := appendRecord(nil, want)
+		got, err := decodeRecord(string(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		clean := func(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+		want.User = clean(want.User)
+		for i := range want.Tries[0].Charges {
+			c := &want.Tries[0].Charges[i]
+			c.Subject = clean(c.Subject)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+		for cut := range payload {
+			if _, err := decodeRecord(string(payload[:cut])); !errors.Is(err, errGarbled) {
+				t.Fatalf("cut at %d of %d bytes: %v", cut, len(payload), err)
+			}
+		}
+	})
 }
 
 // recordOfVersion4 is the full record, as far as that version knew it.
