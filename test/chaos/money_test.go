@@ -82,20 +82,20 @@ func (w *budgetWatch) sample(ctx context.Context) {
 	}
 }
 
-// sums are those of the first window that there was.
+// sums are those of the window of the budget that was set first. Which of them is made first is a race.
 func (w *budgetWatch) sums(t *testing.T) (settled, held, unknown, over int64) {
 	t.Helper()
-	row := w.db.QueryRow("SELECT settled, held, unknown, overrun FROM budget_pools ORDER BY id LIMIT 1")
+	row := w.db.QueryRow("SELECT settled, held, unknown, overrun FROM budget_pools ORDER BY rule, id LIMIT 1")
 	if err := row.Scan(&settled, &held, &unknown, &over); err != nil {
 		t.Fatal(err)
 	}
 	return settled, held, unknown, over
 }
 
-// limit is that of the first window.
+// limit is that of the same window.
 func (w *budgetWatch) limit(t *testing.T) (n int64) {
 	t.Helper()
-	if err := w.db.QueryRow("SELECT allowed FROM budget_pools ORDER BY id LIMIT 1").Scan(&n); err != nil {
+	if err := w.db.QueryRow("SELECT allowed FROM budget_pools ORDER BY rule, id LIMIT 1").Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n
