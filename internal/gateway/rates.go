@@ -2,24 +2,45 @@ package gateway
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 )
 
-// Names of headers by measure: OpenAI's, of which the vendor has the first two, and Anthropic's.
-var rateHeaders = map[string]struct{ openai, anthropic [3]string }{
-	"requests": {[3]string{"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"},
-		[3]string{"Anthropic-Ratelimit-Requests-Limit", "Anthropic-Ratelimit-Requests-Remaining", "Anthropic-Ratelimit-Requests-Reset"}},
-	"tokens": {[3]string{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"},
-		[3]string{"Anthropic-Ratelimit-Tokens-Limit", "Anthropic-Ratelimit-Tokens-Remaining", "Anthropic-Ratelimit-Tokens-Reset"}},
-	"input_tokens": {[3]string{"X-Ratelimit-Limit-Input-Tokens", "X-Ratelimit-Remaining-Input-Tokens", "X-Ratelimit-Reset-Input-Tokens"},
-		[3]string{"Anthropic-Ratelimit-Input-Tokens-Limit", "Anthropic-Ratelimit-Input-Tokens-Remaining", "Anthropic-Ratelimit-Input-Tokens-Reset"}},
-	"output_tokens": {[3]string{"X-Ratelimit-Limit-Output-Tokens", "X-Ratelimit-Remaining-Output-Tokens", "X-Ratelimit-Reset-Output-Tokens"},
-		[3]string{"Anthropic-Ratelimit-Output-Tokens-Limit", "Anthropic-Ratelimit-Output-Tokens-Remaining", "Anthropic-Ratelimit-Output-Tokens-Reset"}},
+// A rateHeader has the names of a measure's headers: OpenAI's, of which the vendor has the first two measures, and Anthropic's.
+type rateHeader struct{ openai, anthropic [3]string }
+
+var (
+	requestsHeader = rateHeader{[3]string{"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"},
+		[3]string{"Anthropic-Ratelimit-Requests-Limit", "Anthropic-Ratelimit-Requests-Remaining", "Anthropic-Ratelimit-Requests-Reset"}}
+	tokensHeader = rateHeader{[3]string{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"},
+		[3]string{"Anthropic-Ratelimit-Tokens-Limit", "Anthropic-Ratelimit-Tokens-Remaining", "Anthropic-Ratelimit-Tokens-Reset"}}
+	inputTokensHeader = rateHeader{[3]string{"X-Ratelimit-Limit-Input-Tokens", "X-Ratelimit-Remaining-Input-Tokens", "X-Ratelimit-Reset-Input-Tokens"},
+		[3]string{"Anthropic-Ratelimit-Input-Tokens-Limit", "Anthropic-Ratelimit-Input-Tokens-Remaining", "Anthropic-Ratelimit-Input-Tokens-Reset"}}
+	outputTokensHeader = rateHeader{[3]string{"X-Ratelimit-Limit-Output-Tokens", "X-Ratelimit-Remaining-Output-Tokens", "X-Ratelimit-Reset-Output-Tokens"},
+		[3]string{"Anthropic-Ratelimit-Output-Tokens-Limit", "Anthropic-Ratelimit-Output-Tokens-Remaining", "Anthropic-Ratelimit-Output-Tokens-Reset"}}
+)
+
+func rateHeaderOf(measure string) *rateHeader {
+	switch measure {
+	case "requests":
+		return &requestsHeader
+	case "tokens":
+		return &tokensHeader
+	case "input_tokens":
+		return &inputTokensHeader
+	case "output_tokens":
+		return &outputTokensHeader
+	}
+	return nil
 }
+
+// standings are room for setRates.
+var standings = sync.Pool{New: func() any { return new([]pipeline.RateStanding) }}
 
 // setRates tells the caller how its rate limits stand, in the form of its dialect. Of several limits of one measure, the one with
 // the least left counts.
@@ -27,26 +48,44 @@ func (c *call) setRates(w http.ResponseWriter, x *pipeline.Exchange) {
 	if x.Allowance == nil {
 		return
 	}
-	var room [8]pipeline.RateStanding
-	all := x.Allowance.Rates(room[:0])
-	for i, s := range all {
-		tightest := true
-		for j, other := range all {
-			if other.Measure == s.Measure && (other.Left < s.Left || other.Left == s.Left && j < i) {
-				tightest = false
-			}
-		}
-		names, ok := rateHeaders[s.Measure]
-		if !ok || !tightest {
+	room, _ := standings.Get().(*[]pipeline.RateStanding)
+	defer standings.Put(room)
+	all := x.Allowance.Rates((*room)[:0])
+	if *room = all; len(all) == 0 {
+		return
+	}
+	c.values = slices.Grow(c.values, len(all)*3+3) // what others are still to set, too
+	for i := range all {
+		s := &all[i]
+		names := rateHeaderOf(s.Measure)
+		if names == nil || !tightest(all, i) {
 			continue
 		}
-		reset := s.Reset.Round(time.Millisecond)
-		header, when := names.openai, reset.String()
+		// All three are parts of one text, which is one allocation.
+		var figures [96]byte
+		b := strconv.AppendInt(figures[:0], s.Limit, 10)
+		limit := len(b)
+		b = strconv.AppendInt(b, s.Left, 10)
+		left := len(b)
+		header, reset := &names.openai, s.Reset.Round(time.Millisecond)
 		if x.Dialect == llm.Anthropic {
-			header, when = names.anthropic, c.at.Add(time.Since(c.received)+reset).UTC().Format(time.RFC3339)
+			header, b = &names.anthropic, c.at.Add(time.Since(c.received)+reset).UTC().AppendFormat(b, time.RFC3339)
+		} else {
+			b = append(b, reset.String()...)
 		}
-		c.set(w, header[0], strconv.FormatInt(s.Limit, 10))
-		c.set(w, header[1], strconv.FormatInt(s.Left, 10))
-		c.set(w, header[2], when)
+		text := string(b)
+		c.set(w, header[0], text[:limit])
+		c.set(w, header[1], text[limit:left])
+		c.set(w, header[2], text[left:])
 	}
+}
+
+// tightest reports whether of the standings of one measure the one at an index has the least left.
+func tightest(all []pipeline.RateStanding, i int) bool {
+	for j := range all {
+		if s, other := &all[i], &all[j]; other.Measure == s.Measure && (other.Left < s.Left || other.Left == s.Left && j < i) {
+			return false
+		}
+	}
+	return true
 }
