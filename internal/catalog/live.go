@@ -242,6 +242,19 @@ func (v View) Model(t llm.Target) (m Model, ok bool) {
 	return v.catalog.Model(v.vendors[t.Provider], t)
 }
 
+// Bounds are the context of a target's model and the most that it generates at once, in tokens; 0 is not known. It is for each try, of
+// which [View.Model] would tell more than is asked.
+func (v View) Bounds(t llm.Target) (context, maxOutput int64) {
+	table, vendor := v.catalog.table, v.vendors[t.Provider]
+	m := table.exact(vendor, t.Model)
+	if m == nil {
+		if m = table.byName[name{vendor, Family(t.Model)}]; m == nil {
+			return 0, 0
+		}
+	}
+	return m.Context, m.MaxOutput
+}
+
 // Vendor is the vendor of a configured provider, "" if it is not known.
 func (v View) Vendor(provider string) string { return v.vendors[provider] }
 

@@ -115,18 +115,15 @@ func (b *Bank) hash(k *Key) uint64 {
 }
 
 // Pool is the pool of a key, which is made if it is not there. Newer terms replace those it has. It asks nobody and is cheap; a pool
-// that is not asked for is forgotten after some minutes, so hold on to it for one call only.
+// that is not asked for is forgotten after some minutes, so whoever holds on to it for longer than one call asks it to Stay with each.
 func (b *Bank) Pool(k Key, t Terms) *Pool {
 	hash := b.hash(&k)
 	s := &b.shards[hash>>56]
 	s.RLock()
 	p := s.find(hash, &k)
 	s.RUnlock()
-	if p == nil {
+	if p == nil || !p.Stay() {
 		p = b.add(s, hash, &k, &t)
-	}
-	if second := b.second.Load(); p.used.Load() != second {
-		p.used.Store(second)
 	}
 	if t.Version > p.version.Load() {
 		p.newTerms(t)
@@ -146,7 +143,7 @@ func (b *Bank) Lookup(k Key) *Pool {
 func (b *Bank) add(s *shard, hash uint64, k *Key, t *Terms) *Pool {
 	s.Lock()
 	defer s.Unlock()
-	if p := s.find(hash, k); p != nil {
+	if p := s.find(hash, k); p != nil && p.Stay() {
 		return p
 	}
 	p := &Pool{bank: b, key: *k, terms: *t, at: -1, next: s.pools[hash]}
@@ -197,7 +194,7 @@ func (b *Bank) forget(s *shard, second int32) {
 		var keep *Pool
 		for p != nil {
 			next := p.next
-			if p.forgettable(second) {
+			if p.forget(second) {
 				s.n--
 			} else {
 				p.next, keep = keep, p

@@ -316,6 +316,12 @@ func TestIdleLeasesAreGivenUpAndPoolsForgotten(t *testing.T) {
 		if n := b.Known(); n != 0 {
 			t.Errorf("%d pools are remembered", n)
 		}
+		if p.Stay() {
+			t.Error("what is forgotten says that it stays")
+		}
+		if again := b.Pool(key, terms(1000)); again == p || !again.Stay() {
+			t.Error("there is none in its place")
+		}
 		b.must(p, 10) // who has it still can use it
 		b.end()
 		if got := s.State(key); got.Held != 10 {
@@ -446,6 +452,28 @@ func TestChangedAndAlerts(t *testing.T) {
 		}
 		if last.Settled != 60 {
 			t.Errorf("a second after a call was settled it was told of %+v", last)
+		}
+	})
+}
+
+// TestABurstFindsItsSlice: of a replica that begins to serve many calls, few have a trade made, and what it holds then is no more than
+// it spends in some seconds.
+func TestABurstFindsItsSlice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s escrowtest.Store
+		b := start(t, &s, "j", "1", 1)
+		p := b.Pool(key, terms(1<<50))
+		const amount, calls = 10, 4000
+		for range calls { // within a second
+			p.Settle(b.must(p, amount), amount, amount)
+			time.Sleep(time.Second / calls)
+		}
+		synctest.Wait()
+		if n := s.Trades(); n > 10 {
+			t.Errorf("%d trades were made for a burst, want at most 10", n)
+		}
+		if held := s.State(key).Held - calls*amount; held > 8*calls*amount { // what was spent is not told yet
+			t.Errorf("%d are free in the lease, and a second needs %d", held, calls*amount)
 		}
 	})
 }

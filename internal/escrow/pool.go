@@ -14,7 +14,7 @@ type Pool struct {
 	key     Key
 	next    *Pool        // of the same hash; guarded by its shard
 	version atomic.Int64 // of terms
-	used    atomic.Int32 // when it was asked for, in seconds of the bank's clock
+	used    atomic.Int32 // when it was asked for, in seconds of the bank's clock; forgotten for good if it is that
 
 	mu    sync.Mutex // guards what follows
 	terms Terms
@@ -81,7 +81,9 @@ const (
 	renew   = fresh - int64(RenewEvery-time.Second/2) // a lease that has less to go is renewed with the next look
 )
 
-func newLease() *lease { return &lease{id: "lease_" + rand.Text()} }
+// newLease makes one with an id of 80 random bits: of a thousand million leases, two are the same with a probability of one in two
+// million. It is in the journal and the record of each call, so it is no longer than that.
+func newLease() *lease { return &lease{id: "ls_" + rand.Text()[:16]} }
 
 // Hold reserves an amount for a call, from the lease alone, and returns the id of the lease. It is false if the lease has too little
 // free or was not renewed in time: then Fund may help.
@@ -239,15 +241,34 @@ func (p *Pool) newTerms(t Terms) {
 	}
 }
 
-// forgettable reports whether nobody would miss the pool. It is asked with the lock of its shard held, so that nobody finds it
-// meanwhile; who has it still and asks the store again through it is served as before.
-func (p *Pool) forgettable(second int32) bool {
-	if second-p.used.Load() < keep {
+// forgotten is the second that a pool was asked for which its bank knows no longer.
+const forgotten = math.MinInt32
+
+// Stay has the bank remember the pool for some minutes from now on. It is false if the bank has forgotten it: then there may be another
+// one of its key.
+func (p *Pool) Stay() bool {
+	for second := p.bank.second.Load(); ; {
+		switch used := p.used.Load(); {
+		case used == second:
+			return true
+		case used == forgotten:
+			return false
+		case p.used.CompareAndSwap(used, second):
+			return true
+		}
+	}
+}
+
+// forget reports whether nobody used the pool for a while and it has no lease: then it is not to be found from here on. It is asked with
+// the lock of its shard held; who has the pool still and asks the store again through it is served as before.
+func (p *Pool) forget(second int32) bool {
+	used := p.used.Load()
+	if second-used < keep {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lease == nil && len(p.wait) == 0
+	return p.lease == nil && len(p.wait) == 0 && p.used.CompareAndSwap(used, forgotten)
 }
 
 // A meter counts what was reserved in the last five seconds.

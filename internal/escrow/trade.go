@@ -264,7 +264,7 @@ func (p *Pool) plan(now int64, replicas int) (d deal, ok bool) {
 	case give:
 		t.Back = spare
 	case refill:
-		t.Want = max(l.ahead(now)-spare, 0)
+		t.Want = max(l.growing(now)-spare, 0)
 	case l.until-now < renew: // what is far more than what is used is given back
 		if ahead := l.ahead(now); spare > plus(ahead, ahead) {
 			t.Back = spare - ahead
@@ -287,6 +287,16 @@ func (p *Pool) plan(now int64, replicas int) (d deal, ok bool) {
 
 // ahead is what is good to have: what was reserved in the last five seconds, and at least two calls.
 func (l *lease) ahead(now int64) int64 { return max(l.demand.sum(now), plus(l.typical, l.typical)) }
+
+// growing is ahead, and four times that while demand is far more than what was seen of it yet: half of a slice is used within a
+// sixteenth of the time that a slice is for. So a burst has found its slice after a few trades.
+func (l *lease) growing(now int64) int64 {
+	ahead := l.ahead(now)
+	if traded := l.until - fresh; now-traded < span/16 {
+		ahead = plus(plus(ahead, ahead), plus(ahead, ahead))
+	}
+	return ahead
+}
 
 // close takes over what came of a deal, and says how soon there is more to ask for. It is the first that fails, or not.
 func (p *Pool) close(d *deal, now int64, replicas int, first bool) (again rank) {

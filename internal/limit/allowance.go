@@ -4,9 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
-	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
@@ -16,22 +14,14 @@ import (
 
 // An allowance is what limits one exchange.
 type allowance struct {
-	call
-	all    []held // budgets that hold for it, with their pools
-	scoped bool   // some hold for some models only
-	tiers  []given
-	rates  []rate.Rule
+	*plan
 	l      *Limiter
-	at     time.Time // by which windows are found
-	output int64     // the least of the tiers' caps, 0 is none
-	capped bool      // the request's own cap is not in force
+	capped bool // the request's own cap is not in force
 	look   look
 
 	admission rate.Admission
 	first     reservation
 	d         drain
-	room      [4]held
-	rateRoom  [4]rate.Rule
 
 	mu   sync.Mutex // guards the fields below
 	open int        // reservations
@@ -47,22 +37,15 @@ type allowance struct {
 func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
 	who := call{org: x.Caller.Org, project: x.Caller.Project, key: x.Caller.KeyLine(), user: x.Request.User, model: x.Request.Model}
 	who.tags = x.Tags
-	a := &allowance{call: who, l: l}
-	a.all, a.rates = a.room[:0], a.rateRoom[:0]
-	if a.at = x.Time; a.at.IsZero() {
-		a.at = l.o.Now()
+	at := x.Time // by which windows are found
+	if at.IsZero() {
+		at = l.o.Now()
 	}
-	a.tiers = c.each(&who, func(r *budgetRule, subject string) { a.hold(r, subject) }, func(r *rateRule, subject string) {
-		if r.models(who.model, "") {
-			a.rates = append(a.rates, r.rule(subject))
-		}
-	})
-	for _, t := range a.tiers {
-		a.output = least(a.output, t.MaxOutput)
-	}
-	if len(a.all)+len(a.tiers)+len(a.rates) == 0 {
+	p := l.planOf(c, &who, at)
+	if len(p.all)+len(p.tiers)+len(p.rates) == 0 {
 		return nil
 	}
+	a := &allowance{plan: p, l: l}
 	x.Low = a.low()
 	return a
 }
@@ -125,30 +108,6 @@ func (a *allowance) outputCap(x *pipeline.Exchange, model int64, needed bool) in
 		most = least(most, model)
 	}
 	return most
-}
-
-// hold has the exchange count for a budget, and for what of it is not kept for calls with tags that it has not.
-func (a *allowance) hold(r *budgetRule, subject string) {
-	in := r.at(a.at)
-	if r.isOff(in, a.at) {
-		return
-	}
-	n := len(a.all)
-	a.all = append(a.all, held{}) // it is large, so it is filled where it is
-	h := &a.all[n]
-	h.budgetRule, h.in, h.part = r, in, -1
-	h.key = escrow.Key{Rule: r.id, Subject: subject, Start: in.Start.UnixMicro()}
-	h.pool = a.l.o.Bank.Pool(h.key, h.terms(in))
-	a.scoped = a.scoped || r.Model != ""
-	for i, k := range r.Kept {
-		if slices.Contains(a.tags, k.Tag) {
-			continue
-		}
-		rest := a.all[n]
-		rest.part, rest.key.Rule = i, r.kept[i]
-		rest.pool = a.l.o.Bank.Pool(rest.key, rest.terms(rest.in))
-		a.all = append(a.all, rest)
-	}
 }
 
 // counting are the budgets that a try at a target counts for.

@@ -111,6 +111,7 @@ type compiled struct {
 	tiers    map[string]*tier
 	assigned map[Assignment]string // with only project, key and user set
 	any      bool                  // there is anything at all
+	keeps    bool                  // some budget keeps a part for calls with a tag
 }
 
 // A budgetRule is a budget, of its own or of a tier, as calls are held against it.
@@ -181,6 +182,9 @@ func compile(d Definitions) *compiled {
 	}
 	for _, a := range d.Assigned {
 		c.assigned[Assignment{Project: a.Project, Key: a.Key, User: a.User}] = a.Tier
+	}
+	for _, r := range c.byID {
+		c.keeps = c.keeps || len(r.Kept) > 0
 	}
 	c.any = len(d.Budgets)+len(d.Limits)+len(d.Assigned) > 0
 	return c

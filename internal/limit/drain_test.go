@@ -15,7 +15,7 @@ import (
 // leaving is an exchange that a budget pays for and whose client may leave.
 func (b *bench) leaving(ctx context.Context, tries ...int) (d *drain, inner context.Context, over func()) {
 	b.t.Helper()
-	a := &allowance{l: b.Limiter, all: make([]held, 1)}
+	a := &allowance{l: b.Limiter, plan: &plan{all: make([]held, 1)}}
 	for _, charges := range tries {
 		a.opened(charges)
 	}

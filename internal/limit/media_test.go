@@ -138,7 +138,7 @@ func TestRatesTakeMediaAsTheyAreRead(t *testing.T) {
 	for part, most := range map[string]int64{speech: 2000, paper: 110_000} {
 		x := exchange(llm.OpChat, 0)
 		x.Request = saying(t, &tongues[0], part)
-		a := &allowance{call: call{model: "gpt-4o"}}
+		a := &allowance{plan: &plan{call: call{model: "gpt-4o"}}}
 		x.Allowance = a
 		likely := a.likelyInput(x)
 		if counted, _ := tokens.Prompt("gpt-4o", x.Request); likely > most || likely < counted {

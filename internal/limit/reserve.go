@@ -95,6 +95,9 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 	}
 	r.l, r.a, r.target = l, a, t
 	bound := a.counting(t)
+	if a.observes {
+		bound = slices.Clone(bound)
+	}
 	enforced := false
 	for i := range bound {
 		enforced = enforced || bound[i].Mode == Enforce

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ type Limiter struct {
 	ward   ward
 	watch  watch
 	drains atomic.Int64
+	plans  plans
 }
 
 type metrics struct {
@@ -64,6 +66,7 @@ func New(o Options) (*Limiter, error) {
 		observed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "penstock_limits_observed_total", Help: "Calls that a limit or budget would have refused, if it did not only observe."}),
 	}}
+	l.plans.seed = maphash.MakeSeed()
 	for _, c := range []prometheus.Collector{l.m.refused, l.m.overruns, l.m.cuts, l.m.observed} {
 		if err := o.Metrics.Register(c); err != nil {
 			return nil, err

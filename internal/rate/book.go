@@ -47,6 +47,13 @@ func New(o Options) *Book {
 // now is the instant by the book's clock, which is monotonic.
 func (b *Book) now() int64 { return int64(time.Since(b.born)) }
 
+// Named is a rule that this book finds faster. It is no good for another book, nor with another ID, Subject or Measure.
+func (b *Book) Named(r Rule) Rule {
+	r.name = 0
+	r.name = b.table.nameOf(&r)
+	return r
+}
+
 // An Admission is what a call has taken. The zero value has taken nothing. It can be used again once it is done, and must not be copied.
 type Admission struct {
 	// Over are the rules that only observe and that the call did not fit. It is good until the Admission is used again.
@@ -55,7 +62,7 @@ type Admission struct {
 	book *Book
 	held atomic.Bool // until Done
 	refs []ref
-	few  [8]ref // what refs is made of, as long as it does
+	few  [4]ref // what refs is made of, as long as it does
 	// short is what is lacking of amounts that replicas share, and noted those that the sharer is to look after; both are of one attempt.
 	short []short
 	noted []uint64

@@ -34,6 +34,8 @@ type Rule struct {
 	// Observe lets calls over it pass, and tells of them. It counts what it would have let pass, so it tells of the calls that
 	// it would have refused.
 	Observe bool
+
+	name uint64 // of what it counts in the book that has named it; 0 if none has
 }
 
 // A Need is what a call takes, or has used. All are at least 0; what is below counts as 0.

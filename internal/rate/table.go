@@ -54,6 +54,9 @@ func (t *table) seed() {
 
 // nameOf is the name of what a rule counts; 0 if that is nothing.
 func (t *table) nameOf(r *Rule) uint64 {
+	if r.name != 0 {
+		return r.name
+	}
 	k := kindOf(r.Measure)
 	if k == noKind {
 		return 0

@@ -68,11 +68,8 @@ func (s *Server) openLimits(ctx context.Context, cfg *config.File) (err error) {
 
 // known is what bounds the calls of a target.
 func (s *Server) known(t llm.Target) limit.Known {
-	m, ok := s.inForce().view.Model(t)
-	if !ok {
-		return limit.Known{}
-	}
-	return limit.Known{Context: m.Context, MaxOutput: m.MaxOutput}
+	context, output := s.inForce().view.Bounds(t)
+	return limit.Known{Context: context, MaxOutput: output}
 }
 
 // workers are what keeps them up to date.
