@@ -158,7 +158,7 @@ func Endpoints() []Endpoint {
 		{http.MethodDelete, "/admin/v1/assignments", auth.WriteBudgets, http.StatusOK,
 			"Take the tier from whoever is named.", whose, gives((*API).takeTier)},
 		{http.MethodGet, "/admin/v1/ledger", auth.ReadBudgets, http.StatusOK,
-			"List entries of the books, the newest first.", with(with(paging, between...), ofProject, ofProvider, ofTry, ofKind), gives((*API).listLedger)},
+			"List entries of the books, the newest first.", with(with(paging, between...), ofProject, ofProvider, ofTry, ofKind, ofBudget, ofPart), gives((*API).listLedger)},
 		{http.MethodGet, "/admin/v1/ledger/accounts", auth.ReadBudgets, http.StatusOK,
 			"List the accounts of the books, with what their entries come to.", nil, gives((*API).listAccounts)},
 		{http.MethodGet, "/admin/v1/ledger/unknown", auth.ReadBudgets, http.StatusOK,

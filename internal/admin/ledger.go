@@ -150,6 +150,8 @@ const spanOfLedger = 1000
 var (
 	ofKind     = Param{"kind", "only entries of this kind: posted, estimated, pending, settled, void, adjusted or lease"}
 	ofProvider = Param{"provider", "only with this provider"}
+	ofBudget   = Param{"budget", "only entries that count for this budget, by id. A page is of 20000 entries then, so it may be short, or empty, though next is not"}
+	ofPart     = Param{"subject", "only the part of this project, key or end user, of a budget for each"}
 	ofTry      = Param{"try", "only of this try, by id"}
 	ofMonth    = []Param{{"month", "such as 2026-11; the last one that is over if it is left out"}, {"zone", "where the month begins: a name such as Europe/Berlin; UTC if it is left out"}}
 )
@@ -166,7 +168,10 @@ func (a *API) listLedger(ctx context.Context, c *call) (out list[LedgerEntry], e
 	if err != nil {
 		return out, err
 	}
-	q := ledger.Query{Provider: c.query["provider"], Try: c.query["try"], Limit: limit + 1}
+	q := ledger.Search{
+		Query:  ledger.Query{Provider: c.query["provider"], Try: c.query["try"], Limit: limit},
+		Budget: c.query["budget"], Subject: c.query["subject"],
+	}
 	if q.From, q.To, err = c.query.span(); err != nil {
 		return out, err
 	}
@@ -184,16 +189,20 @@ func (a *API) listLedger(ctx context.Context, c *call) (out list[LedgerEntry], e
 			return out, badParam("after", "after is %s; send the number of an entry.", quote(after))
 		}
 	}
-	behind, err := a.catchUp(ctx)
+	if out.Behind, err = a.catchUp(ctx); err != nil {
+		return out, err
+	}
+	found, err := ledger.Find(ctx, a.o.Ledger, q)
 	if err != nil {
 		return out, err
 	}
-	rows, err := a.o.Ledger.LedgerEntries(ctx, q)
-	if err != nil {
-		return out, err
+	out.Data = make([]LedgerEntry, 0, len(found.Entries))
+	for i := range found.Entries {
+		out.Data = append(out.Data, entryOf(found.Entries[i]))
 	}
-	out = page(rows, limit, func(e ledger.Entry) string { return strconv.FormatInt(e.Seq, 10) }, entryOf)
-	out.Behind = behind
+	if found.Next > 0 {
+		out.Next = strconv.FormatInt(found.Next, 10)
+	}
 	return out, nil
 }
 

@@ -38,7 +38,7 @@ records of exchanges, which retention deletes.`,
 }
 
 func (a *app) ledgerList(f *adminFlags) *cobra.Command {
-	var project, provider, try, kind, from, to string
+	var project, provider, try, kind, budget, subject, from, to string
 	var unknown, accounts bool
 	var limit int
 	c := &cobra.Command{
@@ -70,10 +70,17 @@ of budgets that such a replica had. Both come right by themselves when it starts
 				}
 				return a.sayAccounts(f, all)
 			}
-			query := queryOf("limit", strconv.Itoa(limit), "project", project, "provider", provider, "try", try, "kind", kind, "from", from, "to", to)
+			query := queryOf("project", project, "provider", provider, "try", try, "kind", kind, "budget", budget, "subject", subject, "from", from, "to", to)
 			var out page[admin.LedgerEntry]
-			if err := client.call(cmd.Context(), http.MethodGet, "/ledger", query, nil, &out); err != nil {
-				return err
+			for more := true; more; more = out.Next != "" && len(out.Data) < limit { // of a budget, a page may be short
+				query.Set("limit", strconv.Itoa(limit-len(out.Data)))
+				var next page[admin.LedgerEntry]
+				if err := client.call(cmd.Context(), http.MethodGet, "/ledger", query, nil, &next); err != nil {
+					return err
+				}
+				next.Data = append(out.Data, next.Data...)
+				out = next
+				query.Set("after", out.Next)
 			}
 			return a.sayEntries(f, &out)
 		},
@@ -82,6 +89,8 @@ of budgets that such a replica had. Both come right by themselves when it starts
 	c.Flags().StringVar(&provider, "provider", "", "only entries of this provider")
 	c.Flags().StringVar(&try, "try", "", "only entries of this try, by id")
 	c.Flags().StringVar(&kind, "kind", "", "only posted, estimated, pending, settled, void, adjusted or lease")
+	c.Flags().StringVar(&budget, "budget", "", "only entries that count for this budget, by id")
+	c.Flags().StringVar(&subject, "subject", "", "only the part of this project, key or end user, of a budget for each")
 	c.Flags().StringVar(&from, "from", "", "first day or instant, UTC")
 	c.Flags().StringVar(&to, "to", "", "day or instant before which to stop, UTC")
 	c.Flags().IntVar(&limit, "limit", 50, "at most so many, up to 1000")

@@ -324,11 +324,8 @@ func (c *Console) providersOwed(ctx context.Context) (all []string, err error) {
 	return all, err
 }
 
-// command is the page on the command line, as far as that can be asked: not by budget.
+// command is the page on the command line.
 func (a *ledgerAsk) command() string {
-	if a.search.Budget != "" {
-		return ""
-	}
 	words := []string{"penstock ledger list"}
 	add := func(flag, value string) {
 		if value != "" {
@@ -339,6 +336,8 @@ func (a *ledgerAsk) command() string {
 		add("--project", a.search.Project)
 	}
 	add("--provider", a.search.Provider)
+	add("--budget", a.search.Budget)
+	add("--subject", a.search.Subject)
 	add("--try", a.search.Try)
 	if a.search.Kind != 0 {
 		add("--kind", a.search.Kind.String())

@@ -86,6 +86,16 @@ func TestLedgerEntries(t *testing.T) {
 		}
 	}
 	b.get("/ledger?kind=posted&range=24h").shows(t, "penstock ledger list --kind posted --from ", "sim-a/m", "$25.00 a day for project home")
+	b.get("/ledger?budget="+budget).shows(t, "penstock ledger list --budget "+budget)
+	var api struct {
+		Data []struct {
+			Number int64 `json:"number"`
+		} `json:"data"`
+		Next string `json:"next"`
+	}
+	if e.Admin(http.MethodGet, "/ledger?limit=1&budget="+budget, nil, &api); len(api.Data) != 1 || api.Data[0].Number != 2 || api.Next != "2" {
+		t.Errorf("the API: %+v", api)
+	}
 	for query, want := range map[string]string{
 		"?kind=lost": "It is posted, estimated", "?day=yesterday": "Write a day such as", "?project=nobody": "There is no project &#34;nobody&#34;", "?after=x": "is not the number of an entry",
 		"?range=custom&from=then": "Write 2026-11-24",

@@ -98,4 +98,7 @@ var scalePages = []string{
 	"/usage?range=30d&by=user", "/usage?range=7d&by=user", "/usage?range=today&by=user", "/usage?range=month&by=user", "/usage?range=all&by=user", "/usage?range=30d&by=tag", "/usage?range=24h&by=target", "/usage?range=24h&by=user", "/usage?range=30d&by=label:team",
 	"/usage?range=30d&by=model&user=user-007", "/usage?range=30d&by=project&tag=beta", "/usage?range=24h&by=hour&user=user-007", "/usage?range=7d&by=tag",
 	"/usage?range=30d&model=support&by=project", "/usage.csv?range=30d&by=key", "/latency", "/latency?range=30d", "/latency?range=7d&by=project&of=first-token", "/latency?range=1h", "/usage?range=all&by=org", "/models", "/prices",
+	"/usage?range=30d&by=target&provider=openai", "/usage?range=30d&by=project&label:team=a",
+	"/ledger", "/ledger?range=24h", "/ledger?kind=adjusted", "/ledger?provider=claude&range=24h", "/ledger?budget=bgt_none", "/ledger/entries/1", "/ledger/accounts", "/ledger/unknown",
+	"/ledger/check", "/budgets", "/tiers",
 }
