@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/fresh"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/seal"
 )
@@ -27,14 +28,8 @@ type Keys struct {
 	ring  *seal.Ring
 	log   *slog.Logger
 	o     KeysOptions
-	born  time.Time // what ages are counted from
 
-	// readAt is when the last good read of the store began, in nanoseconds since born; 0 if there was none. It is stored
-	// after the snapshot and loaded before it, so that a snapshot is never taken for younger than it is.
-	readAt   atomic.Int64
-	snapshot atomic.Pointer[snapshot]
-
-	reading sync.Mutex // held while the store is read: one read at a time
+	snapshot *fresh.Copy[snapshot]
 
 	mu   sync.Mutex // guards the field below, and use.written; never held while the store works
 	used map[string]*use
@@ -42,10 +37,9 @@ type Keys struct {
 
 // A snapshot is all keys of one version of the store. It is immutable but for the times of last use.
 type snapshot struct {
-	version int64
-	byHash  map[Hash]*entry
-	byID    map[string]*entry // those that have business at the control plane, for sessions of the console
-	names   map[string]string // of projects and keys, by their ids
+	byHash map[Hash]*entry
+	byID   map[string]*entry // those that have business at the control plane, for sessions of the console
+	names  map[string]string // of projects and keys, by their ids
 }
 
 type entry struct {
@@ -71,17 +65,17 @@ func NewKeys(store Store, ring *seal.Ring, log *slog.Logger, o KeysOptions) *Key
 	if o.MaxStale == 0 {
 		o.MaxStale = DefaultConfig().MaxStale
 	}
-	if o.Poll == 0 {
-		o.Poll = time.Second
-	}
 	if o.Write == 0 {
 		o.Write = 10 * time.Second
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	// A nanosecond back, so that a read that begins at once is not taken for none.
-	return &Keys{store: store, ring: ring, log: log, o: o, born: time.Now().Add(-1), used: map[string]*use{}}
+	k := &Keys{store: store, ring: ring, log: log, o: o, used: map[string]*use{}}
+	k.snapshot = fresh.New(fresh.Options[snapshot]{
+		What: "keys", Version: store.KeyVersion, Read: k.read, Log: log, MaxStale: o.MaxStale, Poll: o.Poll,
+	}, nil)
+	return k
 }
 
 // Check finds out whom a key that came with a call belongs to. Whether its role may do what is asked is for the caller of
@@ -117,8 +111,8 @@ func (k *Keys) CheckAdmin(presented string) (*Grant, error) {
 // session that was made of it. Who asks must have proof that the key was shown, and that it had the grant's hash then.
 // Errors are the faults InvalidAPIKey, if the key is gone, revoked or expired, and KeysUnavailable as for Check.
 func (k *Keys) Holder(id string) (*Grant, error) {
-	if readAt := k.readAt.Load(); readAt == 0 || k.age(readAt) > k.o.MaxStale {
-		return nil, k.stale(readAt)
+	if !k.snapshot.Ready() {
+		return nil, k.stale()
 	}
 	e := k.snapshot.Load().byID[id]
 	if e == nil || e.use != nil && !e.grant.Key.Live(k.o.Now()) {
@@ -143,8 +137,8 @@ func (k *Keys) find(presented string) (*entry, error) {
 	if err := checkForm(presented); err != nil {
 		return nil, err
 	}
-	if readAt := k.readAt.Load(); readAt == 0 || k.age(readAt) > k.o.MaxStale {
-		return nil, k.stale(readAt)
+	if !k.snapshot.Ready() {
+		return nil, k.stale()
 	}
 	e := k.snapshot.Load().byHash[k.ring.Hash(presented)]
 	if e == nil {
@@ -160,9 +154,6 @@ func (k *Keys) find(presented string) (*entry, error) {
 	e.use.touch(now)
 	return e, nil
 }
-
-// age is how old a read is that began at readAt.
-func (k *Keys) age(readAt int64) time.Duration { return time.Since(k.born) - time.Duration(readAt) }
 
 // checkForm refuses what cannot be a key before anything is computed from it, and quotes nothing of it.
 func checkForm(presented string) error {
@@ -187,10 +178,10 @@ func dead(key *Key, now time.Time, presented string) error {
 	return unknown(presented)
 }
 
-func (k *Keys) stale(readAt int64) error {
+func (k *Keys) stale() error {
 	since := "yet"
-	if readAt != 0 {
-		since = "for " + k.age(readAt).Round(time.Second).String()
+	if age, read := k.snapshot.Age(); read {
+		since = "for " + age.Round(time.Second).String()
 	}
 	f := fault.New(fault.KeysUnavailable, "Keys cannot be checked: the store has not answered %s.", since)
 	f.RetryAfter = 2 * time.Second
@@ -198,21 +189,18 @@ func (k *Keys) stale(readAt int64) error {
 }
 
 // Ready reports whether keys can be checked at the moment.
-func (k *Keys) Ready() bool {
-	readAt := k.readAt.Load()
-	return readAt != 0 && k.age(readAt) <= k.o.MaxStale
-}
+func (k *Keys) Ready() bool { return k.snapshot.Ready() }
 
 // adminID stands for the admin key where other keys have an id.
 const adminID = "admin"
 
 // newSnapshot indexes all keys. Times of last use live on from one snapshot to the next.
-func newSnapshot(version int64, projects []Project, keys []Key, admin Hash, used map[string]*use) *snapshot {
+func newSnapshot(projects []Project, keys []Key, admin Hash, used map[string]*use) *snapshot {
 	owner := make(map[string]*Project, len(projects))
 	for i := range projects {
 		owner[projects[i].ID] = &projects[i]
 	}
-	s := &snapshot{version: version, byHash: make(map[Hash]*entry, len(keys)+1), byID: map[string]*entry{}}
+	s := &snapshot{byHash: make(map[Hash]*entry, len(keys)+1), byID: map[string]*entry{}}
 	s.names = make(map[string]string, len(projects)+len(keys)+1)
 	for i := range projects {
 		s.names[projects[i].ID] = projects[i].Name

@@ -13,38 +13,20 @@ const maxWrite = 2 * time.Second
 
 // Refresh reads the store's version, and all keys if it has changed. It is for the start, and after a change made here;
 // Run does it by itself.
-func (k *Keys) Refresh(ctx context.Context) error {
-	k.reading.Lock()
-	defer k.reading.Unlock()
-	began := time.Since(k.born)
-	ctx, cancel := context.WithTimeout(ctx, k.o.MaxStale) // a read that began longer ago says nothing any more
-	defer cancel()
-	version, err := k.store.KeyVersion(ctx)
-	if err != nil {
-		return fmt.Errorf("read the version of keys: %w", err)
-	}
-	if s := k.snapshot.Load(); s == nil || s.version != version {
-		if err := k.load(ctx); err != nil {
-			return err
-		}
-	}
-	k.readAt.Store(int64(began))
-	return nil
-}
+func (k *Keys) Refresh(ctx context.Context) error { return k.snapshot.Refresh(ctx) }
 
-func (k *Keys) load(ctx context.Context) error {
+func (k *Keys) read(ctx context.Context) (int64, *snapshot, error) {
 	version, projects, keys, err := k.store.AllKeys(ctx)
 	if err != nil {
-		return fmt.Errorf("read all keys: %w", err)
+		return 0, nil, err
 	}
 	admin, _, err := k.store.AdminKeyHash(ctx, Hash{})
 	if err != nil {
-		return fmt.Errorf("read the admin key's hash: %w", err)
+		return 0, nil, fmt.Errorf("read the admin key's hash: %w", err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.snapshot.Store(newSnapshot(version, projects, keys, admin, k.used))
-	return nil
+	return version, newSnapshot(projects, keys, admin, k.used), nil
 }
 
 // Run keeps the snapshot young and writes times of last use back, until ctx ends; then it writes a last time. It returns
@@ -53,23 +35,9 @@ func (k *Keys) load(ctx context.Context) error {
 func (k *Keys) Run(ctx context.Context) error {
 	var writer sync.WaitGroup
 	writer.Go(func() { k.writeOften(ctx) })
-	k.readOften(ctx)
+	err := k.snapshot.Run(ctx)
 	writer.Wait()
-	return nil
-}
-
-func (k *Keys) readOften(ctx context.Context) {
-	tick := time.NewTicker(k.o.Poll)
-	defer tick.Stop()
-	var fails bool
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			k.report(ctx, "reading keys", k.Refresh(ctx), &fails)
-		}
-	}
+	return err
 }
 
 func (k *Keys) writeOften(ctx context.Context) {

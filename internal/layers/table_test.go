@@ -19,7 +19,7 @@ var layers = []layer{
 	{"2 wire: dialects", []string{"wire/*"}},
 	{"3 mechanism", []string{
 		"provider", "provider/*", "pipeline", "catalog", "tokens", "embed", "journal", "seal", "jobs", "certify",
-		"figure", "alert", "clock", "purge", "quota", "admission", "health", "window", "escrow", "ledger", "rate",
+		"figure", "alert", "clock", "purge", "quota", "admission", "health", "window", "escrow", "ledger", "rate", "fresh",
 	}},
 	{"4 features", []string{
 		"auth", "stop", "limit", "prompt", "guard", "cache", "retrieve", "compress", "route", "usage", "audit", "bodies", "retention", "recall", "conversation", "idempotency",

@@ -2,95 +2,47 @@ package limit
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/fresh"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/window"
 )
 
 // A Board knows the definitions that are in force. It is safe for concurrent use.
 type Board struct {
-	store    Store
-	log      *slog.Logger
-	maxStale time.Duration
-	poll     time.Duration
-
-	born    time.Time    // what ages are counted from
-	readAt  atomic.Int64 // when the last good look began, in nanoseconds since born; 0 if there was none
-	inForce atomic.Pointer[compiled]
-	reading sync.Mutex // one look at a time, so that an older answer never replaces a newer one
+	store   Store
+	inForce *fresh.Copy[compiled]
 }
 
 // NewBoard makes a board that refuses everything until its first Refresh.
 func NewBoard(s Store, log *slog.Logger, maxStale time.Duration) *Board {
-	if maxStale == 0 {
-		maxStale = 5 * time.Second
-	}
-	b := &Board{store: s, log: log, maxStale: maxStale, poll: time.Second, born: time.Now().Add(-1)}
-	b.inForce.Store(compile(Definitions{Version: -1}))
-	return b
+	return &Board{store: s, inForce: fresh.New(fresh.Options[compiled]{
+		What: "limits", Version: s.LimitVersion, Log: log, MaxStale: maxStale,
+		Read: func(ctx context.Context) (int64, *compiled, error) {
+			d, err := s.Definitions(ctx)
+			if err != nil {
+				return 0, nil, err
+			}
+			return d.Version, compile(d), nil
+		},
+	}, compile(Definitions{Version: -1}))}
 }
 
 // Run looks for changed definitions each second until ctx ends.
-func (b *Board) Run(ctx context.Context) error {
-	tick := time.NewTicker(b.poll)
-	defer tick.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		looking, cancel := context.WithTimeout(ctx, b.maxStale)
-		err := b.Refresh(looking)
-		cancel()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil && !failing {
-			b.log.LogAttrs(ctx, slog.LevelWarn, "limits cannot be read", slog.Any("error", err))
-		}
-		if err == nil && failing {
-			b.log.LogAttrs(ctx, slog.LevelInfo, "limits can be read again")
-		}
-		failing = err != nil
-	}
-}
+func (b *Board) Run(ctx context.Context) error { return b.inForce.Run(ctx) }
 
 // Refresh takes over what was changed since the last look.
-func (b *Board) Refresh(ctx context.Context) error {
-	b.reading.Lock()
-	defer b.reading.Unlock()
-	began := time.Since(b.born)
-	version, err := b.store.LimitVersion(ctx)
-	if err != nil {
-		return fmt.Errorf("read the version of limits: %w", err)
-	}
-	if version != b.inForce.Load().Version {
-		d, err := b.store.Definitions(ctx)
-		if err != nil {
-			return fmt.Errorf("read the limits: %w", err)
-		}
-		b.inForce.Store(compile(d))
-	}
-	b.readAt.Store(int64(began))
-	return nil
-}
+func (b *Board) Refresh(ctx context.Context) error { return b.inForce.Refresh(ctx) }
 
 // Ready reports whether it is known what limits there are.
-func (b *Board) Ready() bool {
-	readAt := b.readAt.Load()
-	return readAt != 0 && time.Since(b.born)-time.Duration(readAt) <= b.maxStale
-}
+func (b *Board) Ready() bool { return b.inForce.Ready() }
 
 // Definitions are those in force.
 func (b *Board) Definitions() Definitions { return b.inForce.Load().Definitions }

@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/fresh"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
 )
@@ -33,19 +33,10 @@ type Options struct {
 // A Board knows which stops are in force, and which exchanges run. It is safe for concurrent use.
 type Board struct {
 	o        Options
-	born     time.Time    // what ages are counted from
-	readAt   atomic.Int64 // when the last good look began, in nanoseconds since born; 0 if there was none
-	known    atomic.Pointer[known]
-	reading  sync.Mutex // one look at a time, so that an older answer never replaces a newer one
+	known    *fresh.Copy[[]Stop]
 	cut      prometheus.Counter
 	inFlight sync.Mutex // guards running
 	running  map[*pipeline.Exchange]*flight
-}
-
-// known are the stops of one version. It is immutable.
-type known struct {
-	version int64
-	stops   []Stop
 }
 
 // A flight is an exchange that runs.
@@ -57,18 +48,18 @@ type flight struct {
 
 // New makes a board that refuses everything until its first Refresh.
 func New(o Options) (*Board, error) {
-	if o.MaxStale == 0 {
-		o.MaxStale = 5 * time.Second
-	}
-	if o.Poll == 0 {
-		o.Poll = time.Second
-	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	// A nanosecond back, so that a look that begins at once is not taken for none.
-	b := &Board{o: o, born: time.Now().Add(-1), running: map[*pipeline.Exchange]*flight{}}
-	b.known.Store(&known{version: -1})
+	b := &Board{o: o, running: map[*pipeline.Exchange]*flight{}}
+	b.known = fresh.New(fresh.Options[[]Stop]{
+		What: "stops", Version: o.Store.StopVersion, Log: o.Log, MaxStale: o.MaxStale, Poll: o.Poll,
+		Read: func(ctx context.Context) (int64, *[]Stop, error) {
+			version, stops, err := o.Store.Stops(ctx)
+			return version, &stops, err
+		},
+		Taken: func(stops *[]Stop) { b.sweep(*stops) },
+	}, new([]Stop))
 	b.cut = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "penstock_stopped_running_total", Help: "Exchanges that were ended while they ran, because an operator stopped what they used.",
 	})
@@ -82,7 +73,7 @@ func New(o Options) (*Board, error) {
 func (b *Board) InForce() []Stop {
 	now := b.o.Now()
 	var list []Stop
-	for _, s := range b.known.Load().stops {
+	for _, s := range *b.known.Load() {
 		if s.InForce(now) {
 			list = append(list, s)
 		}
@@ -91,12 +82,14 @@ func (b *Board) InForce() []Stop {
 }
 
 // Ready reports whether it is known what is stopped.
-func (b *Board) Ready() bool {
-	readAt := b.readAt.Load()
-	return readAt != 0 && b.age(readAt) <= b.o.MaxStale
-}
+func (b *Board) Ready() bool { return b.known.Ready() }
 
-func (b *Board) age(readAt int64) time.Duration { return time.Since(b.born) - time.Duration(readAt) }
+// Refresh looks whether stops have changed, and takes them over. It is for the start, and after a change made here; Run
+// does it by itself.
+func (b *Board) Refresh(ctx context.Context) error { return b.known.Refresh(ctx) }
+
+// Run keeps what is known young, until ctx ends. It returns nil.
+func (b *Board) Run(ctx context.Context) error { return b.known.Run(ctx) }
 
 // Set makes a stop that holds for the span, 0 being until it is lifted, and takes it over here at once; other replicas
 // find it within a second.
@@ -142,7 +135,7 @@ func (b *Board) Try(x *pipeline.Exchange, t llm.Target) error {
 		f.target = t // before the look at the stops, so that one that comes now is not missed
 	}
 	b.inFlight.Unlock()
-	stops, now := b.known.Load().stops, b.o.Now()
+	stops, now := *b.known.Load(), b.o.Now()
 	for i := range stops {
 		if s := &stops[i]; s.InForce(now) && (s.asks(x.Caller.Project, x.Request.Model) || s.uses(x.Caller.Project, t)) {
 			return refusal(x, s, &t, now)
@@ -169,7 +162,7 @@ func (b *Board) enter(x *pipeline.Exchange, end context.CancelCauseFunc) error {
 	if err := b.fresh(); err != nil {
 		return err
 	}
-	stops, now := b.known.Load().stops, b.o.Now()
+	stops, now := *b.known.Load(), b.o.Now()
 	for i := range stops {
 		if s := &stops[i]; s.InForce(now) && s.asks(x.Caller.Project, x.Request.Model) {
 			return refusal(x, s, nil, now)
