@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/penstock/penstock/internal/ledger"
@@ -215,23 +214,17 @@ func all64(u llm.Usage) int64 { return llm.Sum(u.Input, u.Output) }
 // tokens that are recorded cost now what the books have for them: prices may have changed, long prompts may cost more, and tokens of a
 // try that failed are recorded with the target that answered after it.
 func (d *dayOf) price(l *Line) {
-	var has, want, fees llm.Money
+	var has, want llm.Money
 	for i, model := range l.Models {
 		p, ok := d.c.Price(llm.Target{Provider: d.provider, Model: model})
-		if !ok {
+		if !ok || p.Call > 0 { // tokens do not tell how many calls were billed
 			return
 		}
 		p.Long = nil
-		if i > 0 && (p.Call != fees || p.Cost(l.Recorded) != has || p.Cost(l.Usage) != want) { // models of different prices cannot be told apart
+		if i > 0 && (p.Cost(l.Recorded) != has || p.Cost(l.Usage) != want) { // models of different prices cannot be told apart
 			return
 		}
-		has, want, fees = p.Cost(l.Recorded), p.Cost(l.Usage), p.Call
-	}
-	if fees > 0 && l.entries > 0 { // what is for each call is in the books already
-		if fees > math.MaxInt64/llm.Money(l.entries) {
-			return
-		}
-		has, want = has.Plus(fees*llm.Money(l.entries)), want.Plus(fees*llm.Money(l.entries))
+		has, want = p.Cost(l.Recorded), p.Cost(l.Usage)
 	}
 	// Each try is rounded up to a nano-dollar by itself.
 	if off := size(int64(has.Plus(-l.base))); len(l.Models) == 0 || d.c.o.Credential != 0 || off > uint64(l.entries) && off > uint64(max(l.base, 0))/1000 {

@@ -309,6 +309,12 @@ func TestMoneyIsToldFromTokensOnlyIfTheBooksAgree(t *testing.T) {
 	if before, _, done := b.run(t, file, true, nil); before.Lines[0].Money || done != (reconcile.Done{}) || before.Lines[0].State != reconcile.NoPrice {
 		t.Errorf("%s %+v", said(before), done)
 	}
+	b = booked(6_400_000) // with what the call itself costs: tokens do not say how many were billed
+	price.Call = 5_000_000
+	b.prices["p/m"] = price
+	if before, _, done := b.run(t, file, true, nil); before.Lines[0].Money || done != (reconcile.Done{}) || before.Lines[0].State != reconcile.NoPrice {
+		t.Errorf("%s %+v", said(before), done)
+	}
 }
 
 // TestSettling checks on random books and bills: what is settled adds up to the surplus as far as the bounds go, no try comes to more
