@@ -26,7 +26,22 @@ var (
 	callMarks    = [][]byte{[]byte("tool_call"), []byte("tool_use"), []byte("function_call"), []byte(`\u00`)}
 )
 
+// hasAny is has for any of several marks: those with an underscore are looked for in one walk.
 func hasAny(raw []byte, marks [][]byte) bool {
+	at := 0
+	for range 64 {
+		i := bytes.IndexByte(raw[at:], '_')
+		if i < 0 {
+			return slices.ContainsFunc(marks, func(mark []byte) bool { return bytes.IndexByte(mark, '_') < 0 && bytes.Contains(raw, mark) })
+		}
+		at += i
+		for _, mark := range marks {
+			if in := bytes.IndexByte(mark, '_'); in >= 0 && at >= in && bytes.HasPrefix(raw[at-in:], mark) {
+				return true
+			}
+		}
+		at++
+	}
 	return slices.ContainsFunc(marks, func(mark []byte) bool { return has(raw, mark) })
 }
 
@@ -83,16 +98,26 @@ type look struct {
 
 // of is contentsOf, once for a request and what it is completed with.
 func (l *look) of(x *pipeline.Exchange, model string) *contents {
-	if completed := x.Request.Completed != nil; !l.done || l.completed != completed {
+	completed := x.Request.Completed != nil
+	switch {
+	case l.done && l.completed == completed:
+	case l.done && l.found == nil && completed && !completes(x): // and there is no more in it
+		l.completed = true
+	default:
 		*l = look{true, completed, contentsOf(x, model)}
 	}
 	return l.found
 }
 
+// completes reports whether something of earlier answers may be given back in a request.
+func completes(x *pipeline.Exchange) bool {
+	return x.Request.Completed != nil && x.Allowance != nil && hasAny(x.Request.Raw, callMarks)
+}
+
 // contentsOf looks for what is not to be counted by its bytes; nil is nothing.
 func contentsOf(x *pipeline.Exchange, model string) *contents {
 	r := x.Request
-	returned := r.Completed != nil && x.Allowance != nil && hasAny(r.Raw, callMarks)
+	returned := completes(x)
 	if x.Op != llm.OpChat || !returned && !hasAny(r.Raw, mediaMarks) {
 		return nil
 	}
