@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,18 @@ func TestBudgetsLimitsAndTiers(t *testing.T) {
 		t.Errorf("changed meanwhile: %d", got.status)
 	}
 	shows(post("/tiers", slices.Concat(again, []string{"name", "other"})...), "A tier keeps its name")
+	many := []string{"name", "many"}
+	for i := range 16 {
+		p := "budget-" + strconv.Itoa(i+1) + "-"
+		many = append(many, p+"per", "term", p+"amount", "1", p+"from", time.Date(2027, 1, 1+i, 0, 0, 0, 0, time.UTC).Format(time.DateOnly), p+"to", "2028-01-01")
+	}
+	if got := post("/tiers", many...); got.status != http.StatusSeeOther {
+		t.Fatalf("a tier of many budgets: %d %s", got.status, got.text)
+	}
+	if page := b.get("/tiers/many"); strings.Count(page.text, "-remove\"") != 16 || strings.Contains(page.text, "Budget 17") {
+		t.Error("a form has not all budgets of a tier")
+	}
+	post("/tiers/many/delete")
 	if got := b.get("/tiers/none"); got.status != http.StatusNotFound {
 		t.Errorf("no such tier: %d", got.status)
 	}

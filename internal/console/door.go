@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -175,8 +176,11 @@ func (c *Console) setSession(v *visit) error {
 func (v *visit) readForm() error {
 	most := v.page.form()
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, most)
-	// Files are held in memory: nothing of a form touches the disk.
-	if err := v.r.ParseMultipartForm(most); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+	parse := v.r.ParseForm
+	if kind, _, err := mime.ParseMediaType(v.r.Header.Get("Content-Type")); err == nil && kind == "multipart/form-data" {
+		parse = func() error { return v.r.ParseMultipartForm(most) } // in memory: nothing of a form touches the disk
+	}
+	if err := parse(); err != nil {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
 			return fault.New(fault.BodyTooLarge, "The form is larger than %s.", figure.Bytes(most))

@@ -183,6 +183,12 @@ func TestReconcileMistakes(t *testing.T) {
 	if got := b.upload("/reconcile", "huge.csv", strings.Repeat(" ", 18<<20), "token", token); got.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("huge: %d", got.status)
 	}
+	if got := b.do(http.MethodPost, "/tiers", url.Values{"token": {token}, "models": {strings.Repeat("m", 80<<10)}}); got.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a form that is too large: %d", got.status)
+	}
+	if got := b.upload("/tiers", "a.csv", strings.Repeat("m", 80<<10), "token", token); got.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a file for a page that takes none: %d", got.status)
+	}
 	if got := b.upload("/reconcile", "a.csv", good, "token", strings.Repeat("0", 32)); got.status != http.StatusForbidden {
 		t.Errorf("without the session's token: %d", got.status)
 	}

@@ -40,8 +40,8 @@ func (f *tierBudgetForm) More() bool {
 	return f.Zone != "" || f.From != "" || f.To != "" || f.Alerts != "" || f.Kept != "" || f.Mode == string(limit.Observe)
 }
 
-// maxTierBudgets bounds the budgets of a tier that a form takes.
-const maxTierBudgets = 20
+// maxTierBudgets is how many budgets a tier may have; a form with so many has no room for another.
+const maxTierBudgets = 16
 
 // Classes are the choices of the best class.
 func (f tierForm) Classes() (all []choice) {
@@ -107,11 +107,8 @@ func readTier(form url.Values) tierForm {
 		f.Rates[i].Amount, f.Rates[i].Mode = get(f.Rates[i].Measure), get(f.Rates[i].Measure+"-mode")
 	}
 	f.Budgets = nil
-	for i := range maxTierBudgets {
+	for i := 0; form.Has(budgetPrefix(i) + "per"); i++ {
 		p := budgetPrefix(i)
-		if !form.Has(p + "per") {
-			break
-		}
 		f.Budgets = append(f.Budgets, tierBudgetForm{budgetForm: termsForm(form, p), Number: i + 1, New: get(p+"new") != "", Remove: get(p+"remove") != ""})
 	}
 	return f

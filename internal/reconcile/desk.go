@@ -79,7 +79,9 @@ func (d *Desk) Run(ctx context.Context, in *Request) (*Outcome, error) {
 	case d.busy <- struct{}{}:
 		defer func() { <-d.busy }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		f := fault.Wrap(fault.Overloaded, ctx.Err(), "Other exports are being compared, one at a time.")
+		f.Hint = "Try again in a moment."
+		return nil, f
 	}
 	if out.Report, err = Compare(ctx, d.Sources, e, o); err != nil {
 		return nil, err
