@@ -15,6 +15,7 @@ import (
 
 	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/pipeline"
 	"github.com/penstock/penstock/internal/store/pgtest"
 	"github.com/penstock/penstock/internal/usage"
@@ -198,5 +199,46 @@ func TestFault13(t *testing.T) {
 	}
 	if report := booksFit(t, all[0].s); report.Entries != n {
 		t.Errorf("%d entries of %d calls", report.Entries, n)
+	}
+}
+
+// What a transaction has made and remembered is forgotten when the server gives it up at its end: the next try, and whoever comes
+// after it, would write numbers of accounts and names that are not there.
+func TestWhatIsGivenUpAtCommitIsForgotten(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(t *testing.T, s *Store) error{
+		"records": func(t *testing.T, s *Store) error {
+			return s.AddRecords(t.Context(), "j_a", 1, []*usage.Record{spent("ex_1", pipeline.SettledActual, 5, 10, escrow.Key{Rule: "bud_1"}, "")})
+		},
+		"a correction": func(t *testing.T, s *Store) error {
+			_, err := s.AdjustLedger(t.Context(), ledger.Adjustment{Org: "default", Project: "prj_1", Provider: "openai", Target: "openai/gpt-5", Amount: 5, Reason: "late"})
+			return err
+		},
+	} {
+		for _, failures := range []int{1, 4} { // one that is tried again, and one that fails for good
+			t.Run(fmt.Sprint(name, " ", failures), func(t *testing.T) {
+				t.Parallel()
+				address := pgtest.Database(t)
+				s := openAt(t, address)
+				pgtest.Execute(t, address, fmt.Sprintf(`CREATE SEQUENCE tries; CREATE FUNCTION give_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+						IF nextval('tries') <= %d THEN RAISE EXCEPTION 'given up' USING ERRCODE = '40001'; END IF; RETURN NULL;
+					END $$;
+					CREATE CONSTRAINT TRIGGER give_up AFTER INSERT ON ledger_entries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION give_up()`, failures))
+				if err := write(t, s); (err != nil) != (failures == 4) {
+					t.Fatal(err)
+				}
+				book(t, s, spent("ex_2", pipeline.SettledActual, 7, 10, escrow.Key{Rule: "bud_1"}, ""))
+				booksFit(t, s)
+				entries, err := s.LedgerEntries(t.Context(), ledger.Query{Limit: 10})
+				if err != nil || len(entries) == 0 {
+					t.Fatal(err)
+				}
+				for _, e := range entries {
+					if e.Target != "openai/gpt-5" || e.Debit == "" || e.Credit == "" {
+						t.Errorf("entry %+v", e)
+					}
+				}
+			})
+		}
 	}
 }

@@ -184,12 +184,29 @@ func scanTotal(r scanner) (t ledger.Total, err error) {
 	return t, err
 }
 
-// keeping begins entries that somebody makes: no records are written meanwhile.
-func (s *Store) keeping(ctx context.Context, t tx) (*posting, error) {
-	if err := t.join(ctx, laneRecords); err != nil {
-		return nil, err
+// keep is act for entries that somebody makes: no records are written meanwhile. What a try remembered of accounts and names that was
+// undone is forgotten with it.
+func (s *Store) keep(ctx context.Context, what string, f func(tx, *posting) (acts, error)) error {
+	s.records.mu.Lock()
+	defer s.records.mu.Unlock()
+	tries := 0
+	err := s.act(ctx, what, func(t tx) (acts, error) {
+		if tries++; tries > 1 {
+			s.records.forget()
+		}
+		if err := t.join(ctx, laneRecords); err != nil {
+			return nil, err
+		}
+		p, err := s.recordingOf(t).begin(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return f(t, p)
+	})
+	if err != nil {
+		s.records.forget()
 	}
-	return s.recordingOf(t).begin(ctx)
+	return err
 }
 
 func (t tx) entry(ctx context.Context, seq int64) (ledger.Entry, error) {
@@ -215,11 +232,7 @@ func (c *recording) lockByID(ctx context.Context, ids ...int64) (*held, error) {
 
 // SettleTry implements [ledger.Store].
 func (s *Store) SettleTry(ctx context.Context, r ledger.Resolution) (made ledger.Entry, err error) {
-	err = s.act(ctx, "settle a try whose end is unknown", func(t tx) (acts, error) {
-		p, err := s.keeping(ctx, t)
-		if err != nil {
-			return nil, err
-		}
+	err = s.keep(ctx, "settle a try whose end is unknown", func(t tx, p *posting) (_ acts, err error) {
 		var settled, pending int64
 		var project, charges string
 		e := entry{kind: ledger.Settled, try: r.Try, note: r.Reason, amount: inBounds(int64(r.Amount))}
@@ -302,11 +315,7 @@ func (of *part) settle(in *pool, r *ledger.Resolution, moves []byte) []byte {
 
 // SettleLease implements [ledger.Store].
 func (s *Store) SettleLease(ctx context.Context, l ledger.LeaseSettlement) (made ledger.Entry, err error) {
-	err = s.act(ctx, "settle a lease", func(t tx) (acts, error) {
-		p, err := s.keeping(ctx, t)
-		if err != nil {
-			return nil, err
-		}
+	err = s.keep(ctx, "settle a lease", func(t tx, p *posting) (_ acts, err error) {
 		var id int64
 		err = t.row(ctx, "SELECT pool FROM budget_leases WHERE id = ?", l.Lease).Scan(&id)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -379,11 +388,7 @@ func (t tx) settleable(ctx context.Context, in *pool, one *lease, l *ledger.Leas
 
 // AdjustLedger implements [ledger.Store].
 func (s *Store) AdjustLedger(ctx context.Context, a ledger.Adjustment) (made ledger.Entry, err error) {
-	err = s.act(ctx, "correct the ledger", func(t tx) (acts, error) {
-		p, err := s.keeping(ctx, t)
-		if err != nil {
-			return nil, err
-		}
+	err = s.keep(ctx, "correct the ledger", func(t tx, p *posting) (_ acts, err error) {
 		e := entry{kind: ledger.Adjusted, at: micros(a.At), try: a.Try, note: a.Reason, amount: int64(a.Amount)}
 		if a.At.IsZero() {
 			e.at = p.made

@@ -23,12 +23,11 @@ func (s *Store) AddRecords(ctx context.Context, journal string, upTo int64, reco
 	}
 	var before int64
 	var added []row
+	tries := 0
 	err = s.changeIn(ctx, laneRecords, "write records", func(t tx) (err error) {
-		defer func() {
-			if err != nil {
-				s.records.forget() // before it is tried again, too
-			}
-		}()
+		if tries++; tries > 1 { // what the one before remembered was undone with it, at its commit perhaps
+			s.records.forget()
+		}
 		r := &recording{&s.records, t, map[string]statement{}}
 		if before, added, err = r.add(ctx, records, texts); err != nil {
 			return err

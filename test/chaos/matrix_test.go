@@ -22,7 +22,7 @@ var moneyFaults = []struct {
 	{"9: more is billed than was reserved", "internal/server.TestFault9 internal/limit.TestOverruns internal/escrow.TestOverrunsAreMadeUpFor"},
 	{"10: a try bills and fails, another answers", "internal/server.TestFault10 internal/server.TestFault10BothTriesAreBooked"},
 	{"12: a price changes during a call", "internal/server.TestFault12"},
-	{"13: deadlocks and failed serializations", "internal/store.TestFault13 internal/store.TestADeadlockIsSolved internal/store.TestGivenUpAtCommit test/chaos.TestCommitsThatAreGivenUp"},
+	{"13: deadlocks and failed serializations", "internal/store.TestFault13 internal/store.TestWhatIsGivenUpAtCommitIsForgotten internal/store.TestADeadlockIsSolved internal/store.TestGivenUpAtCommit test/chaos.TestCommitsThatAreGivenUp"},
 	{"14: refunds that are provoked", "internal/server.TestFault14"},
 	{"15: a route that spends is forgotten", "internal/server.TestFault15 internal/server.TestControl57EveryRouteThatSpendsIsTheSame test/chaos.TestEveryRoute"},
 	{"16: fields that nobody knows", "internal/admin.TestReadBackEqualsWrite internal/admin.TestBudgetsThatAreRefused"},
