@@ -1,9 +1,6 @@
 package admin
 
 import (
-	"cmp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/penstock/penstock/internal/auth"
@@ -176,17 +173,7 @@ type PriceVariant struct {
 
 // When says for a person which calls a variant is for.
 func (v *PriceVariant) When() string {
-	var all []string
-	if v.Tier != "" {
-		all = append(all, "tier "+v.Tier)
-	}
-	if v.Credential != 0 {
-		all = append(all, "credential "+strconv.Itoa(v.Credential))
-	}
-	if v.Hours != "" {
-		all = append(all, v.Hours+" "+cmp.Or(v.Zone, "UTC"))
-	}
-	return strings.Join(all, ", ")
+	return (&catalog.VariantText{Tier: v.Tier, Credential: v.Credential, Hours: v.Hours, Zone: v.Zone}).When()
 }
 
 // hourlyOf writes an amount an hour, "" if there is none.

@@ -209,6 +209,21 @@ func readVariants(in []VariantText, fee llm.Money, add func(path, text, hint str
 	return all
 }
 
+// When says of which calls a variant is, for people: "tier flex, 16:30-00:30 UTC".
+func (v *VariantText) When() string {
+	var all []string
+	if v.Tier != "" {
+		all = append(all, "tier "+v.Tier)
+	}
+	if v.Credential != 0 {
+		all = append(all, "credential "+strconv.Itoa(v.Credential))
+	}
+	if v.Hours != "" {
+		all = append(all, v.Hours+" "+cmp.Or(v.Zone, "UTC"))
+	}
+	return strings.Join(all, ", ")
+}
+
 // TextOf writes a variant as it is set.
 func (v *Variant) TextOf() VariantText {
 	return VariantText{

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock/penstock/internal/catalog"
 	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/usage"
 )
@@ -37,6 +38,8 @@ type Target struct {
 type Price struct {
 	Target                                 string
 	Input, Output, CachedInput, CacheWrite string
+	PerCall, Hourly                        string // US dollars, "" is nothing
+	Variants                               []catalog.VariantText
 	Source                                 string
 	Own                                    bool      // an operator set it
 	Set                                    time.Time // when, zero if none did

@@ -29,8 +29,8 @@ type pricesView struct {
 
 // A priceForm is the form as it was sent, with what is wrong with it.
 type priceForm struct {
-	Target, Input, Output, CachedInput, CacheWrite string
-	Mistakes                                       []string
+	Target, Input, Output, CachedInput, CacheWrite, PerCall, Hourly string
+	Mistakes                                                        []string
 }
 
 func (c *Console) prices(v *visit) error {
@@ -38,7 +38,10 @@ func (c *Console) prices(v *visit) error {
 	d := &pricesView{Find: q.Get("find"), MissingOnly: q.Get("show") == "missing", Set: q.Get("set"), Form: priceForm{Target: q.Get("target")}}
 	for _, p := range c.allPrices() {
 		if p.Target == d.Form.Target {
-			d.Form.Input, d.Form.Output, d.Form.CachedInput, d.Form.CacheWrite = p.Input, p.Output, p.CachedInput, p.CacheWrite
+			d.Form = priceForm{
+				Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite,
+				PerCall: p.PerCall, Hourly: p.Hourly,
+			}
 		}
 	}
 	return c.showPrices(v, http.StatusOK, d)
@@ -77,7 +80,16 @@ func (c *Console) allPrices() []Price {
 		}
 	}
 	for _, o := range c.o.Catalog.Overrides() {
-		all[o.Target.String()] = PriceOf(o.Target, o.Price, o.Source, o.Set)
+		p := PriceOf(o.Target, o.Price, o.Source, o.Set)
+		p.Hourly = dollarsOf(o.Hourly)
+		for i := range o.Variants {
+			v := o.Variants[i].TextOf()
+			if o.Variants[i].Price.Call == o.Price.Call {
+				v.PerCall = ""
+			}
+			p.Variants = append(p.Variants, v)
+		}
+		all[p.Target] = p
 	}
 	list := make([]Price, 0, len(all))
 	for _, p := range all {
@@ -90,9 +102,13 @@ func (c *Console) allPrices() []Price {
 // setPrice sets the price of one target, as penstock price set does.
 func (c *Console) setPrice(v *visit) error {
 	text := func(name string) string { return strings.TrimSpace(v.r.PostFormValue(name)) }
-	form := priceForm{Target: text("target"), Input: text("input"), Output: text("output"), CachedInput: text("cached_input"), CacheWrite: text("cache_write")}
+	form := priceForm{
+		Target: text("target"), Input: text("input"), Output: text("output"), CachedInput: text("cached_input"), CacheWrite: text("cache_write"),
+		PerCall: text("per_call"), Hourly: text("hourly"),
+	}
 	o, problems := catalog.ReadOverride(catalog.OverrideText{
 		Target: form.Target, Input: form.Input, Output: form.Output, CachedInput: form.CachedInput, CacheWrite: form.CacheWrite,
+		PerCall: form.PerCall, Hourly: form.Hourly,
 	}, v.now)
 	if len(problems) > 0 {
 		for _, p := range problems {
@@ -101,8 +117,13 @@ func (c *Console) setPrice(v *visit) error {
 		return c.showPrices(v, fault.New(fault.InvalidRequest, "").HTTPStatus(), &pricesView{Form: form})
 	}
 	for _, have := range c.o.Catalog.Overrides() {
-		if have.Target == o.Target { // the form has the usual price only
-			o.Variants, o.Hourly, o.Price.Call = have.Variants, have.Hourly, have.Price.Call
+		if have.Target == o.Target { // the form has nothing of them
+			o.Variants = slices.Clone(have.Variants)
+			for i := range o.Variants {
+				if fee := &o.Variants[i].Price.Call; *fee == have.Price.Call { // the usual one
+					*fee = o.Price.Call
+				}
+			}
 		}
 	}
 	if err := c.o.Catalog.Set(v.ctx(), []catalog.Override{o}); err != nil {
@@ -115,6 +136,14 @@ func (c *Console) setPrice(v *visit) error {
 func PriceOf(t llm.Target, p llm.Price, source string, set time.Time) Price {
 	return Price{
 		Target: t.String(), Input: p.Input.PerMillion(), Output: p.Output.PerMillion(), CachedInput: p.CachedInput.PerMillion(),
-		CacheWrite: p.CacheWrite.PerMillion(), Source: source, Own: !set.IsZero(), Set: set,
+		CacheWrite: p.CacheWrite.PerMillion(), PerCall: dollarsOf(p.Call), Source: source, Own: !set.IsZero(), Set: set,
 	}
+}
+
+// dollarsOf is an amount as it is set, "" for nothing.
+func dollarsOf(m llm.Money) string {
+	if m == 0 {
+		return ""
+	}
+	return m.String()
 }

@@ -59,3 +59,32 @@ func TestSetAPrice(t *testing.T) {
 		t.Errorf("a viewer sets a price: %d", got.status)
 	}
 }
+
+// What a call and an hour cost, and what holds for some calls, is shown; to set the price anew keeps what the form does not have.
+func TestPricesBesideTokens(t *testing.T) {
+	t.Parallel()
+	e := penstocktest.Start(t, penstocktest.Options{Config: penstocktest.Config})
+	type object = map[string]any
+	e.Admin(http.MethodPut, "/prices", object{"data": []object{{
+		"target": "sim-a/m", "input": "1", "output": "2", "per_call": "0.005", "hourly": "3.5",
+		"variants": []object{{"tier": "flex", "input": "0.5", "output": "1"}, {"tier": "priority", "input": "2", "output": "4", "per_call": "0.01"}},
+	}}}, nil)
+	b := newBrowser(t, e.AdminURL)
+	b.signIn(e.AdminKey)
+	page := b.get("/prices?target=sim-a%2Fm").text
+	for _, want := range []string{"$0.005 for each call", "$3.5 an hour", "tier flex", "tier priority", "$0.01 for each call", `name="per_call" value="0.005"`, `name="hourly" value="3.5"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	form := url.Values{"token": {b.token()}, "target": {"sim-a/m"}, "input": {"1"}, "output": {"2"}, "per_call": {"0.006"}}
+	if got := b.do(http.MethodPost, "/prices", form); got.status != http.StatusSeeOther {
+		t.Fatalf("set: %d %s", got.status, got.text)
+	}
+	page = b.get("/prices?target=sim-a%2Fm").text
+	for want, times := range map[string]int{"$0.006 for each call": 1, "$3.5 an hour": 0, "tier flex": 1, "tier priority": 1, "$0.01 for each call": 1} {
+		if n := strings.Count(page, want); n != times {
+			t.Errorf("the page has %q %d times, want %d", want, n, times)
+		}
+	}
+}
