@@ -89,7 +89,7 @@ of budgets that such a replica had. Both come right by themselves when it starts
 	c.Flags().StringVar(&provider, "provider", "", "only entries of this provider")
 	c.Flags().StringVar(&try, "try", "", "only entries of this try, by id")
 	c.Flags().StringVar(&kind, "kind", "", "only posted, estimated, pending, settled, void, adjusted or lease")
-	c.Flags().StringVar(&budget, "budget", "", "only entries that count for this budget, by id")
+	c.Flags().StringVar(&budget, "budget-id", "", "only entries that count for this budget")
 	c.Flags().StringVar(&subject, "subject", "", "only the part of this project, key or end user, of a budget for each")
 	c.Flags().StringVar(&from, "from", "", "first day or instant, UTC")
 	c.Flags().StringVar(&to, "to", "", "day or instant before which to stop, UTC")

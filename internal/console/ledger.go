@@ -336,7 +336,7 @@ func (a *ledgerAsk) command() string {
 		add("--project", a.search.Project)
 	}
 	add("--provider", a.search.Provider)
-	add("--budget", a.search.Budget)
+	add("--budget-id", a.search.Budget)
 	add("--subject", a.search.Subject)
 	add("--try", a.search.Try)
 	if a.search.Kind != 0 {

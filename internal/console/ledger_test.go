@@ -86,7 +86,7 @@ func TestLedgerEntries(t *testing.T) {
 		}
 	}
 	b.get("/ledger?kind=posted&range=24h").shows(t, "penstock ledger list --kind posted --from ", "sim-a/m", "$25.00 a day for project home")
-	b.get("/ledger?budget="+budget).shows(t, "penstock ledger list --budget "+budget)
+	b.get("/ledger?budget="+budget).shows(t, "penstock ledger list --budget-id "+budget)
 	var api struct {
 		Data []struct {
 			Number int64 `json:"number"`
