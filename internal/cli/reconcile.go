@@ -95,7 +95,7 @@ func (a *app) readExport(name string) ([]byte, error) {
 	case len(text) > most:
 		return nil, fail(exitUsage, "export a shorter time, or by day and model only", "the export is over %d MiB", most>>20)
 	case !utf8.Valid(text):
-		return nil, fail(exitUsage, "save it as CSV or JSON in UTF-8; a packed file has to be unpacked", "the export is not text in UTF-8")
+		return nil, fail(exitUsage, "save it as CSV or JSON in UTF-8; a packed file has to be unpacked", "The export is not text in UTF-8")
 	}
 	return text, nil
 }

@@ -39,13 +39,17 @@ func (a *app) statusCommand() *cobra.Command {
 	return c
 }
 
+// stamp is how status writes times.
+const stamp = "Jan 2 15:04:05"
+
 func (a *app) printStatus(s *admin.Status) error {
 	ready := a.paint(a.tty, good, "Ready.")
 	if !s.Ready {
 		ready = a.paint(a.tty, bad, "Not ready: "+clean(s.Reason)+".")
 	}
-	if _, err := fmt.Fprintf(a.out, "%s Penstock %s, up since %s, %d models over %d providers.\nConfiguration of %s. Records: %s.\n", ready, s.Version,
-		s.Started.Local().Format("Jan 2 15:04:05"), s.Models, s.Providers, s.ConfigLoaded.Local().Format("Jan 2 15:04:05"), backlog(s.JournalBacklog)); err != nil {
+	if _, err := fmt.Fprintf(a.out, "%s Penstock %s, up since %s, %s over %s.\nConfiguration of %s. Records: %s.\n",
+		ready, s.Version, s.Started.Local().Format(stamp), counted(int64(s.Models), "model", "models"),
+		counted(int64(s.Providers), "provider", "providers"), s.ConfigLoaded.Local().Format(stamp), backlog(s.JournalBacklog)); err != nil {
 		return err
 	}
 	if s.Stops > 0 {
@@ -73,7 +77,7 @@ func (a *app) printAround(ctx context.Context, client *adminClient) error {
 	default:
 		fmt.Fprintln(a.out, a.paint(a.tty, bad, fmt.Sprintf("Open alerts: %d", len(alerts))))
 		for _, o := range alerts {
-			fmt.Fprintf(a.out, "  %s %s %s since %s: %s\n", clean(o.Severity), clean(o.Kind), clean(o.Object), o.Since.Local().Format("Jan 2 15:04:05"), clean(o.Text))
+			fmt.Fprintf(a.out, "  %s %s %s since %s: %s\n", clean(o.Severity), clean(o.Kind), clean(o.Object), o.Since.Local().Format(stamp), clean(o.Text))
 		}
 	}
 	replicas, err := list[admin.Replica](ctx, client, "/replicas", nil)
@@ -90,7 +94,7 @@ func (a *app) printAround(ctx context.Context, client *adminClient) error {
 		if r.Running {
 			seen = fmt.Sprintf("%.0f s ago", r.SeenAgo)
 		}
-		t.add(r.Name, r.Version, r.Config, r.Started.Local().Format("Jan 2 15:04:05"), seen, fmt.Sprintf("%+.3f s", r.ClockOff))
+		t.add(r.Name, r.Version, r.Config, r.Started.Local().Format(stamp), seen, fmt.Sprintf("%+.3f s", r.ClockOff))
 	}
 	return a.printTable(&t)
 }
