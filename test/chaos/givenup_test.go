@@ -74,7 +74,7 @@ func TestCommitsThatAreGivenUp(t *testing.T) {
 	defer db.Close()
 	var failures, deadlocks, held, over, settled, cost int64
 	err = db.QueryRow(`SELECT (SELECT last_value FROM failures), (SELECT last_value FROM deadlocks), SUM(held), SUM(overrun),
-		(SELECT settled FROM budget_pools ORDER BY id LIMIT 1) FROM budget_pools`).Scan(&failures, &deadlocks, &held, &over, &settled)
+		(SELECT settled FROM budget_pools ORDER BY rule, id LIMIT 1) FROM budget_pools`).Scan(&failures, &deadlocks, &held, &over, &settled)
 	if err != nil {
 		t.Fatal(err)
 	}
