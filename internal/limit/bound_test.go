@@ -342,6 +342,36 @@ func TestTheBoundHasWhatIsAdded(t *testing.T) {
 	}
 }
 
+// TestTheBoundHasWhatIsGoneOnFrom: what came before is written into a body that itself names only the response it goes on from, and has
+// media and turns to be completed as well.
+func TestTheBoundHasWhatIsGoneOnFrom(t *testing.T) {
+	t.Parallel()
+	const context = 400_000
+	goesOn := func(before string) *pipeline.Exchange {
+		r, err := tongues[2].parse([]byte(`{"model":"support","input":"and now?","previous_response_id":"resp_1"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Set("input", []byte("["+before+`,{"role":"user","content":"and now?"}]`))
+		r.Set("previous_response_id", nil)
+		return &pipeline.Exchange{Op: llm.OpChat, Request: r, Allowance: &allowance{}}
+	}
+	said := func(part string) string { return `{"role":"user","content":[` + part + `]}` }
+	if got := inputBound(goesOn(said(`{"type":"input_file","file_id":"file_1"}`)), "gpt-5", context); got != context {
+		t.Errorf("with a document before, %d tokens are the most", got)
+	}
+	if got := inputBound(goesOn(said(`{"type":"input_image","image_url":"https://x/y.png"}`)), "gpt-5", context); got < tokens.MaxImage("gpt-5") {
+		t.Errorf("with a picture before, %d tokens are the most", got)
+	}
+	x := goesOn(`{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"1"}`)
+	x.Request.Completed = func(c *llm.Chat) {
+		c.Messages[0].Parts = append(c.Messages[0].Parts, llm.Part{Kind: llm.PartReasoning, Signature: strings.Repeat("s", 5000)})
+	}
+	if got := inputBound(x, "gpt-5", context); got < 5000 {
+		t.Errorf("with reasoning that is given back, %d tokens are the most", got)
+	}
+}
+
 // TestTheBoundOfEmbeddings: texts, several, and tokens.
 func TestTheBoundOfEmbeddings(t *testing.T) {
 	t.Parallel()

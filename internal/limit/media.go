@@ -26,6 +26,11 @@ var (
 	callMarks    = [][]byte{[]byte("tool_call"), []byte("tool_use"), []byte("function_call"), []byte(`\u00`)}
 )
 
+// marked reports whether a request has any of several marks.
+func marked(r *llm.Request, marks [][]byte) bool {
+	return r.AnyText(func(text []byte) bool { return hasAny(text, marks) })
+}
+
 // hasAny is has for any of several marks: those with an underscore are looked for in one walk.
 func hasAny(raw []byte, marks [][]byte) bool {
 	at := 0
@@ -111,14 +116,14 @@ func (l *look) of(x *pipeline.Exchange, model string) *contents {
 
 // completes reports whether something of earlier answers may be given back in a request.
 func completes(x *pipeline.Exchange) bool {
-	return x.Request.Completed != nil && x.Allowance != nil && hasAny(x.Request.Raw, callMarks)
+	return x.Request.Completed != nil && x.Allowance != nil && marked(x.Request, callMarks)
 }
 
 // contentsOf looks for what is not to be counted by its bytes; nil is nothing.
 func contentsOf(x *pipeline.Exchange, model string) *contents {
 	r := x.Request
 	returned := completes(x)
-	if x.Op != llm.OpChat || !returned && !hasAny(r.Raw, mediaMarks) {
+	if x.Op != llm.OpChat || !returned && !marked(r, mediaMarks) {
 		return nil
 	}
 	chat, err := chatOf(x)

@@ -43,7 +43,7 @@ func (a *allowance) take(ctx context.Context, x *pipeline.Exchange) error {
 
 // likelyInput is roughly how many tokens a prompt has: a quarter of its bytes, and media as they are usually read.
 func (a *allowance) likelyInput(x *pipeline.Exchange) int64 {
-	n := int64(len(x.Request.Raw))
+	n := x.Request.Size()
 	c := a.look.of(x, a.model)
 	if c == nil {
 		return (n + 3) / 4

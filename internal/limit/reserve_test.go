@@ -74,6 +74,7 @@ var (
 func exchange(op llm.Operation, bytes int, tags ...string) *pipeline.Exchange {
 	raw := `{"model":"support"}`
 	r := &llm.Request{Dialect: llm.OpenAI, Op: op, Model: "support", Choices: 1, Raw: []byte(raw + strings.Repeat(" ", max(bytes-len(raw), 0)))}
+	r.DecodeChat = func([]byte) (*llm.Chat, error) { return &llm.Chat{}, nil }
 	return &pipeline.Exchange{Caller: &pipeline.Caller{Org: "acme", Project: "prj", Key: "key"}, Op: op, Request: r, Tags: tags, Received: time.Now(), Time: noon}
 }
 

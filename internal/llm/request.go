@@ -140,6 +140,12 @@ func (r *Request) Field(name string) []byte {
 // Edited reports whether the body is another one than Raw.
 func (r *Request) Edited() bool { return len(r.edits) > 0 }
 
+// AnyText reports whether something is so of the body as it came, or of a value that was written into it since, such as the turns that it
+// goes on from.
+func (r *Request) AnyText(is func(text []byte) bool) bool {
+	return is(r.Raw) || slices.ContainsFunc(r.edits, func(e Edit) bool { return is(e.Value) })
+}
+
 // Chat is the canonical form with all recorded edits, decoded at the first call. The caller must not change it.
 func (r *Request) Chat() (*Chat, error) {
 	if r.chat != nil {
