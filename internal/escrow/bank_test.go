@@ -293,6 +293,26 @@ func TestOtherReplicasGiveBack(t *testing.T) {
 	})
 }
 
+// What another replica lacks is given back with the next look, also if the trade that gave it back failed: nobody waits for a renewal.
+func TestOthersAreGivenBackToAlthoughATradeFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s escrowtest.Store
+		a, b := start(t, &s, "a", "1", 2), start(t, &s, "b", "1", 2)
+		pa, pb := a.Pool(key, terms(1000)), b.Pool(key, terms(1000))
+		id := a.must(pa, 150)
+		time.Sleep(time.Second)
+		b.must(pb, 600)
+		var n atomic.Int32
+		a.link.Lose(func() bool { return n.Add(1) == 1 }, nil)
+		pa.Settle(id, 150, 1) // what it came to less goes back at once, for little is left
+		s.Tell(key, id, 150, 1, false)
+		time.Sleep(2500 * time.Millisecond)
+		if got := s.State(key); n.Load() < 2 || got.Free() < 350 {
+			t.Errorf("after %d trades %+v, and %+v here", n.Load(), got, a.Hands())
+		}
+	})
+}
+
 func TestIdleLeasesAreGivenUpAndPoolsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s escrowtest.Store

@@ -249,6 +249,7 @@ func (p *Pool) plan(now int64, replicas int) (d deal, ok bool) {
 	}
 	t := Trade{Key: p.key, Terms: p.terms, Lease: l.id, Replicas: replicas}
 	spare, give := l.spare(now), p.tail || recall
+	unsure := p.unsure || l.unsure > 0 // which the next good trade ends
 	switch {
 	case len(p.wait) > 0:
 		least, all := p.needs()
@@ -269,11 +270,11 @@ func (p *Pool) plan(now int64, replicas int) (d deal, ok bool) {
 		if ahead := l.ahead(now); spare > plus(ahead, ahead) {
 			t.Back = spare - ahead
 		}
-	case l.owed > 0:
+	case l.owed > 0 || unsure:
 	default:
 		return d, false
 	}
-	if give && t.Back == 0 && t.Need == 0 && l.owed == 0 && len(p.wait) == 0 && l.until-now >= renew {
+	if give && t.Back == 0 && t.Need == 0 && l.owed == 0 && !unsure && len(p.wait) == 0 && l.until-now >= renew {
 		return d, false
 	}
 	l.free -= t.Back
