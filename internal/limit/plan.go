@@ -13,10 +13,9 @@ import (
 )
 
 // A plan is what holds for calls that are alike: of one key and end user, for one model. It is found out with the first of them and
-// does not change; it is good while the definitions are the same and no window of its budgets begins or ends.
+// does not change; it is good while no window of its budgets begins or ends.
 type plan struct {
 	call
-	of     *compiled
 	all    []held // budgets that hold for them, with their pools
 	scoped bool   // some hold for some models only
 	// observes says that some only observe: what those are asked for is found out for each try, in a copy.
@@ -31,9 +30,21 @@ type plan struct {
 // plansKept is how many plans are remembered, in places by hash: a call that has the place of another throws that out.
 const plansKept = 1024
 
+// Plans are those that were found out by the same definitions, and go with them: those may be large, and change often.
 type plans struct {
+	of    *compiled
 	seed  maphash.Seed
 	known [plansKept]atomic.Pointer[plan]
+}
+
+// plansBy are the plans by some definitions. Nearly always those are the ones that were asked for last.
+func (l *Limiter) plansBy(c *compiled) *plans {
+	p := l.plans.Load()
+	if p == nil || p.of != c {
+		p = &plans{of: c, seed: maphash.MakeSeed()}
+		l.plans.Store(p)
+	}
+	return p
 }
 
 // place is where the plan of a call is remembered, if it is.
@@ -50,8 +61,8 @@ func (l *Limiter) planOf(c *compiled, who *call, at time.Time) *plan {
 	if c.keeps && len(who.tags) > 0 { // what is kept for others depends on tags
 		return l.newPlan(c, *who, at)
 	}
-	place := l.plans.place(who)
-	if p := place.Load(); p != nil && p.holds(c, who, at.UnixMicro()) {
+	place := l.plansBy(c).place(who)
+	if p := place.Load(); p != nil && p.holds(who, at.UnixMicro()) {
 		return p
 	}
 	mine := *who // what it was read from is not to be held
@@ -62,8 +73,8 @@ func (l *Limiter) planOf(c *compiled, who *call, at time.Time) *plan {
 }
 
 // holds reports whether a plan is that of a call at an instant, and has its pools stay.
-func (p *plan) holds(c *compiled, who *call, at int64) bool {
-	if p.of != c || at < p.from || at >= p.until || p.key != who.key || p.user != who.user || p.model != who.model ||
+func (p *plan) holds(who *call, at int64) bool {
+	if at < p.from || at >= p.until || p.key != who.key || p.user != who.user || p.model != who.model ||
 		p.project != who.project || p.org != who.org {
 		return false
 	}
@@ -76,7 +87,7 @@ func (p *plan) holds(c *compiled, who *call, at int64) bool {
 }
 
 func (l *Limiter) newPlan(c *compiled, who call, at time.Time) *plan {
-	p := &plan{call: who, of: c, from: math.MinInt64, until: math.MaxInt64}
+	p := &plan{call: who, from: math.MinInt64, until: math.MaxInt64}
 	p.tiers = c.each(&p.call, func(r *budgetRule, subject string) { p.hold(l.o.Bank, r, subject, at) }, func(r *rateRule, subject string) {
 		if r.models(p.model, "") {
 			p.rates = append(p.rates, l.o.Rates.Named(r.rule(subject)))
@@ -101,7 +112,7 @@ func (p *plan) hold(bank *escrow.Bank, r *budgetRule, subject string, at time.Ti
 		return
 	}
 	p.from, p.until = max(p.from, start), min(p.until, end)
-	h := held{budgetRule: r, in: in, part: -1, key: escrow.Key{Rule: r.id, Subject: subject, Start: in.Start.UnixMicro()}}
+	h := held{budgetRule: r, in: in, part: -1, key: escrow.Key{Rule: r.id, Subject: subject, Start: start}}
 	h.pool = bank.Pool(h.key, h.terms(in))
 	p.all = append(p.all, h)
 	p.scoped, p.observes = p.scoped || r.Model != "", p.observes || r.Mode == Observe

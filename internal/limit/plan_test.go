@@ -2,9 +2,11 @@ package limit
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -112,4 +114,23 @@ func TestPlansNeverShareWhatOneTryChanges(t *testing.T) {
 	if before[0].observed != a.all[0].observed {
 		t.Errorf("the plan says %d of a try", a.all[0].observed)
 	}
+}
+
+// TestPlansDoNotHoldFormerDefinitions: those may be large and change each second, while some call only once an hour.
+func TestPlansDoNotHoldFormerDefinitions(t *testing.T) {
+	t.Parallel()
+	d := Definitions{Budgets: []Budget{daily(USD, 1_000_000)}}
+	b := onBench(t, d)
+	plan := func(user string) weak.Pointer[compiled] {
+		c := compile(d)
+		b.planOf(c, &call{org: "acme", project: "prj", key: "key", user: user, model: "support"}, noon)
+		return weak.Make(c)
+	}
+	former := plan("anna")
+	plan("ben")
+	runtime.GC()
+	if former.Value() != nil {
+		t.Error("they are held by the plan of a call")
+	}
+	runtime.KeepAlive(b)
 }

@@ -2,7 +2,6 @@ package limit
 
 import (
 	"context"
-	"hash/maphash"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -41,7 +40,7 @@ type Limiter struct {
 	ward   ward
 	watch  watch
 	drains atomic.Int64
-	plans  plans
+	plans  atomic.Pointer[plans]
 }
 
 type metrics struct {
@@ -66,7 +65,6 @@ func New(o Options) (*Limiter, error) {
 		observed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "penstock_limits_observed_total", Help: "Calls that a limit or budget would have refused, if it did not only observe."}),
 	}}
-	l.plans.seed = maphash.MakeSeed()
 	for _, c := range []prometheus.Collector{l.m.refused, l.m.overruns, l.m.cuts, l.m.observed} {
 		if err := o.Metrics.Register(c); err != nil {
 			return nil, err
