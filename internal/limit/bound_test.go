@@ -342,6 +342,29 @@ func TestTheBoundHasWhatIsAdded(t *testing.T) {
 	}
 }
 
+// TestTheBoundHasSignaturesThatAreAdded: a model that is given back what proves its reasoning reads that, too.
+func TestTheBoundHasSignaturesThatAreAdded(t *testing.T) {
+	t.Parallel()
+	r, err := tongues[0].parse([]byte(`{"model":"support","messages":[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":` +
+		`{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"1"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Completed = func(c *llm.Chat) {
+		for i := range c.Messages {
+			for j := range c.Messages[i].Parts {
+				if p := &c.Messages[i].Parts[j]; p.Kind == llm.PartToolCall {
+					p.Signature = strings.Repeat("s", 5000)
+				}
+			}
+		}
+	}
+	x := &pipeline.Exchange{Op: llm.OpChat, Request: r, Allowance: &allowance{}}
+	if got := inputBound(x, "gemini-3-pro", 0); got < 5000 {
+		t.Errorf("%d tokens are the most", got)
+	}
+}
+
 // TestTheBoundHasWhatIsGoneOnFrom: what came before is written into a body that itself names only the response it goes on from, and has
 // media and turns to be completed as well.
 func TestTheBoundHasWhatIsGoneOnFrom(t *testing.T) {

@@ -172,6 +172,9 @@ func (c *contents) add(model string, parts []llm.Part) {
 		case llm.PartReasoning:
 			c.reasoning += int64(len(p.Text)+len(p.Redacted)+len(p.Signature)) + 64
 			continue
+		case llm.PartToolCall:
+			c.reasoning += int64(len(p.Signature))
+			continue
 		default:
 			continue
 		}
