@@ -76,9 +76,9 @@ const (
 
 func (f *facts) of(x *pipeline.Exchange) {
 	f.x = x
-	raw := x.Request.Raw
-	f.tokens = int64(len(raw)+3) / 4
-	if len(raw) > textOnly && bytes.Contains(raw, []byte("base64")) {
+	size := x.Request.Size()
+	f.tokens = (size + 3) / 4
+	if size > textOnly && x.Request.AnyText(func(text []byte) bool { return bytes.Contains(text, []byte("base64")) }) {
 		f.tokens = min(f.tokens, manyBytes)
 	}
 }
@@ -114,7 +114,10 @@ func (f *facts) media() needs {
 		return f.found
 	}
 	f.known = true
-	if !slices.ContainsFunc(mediaMarks, func(mark []byte) bool { return bytes.Contains(f.x.Request.Raw, mark) }) {
+	marked := func(text []byte) bool {
+		return slices.ContainsFunc(mediaMarks, func(mark []byte) bool { return bytes.Contains(text, mark) })
+	}
+	if !f.x.Request.AnyText(marked) {
 		return 0
 	}
 	if chat, err := f.x.Request.Chat(); err == nil {
@@ -143,7 +146,7 @@ func mediaOf(parts []llm.Part) (n needs) {
 
 // fits reports whether prompt and answer are within a context, as far as can be told: only what is sure not to fit does not.
 func (f *facts) fits(context int64, count func(string, *llm.Request) (int64, bool), model string) bool {
-	most := int64(len(f.x.Request.Raw))/2 + f.x.Request.MaxOutput // hardly any text has a token in less than two bytes
+	most := f.x.Request.Size()/2 + f.x.Request.MaxOutput // hardly any text has a token in less than two bytes
 	if context <= 0 || most <= context || count == nil || f.x.Op != llm.OpChat {
 		return true
 	}
