@@ -81,7 +81,7 @@ type usageAsk struct {
 	period  period
 	by      dimension
 	q       usage.Query // without By
-	made    madeFilter
+	made    []madeFilter
 	measure string
 	step    string // day or hour
 	months  bool   // days are shown as months
@@ -98,7 +98,7 @@ func (c *Console) usageAsk(v *visit) (*usageAsk, error) {
 	if err := a.told(q); err != nil {
 		return nil, err
 	}
-	a.made = madeFilterOf(q)
+	a.made = madeFiltersOf(q)
 	a.q = usage.Query{
 		From: p.From, To: p.To, Zone: v.zone, Org: q.Get("org"), Project: q.Get("project"), Key: q.Get("key"), Model: q.Get("model"),
 		Target: q.Get("target"), User: q.Get("user"), Tag: q.Get("tag"),
@@ -349,8 +349,13 @@ func (a *usageAsk) row(c *Console, s *steps, g group, i int, total usage.Sum) us
 // exchanges is the address of the exchanges that a number is of, the page's own with some pairs set anew. It is "" if the
 // viewer may not see them, or the list cannot be narrowed down to them: it knows no organisations, providers and labels.
 func (a *usageAsk) exchanges(pairs ...string) string {
-	q := a.query(append([]string{"by", "", "show", "", "org", "", a.made.name, ""}, pairs...)...)
-	if !a.list || !a.made.within(q) || a.q.Org != "" && q.Get("project") == "" && q.Get("key") == "" {
+	q := a.query(append([]string{"by", "", "show", "", "org", ""}, pairs...)...)
+	wider := false
+	for _, f := range a.made {
+		q.Del(f.name)
+		wider = wider || !f.within(q)
+	}
+	if !a.list || wider || a.q.Org != "" && q.Get("project") == "" && q.Get("key") == "" {
 		return ""
 	}
 	return "exchanges?" + q.Encode()
@@ -382,8 +387,8 @@ func pairsOf(lists ...[]string) url.Values {
 func (a *usageAsk) only() []string {
 	q := a.q
 	only := []string{"org", q.Org, "project", q.Project, "key", q.Key, "model", q.Model, "target", q.Target, "user", q.User, "tag", q.Tag}
-	if a.made.name != "" {
-		only = append(only, a.made.name, a.made.value)
+	for _, f := range a.made {
+		only = append(only, f.name, f.value)
 	}
 	return only
 }

@@ -11,7 +11,7 @@ import (
 
 // command is the page on the command line, "" where that cannot ask for only some providers or labels.
 func (a *usageAsk) command() string {
-	if a.made.name != "" {
+	if len(a.made) > 0 {
 		return ""
 	}
 	words := []string{"penstock usage --by", quoteWord(a.by.Name)}

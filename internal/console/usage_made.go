@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -39,16 +40,17 @@ func (a *usageAsk) told(q url.Values) error {
 	return nil
 }
 
-// A madeFilter chooses by what is made of another column: the provider of a target, or a label of a project. No name is no filter.
+// A madeFilter chooses by what is made of another column: the provider of a target, or a label of a project.
 type madeFilter struct{ name, value string }
 
-func madeFilterOf(q url.Values) madeFilter {
-	for name := range q {
+// madeFiltersOf are those of a query, in the order of their names. All of them have to fit.
+func madeFiltersOf(q url.Values) (all []madeFilter) {
+	for _, name := range slices.Sorted(maps.Keys(q)) {
 		if usage.Derived(name) && q.Get(name) != "" {
-			return madeFilter{name, q.Get(name)}
+			all = append(all, madeFilter{name, q.Get(name)})
 		}
 	}
-	return madeFilter{}
+	return all
 }
 
 // within reports whether a query chooses no others than the filter does: those of a target are of its provider, and those of a project
@@ -57,14 +59,16 @@ func (f madeFilter) within(q url.Values) bool {
 	if _, label := usage.LabelOf(f.name); label {
 		return q.Get("project") != "" || q.Get("key") != ""
 	}
-	return f.name == "" || strings.HasPrefix(q.Get("target"), f.value+"/")
+	return strings.HasPrefix(q.Get("target"), f.value+"/")
 }
 
 // sums asks for sums by columns, of which some may be made of others, of what the page is about.
 func (c *Console) sums(ctx context.Context, a *usageAsk, q usage.Query, by ...string) ([]usage.Sum, error) {
-	columns := by
-	if a.made.name != "" && !slices.Contains(by, a.made.name) {
-		columns = append(slices.Clone(by), a.made.name)
+	columns := slices.Clone(by)
+	for _, f := range a.made {
+		if !slices.Contains(by, f.name) {
+			columns = append(columns, f.name)
+		}
 	}
 	q.By = usage.Columns(columns)
 	all, err := c.o.Records.Sums(ctx, q)
@@ -80,13 +84,15 @@ func (c *Console) sums(ctx context.Context, a *usageAsk, q usage.Query, by ...st
 		labels[p.ID] = p.Labels
 	}
 	all = usage.ByLabels(all, columns, func(project, label string) string { return labels[project][label] })
-	if a.made.name == "" {
+	if len(a.made) == 0 {
 		return all, nil
 	}
-	all = slices.DeleteFunc(all, func(s usage.Sum) bool { return s.Group[a.made.name] != a.made.value })
+	all = slices.DeleteFunc(all, func(s usage.Sum) bool {
+		return slices.ContainsFunc(a.made, func(f madeFilter) bool { return s.Group[f.name] != f.value })
+	})
 	for i := range all {
-		if len(columns) > len(by) {
-			delete(all[i].Group, a.made.name)
+		for _, name := range columns[len(by):] {
+			delete(all[i].Group, name)
 		}
 	}
 	if len(by) == 0 && len(all) == 0 { // as a store sums up nothing

@@ -44,6 +44,9 @@ func TestUsageOfProvidersAndLabels(t *testing.T) {
 		"by=user&provider=sim-a":                        {"ada": "2", "bob": "1"},
 		"by=tag&provider=sim-a":                         {"a": "2", "b": "2"},
 		"by=model&provider=nobody":                      {},
+		"by=target&label:team=c&provider=sim-a":         {"sim-a/m": "1"},
+		"by=org&label:team=c&provider=sim-b":            {"default": "1"},
+		"by=user&label:team=c&label:floor=1":            {},
 		"by=org&label:team=" + url.QueryEscape("a & b"): {"default": "4"},
 	} {
 		got := b.usageOf(query)
@@ -65,6 +68,9 @@ func TestUsageOfProvidersAndLabels(t *testing.T) {
 	page = b.get("/usage?range=all&by=target&provider=sim-a")
 	page.shows(t, `<span class="muted">provider</span> sim-a`, "3 requests", "exchanges?range=all&amp;target=sim-a%2Fm")
 	page.lacks(t, "all exchanges", "On the command line")
+	page = b.get("/usage?range=all&by=target&label:team=c&provider=sim-a")
+	page.shows(t, `<span class="muted">provider</span> sim-a`, `<span class="muted">label:team</span> c`, "1 request")
+	page.lacks(t, "all exchanges", "exchanges?range=all&amp;target=sim-a%2Fm")
 	b.get("/usage?range=all&by=label:team").shows(t, "usage?by=project&amp;label%3Ateam=a&#43;%26&#43;b&amp;range=all")
 }
 
