@@ -115,7 +115,7 @@ type call struct {
 	body  body
 }
 
-// slowWithin is how long an answer may take that reads all that there is.
+// slowWithin is how long an answer may take that is a slow one ([Action]).
 const slowWithin = time.Hour
 
 // ServeHTTP implements [http.Handler].

@@ -173,7 +173,7 @@ func (c *adminClient) call(ctx context.Context, method, path string, query url.V
 		}
 		body = bytes.NewReader(b)
 	}
-	resp, err := c.send(ctx, c.http, method, path, query, body)
+	resp, err := c.send(ctx, method, path, query, body)
 	if err != nil {
 		return err
 	}
@@ -192,6 +192,13 @@ func (c *adminClient) call(ctx context.Context, method, path string, query url.V
 		return fail(exitFailure, "is it a Penstock of this version?", "The answer of %s is not understood: %v", c.base, err)
 	}
 	return nil
+}
+
+// patiently is a client that waits however long an answer takes.
+func (c *adminClient) patiently() *adminClient {
+	patient, by := *c, *c.http
+	by.Timeout, patient.http = 0, &by
+	return &patient
 }
 
 // stream sends a GET and gives the answer as it comes, however long that takes.
@@ -218,9 +225,8 @@ func (c *adminClient) read(ctx context.Context, path string, query url.Values, o
 
 // streamOf is stream with another method, and with the head of the answer.
 func (c *adminClient) streamOf(ctx context.Context, method, path string, query url.Values) (*http.Response, error) {
-	patient := *c.http
-	patient.Timeout = 0
-	resp, err := c.send(ctx, &patient, method, path, query, nil)
+	c = c.patiently()
+	resp, err := c.send(ctx, method, path, query, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +241,7 @@ func (c *adminClient) streamOf(ctx context.Context, method, path string, query u
 	return nil, refusal(c.base, resp.StatusCode, b)
 }
 
-func (c *adminClient) send(ctx context.Context, by *http.Client, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
+func (c *adminClient) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
 	target := c.base + "/admin/v1" + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
@@ -246,7 +252,7 @@ func (c *adminClient) send(ctx context.Context, by *http.Client, method, path st
 	}
 	req.Header.Set("Authorization", "Bearer "+c.key)
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := by.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {

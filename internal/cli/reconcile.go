@@ -46,7 +46,7 @@ twice changes nothing the second time.`,
 				return err
 			}
 			var out admin.Reconciliation
-			if err := client.call(cmd.Context(), http.MethodPost, "/reconcile", nil, in, &out); err != nil {
+			if err := client.patiently().call(cmd.Context(), http.MethodPost, "/reconcile", nil, in, &out); err != nil {
 				return err
 			}
 			if f.json {
