@@ -68,7 +68,7 @@ twice changes nothing the second time.`,
 	c.Flags().StringVar(&in.Zone, "zone", "", "where the days of a plain file begin, such as Europe/Berlin (default: UTC)")
 	c.Flags().StringVar(&in.Threshold, "threshold", "", "drift to tell of, in per cent (default: 1); less than a cent is never told of")
 	c.Flags().StringToStringVar(&in.Names, "match", nil, "what a name of the export stands for: `NAME=PROVIDER/MODEL`")
-	c.Flags().StringSliceVar(&in.Ignore, "ignore", nil, "a `NAME` of the export that is no business of Penstock; * stands for anything")
+	c.Flags().StringArrayVar(&in.Ignore, "ignore", nil, "a `NAME` of the export that is no business of Penstock; * stands for anything; may be repeated")
 	c.Flags().BoolVar(&in.Settle, "settle", false, "settle calls whose end is unknown, where the export explains them")
 	c.Flags().BoolVar(&in.Adjust, "adjust", false, "settle, and correct the books by what is left")
 	c.Flags().BoolVar(&in.Unfinished, "unfinished", false, "also days that are not over, or not wholly in the export")
