@@ -26,6 +26,8 @@ type budgetView struct {
 	Version      int64
 	Each         bool
 	Subject      string // whose windows are shown, of a budget for each
+	Whose        string // the same for the field
+	WhoseName    string // and for people
 	Course       *plot  // of the newest window
 	May          bool
 	Said         string
@@ -52,14 +54,18 @@ func (c *Console) budgetPage(v *visit, id string, status int, fill func(*budgetV
 	}
 	b := &defined.Budgets[i]
 	q := v.r.URL.Query()
-	windows, err := limit.Windows(ctx, c.o.Limits, b, limit.WindowQuery{Subject: q.Get("subject"), Limit: windowsKept}, v.now, windowsKept)
+	subject := strings.TrimSpace(q.Get("subject"))
+	if b.Project == limit.Each { // elsewhere it is what callers say, or an organisation
+		subject = subjectOf(dir, subject)
+	}
+	windows, err := limit.Windows(ctx, c.o.Limits, b, limit.WindowQuery{Subject: subject, Limit: windowsKept}, v.now, windowsKept)
 	if err != nil {
 		return err
 	}
 	d := &budgetView{
 		budgetRow: budgetRow{ID: b.ID, For: scopeWords(dir, b.Scope), Amount: termsWords(&b.Terms), Mode: string(b.Mode)},
-		Zone:      b.Zone, Kept: b.Kept, From: b.From, To: b.To, Set: b.Set, Version: b.Version, Each: b.Each(), Subject: q.Get("subject"),
-		May: v.may(auth.WriteBudgets), Form: budgetFormOf(b),
+		Zone:      b.Zone, Kept: b.Kept, From: b.From, To: b.To, Set: b.Set, Version: b.Version, Each: b.Each(), Subject: subject,
+		Whose: c.subjectField(dir, subject), WhoseName: c.subjectName(subject), May: v.may(auth.WriteBudgets), Form: budgetFormOf(b),
 	}
 	if q.Get("said") == "set" {
 		d.Said = "The budget is set. It counts for calls from now on, on every replica within a second."

@@ -82,6 +82,16 @@ func TestBudgetsLimitsAndTiers(t *testing.T) {
 	}
 	shows(b.get("/budgets"), "project home", "$25.00 a day", "Overrun")
 
+	// One for each project says how that of one stands, by its name or id.
+	each, _, _ := strings.Cut(set(post("/budgets", "project", "*", "amount", "3", "per", "day"), "budgets/bgt_"), "?")
+	if a := e.Post(caller, "/v1/chat/completions", penstocktest.Chat("sim-a/m", "say:30 hello", false)); a.Status != http.StatusOK {
+		t.Fatalf("a call within the budgets: %d %s", a.Status, a.Text())
+	}
+	e.Records()
+	shows(b.get(each+"?subject=home"), "Used in", `<polyline class="s1"`, `name="subject" value="home"`, `">home</a>`)
+	shows(b.get(each+"?subject=nobody"), "nobody has used nothing of it")
+	post(each + "/delete")
+
 	shows(post("/limits", "project", "home", "amount", "0", "measure", "requests"), "0 is not from 1 to", "penstock stop")
 	shows(post("/limits", "project", "home", "amount", "-1", "measure", "requests"), "is not a whole number")
 	set(post("/limits", "project", "home", "user", "*", "amount", "600", "measure", "requests", "mode", "observe"), "budgets?said=limit")
@@ -145,7 +155,15 @@ func TestBudgetsLimitsAndTiers(t *testing.T) {
 	e.Records()
 	shows(b.get("/tiers/free"), "home/ann", "Resets", "Overrun", "$0.1000")
 	shows(b.get("/tiers/free?whose=home/ann"), "Used in", `<polyline class="s1"`, "home/ann")
-	shows(b.get("/tiers/free?whose=home/bob"), "home/bob has used nothing of it")
+	shows(b.get("/tiers/free?whose=home/bob"), "home/bob has used nothing of it", `name="whose" value="home/bob"`)
+	shows(b.get("/tiers/free?whose=home"), `name="whose" value="home"`)
+	var keys struct {
+		Data []struct {
+			ID string `json:"id"`
+		} `json:"data"`
+	}
+	e.Admin(http.MethodGet, "/keys?project=home", nil, &keys)
+	shows(b.get("/tiers/free?whose="+keys.Data[0].ID), `name="whose" value="`+keys.Data[0].ID+`"`) // it is found by its id only
 	shows(post("/tiers/free/delete"), "is given to 1 projects, keys or end users")
 
 	viewer := newBrowser(t, e.AdminURL)

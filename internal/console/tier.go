@@ -211,6 +211,7 @@ type tierView struct {
 	Holders             []holderRow
 	More                int // holders that are not shown
 	Whose, WhoseName    string
+	WhoseField          string // Whose as it is in the field
 	Set                 time.Time
 	Version             int64
 	May                 bool
@@ -260,7 +261,7 @@ func (c *Console) showTier(v *visit, name string, status int, fill func(*tierVie
 	}
 	if d.Whose = strings.TrimSpace(q.Get("whose")); d.Whose != "" {
 		d.Whose = subjectOf(dir, d.Whose)
-		d.WhoseName = c.subjectName(d.Whose)
+		d.WhoseName, d.WhoseField = c.subjectName(d.Whose), c.subjectField(dir, d.Whose)
 	}
 	for _, a := range defined.Assigned {
 		if a.Tier != t.Name {
@@ -327,4 +328,12 @@ func subjectOf(dir *auth.Directory, text string) string {
 		return id
 	}
 	return id + "/" + rest
+}
+
+// subjectField is a subject as it is written into the field for it: by its name, where that leads back to it.
+func (c *Console) subjectField(dir *auth.Directory, subject string) string {
+	if name := c.subjectName(subject); subjectOf(dir, name) == subject {
+		return name
+	}
+	return subject
 }
