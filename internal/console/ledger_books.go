@@ -45,8 +45,8 @@ func (c *Console) accounts(v *visit) error {
 		return err
 	}
 	d := &accountsView{May: v.may(auth.WriteBudgets)}
-	if n := v.r.URL.Query().Get("entry"); v.r.URL.Query().Get("said") == "adjusted" {
-		d.Said = "The books are corrected by entry " + clip(n) + ". Budgets stay as they are."
+	if n := v.saidEntry("adjusted"); n != "" {
+		d.Said = "The books are corrected by entry " + n + ". Budgets stay as they are."
 	}
 	var spent, due, pending llm.Money
 	for i := range all {

@@ -232,6 +232,10 @@ func TestWritingTheBooks(t *testing.T) {
 	b.signIn(e.AdminKey)
 	books(t, e, 1)
 	b.get("/ledger/unknown").shows(t, "Nothing is unknown")
+	for _, page := range []string{"/ledger/unknown?said=settled", "/ledger/accounts?said=adjusted"} { // a link says nothing of its own
+		b.get(page+"&entry=7").shows(t, "by entry 7.")
+		b.get(page+"&entry=7.+Call+4711").lacks(t, "4711.", "by entry")
+	}
 	b.budget("home", "25")
 	try, more := unknownTry(t, e, e.Key("home"))
 	b.get("/ledger/unknown").shows(t, "calls whose end nobody saw: together they may have cost $0.", "of $25.00 a day for project home", "ledger/settle?id="+url.QueryEscape(try))

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -46,8 +47,8 @@ func (c *Console) unknown(v *visit) error {
 	}
 	defer done()
 	d := &unknownView{May: v.may(auth.WriteBudgets), Behind: c.catchUp(ctx)}
-	if q := v.r.URL.Query(); q.Get("said") == "settled" {
-		d.Said = "It is settled by entry " + clip(q.Get("entry")) + ". What it held of budgets beyond that is free."
+	if n := v.saidEntry("settled"); n != "" {
+		d.Said = "It is settled by entry " + n + ". What it held of budgets beyond that is free."
 	}
 	tries, leases, err := c.o.Ledger.LedgerUnknowns(ctx, maxRows+1)
 	if err != nil {
@@ -94,6 +95,16 @@ func (c *Console) unknown(v *visit) error {
 	f := c.frame(v, "unknown", "Unknown calls and leases", d)
 	f.Command = "penstock ledger list --unknown"
 	return c.send(v, http.StatusOK, "frame.html", f)
+}
+
+// saidEntry is the number of the entry by which something was just done, "" if the page was not asked for with one.
+func (v *visit) saidEntry(said string) string {
+	q := v.r.URL.Query()
+	n, err := strconv.ParseInt(q.Get("entry"), 10, 64)
+	if q.Get("said") != said || err != nil {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 func heldWords(p *ledger.UnknownPart) string {
@@ -145,10 +156,7 @@ func (c *Console) showSettle(v *visit, status int, d *settleView) error {
 		}
 	}
 	f := c.frame(v, "settle", "Settle what is unknown", d)
-	f.Command = "penstock ledger settle " + quoteWord(strings.TrimSpace(d.ID+" ")) + ` --amount DOLLARS --reason "…"`
-	if d.ID == "" {
-		f.Command = `penstock ledger settle ID --amount DOLLARS --reason "…"`
-	}
+	f.Command = "penstock ledger settle " + quoteWord(cmp.Or(d.ID, "ID")) + ` --amount DOLLARS --reason "…"`
 	return c.send(v, status, "frame.html", f)
 }
 
