@@ -24,6 +24,27 @@ func fits(t testing.TB, s Store) *ledger.Report {
 	return r
 }
 
+// A ledgerLine is what tests look at of an entry.
+type ledgerLine struct {
+	Seq           int64
+	Kind          ledger.Kind
+	Debit, Credit string
+	Amount        llm.Money
+	Try, Target   string
+	Settles       int64
+	Note          string
+}
+
+func ledgerLines(all ...ledger.Entry) (out []ledgerLine) {
+	for _, e := range all {
+		out = append(out, ledgerLine{e.Seq, e.Kind, e.Debit, e.Credit, e.Amount, e.Try, e.Target, e.Settles, e.Note})
+	}
+	return out
+}
+
+const spendOfPrj1 = "spend:default/prj_1"
+
+// testLedger keeps books from the first record to a closed month. Each step goes on from what those before have written.
 func testLedger(t *testing.T, s Store) {
 	ctx := t.Context()
 	same(t, "an empty ledger", *fits(t, s), ledger.Report{Findings: []ledger.Finding{}})
@@ -43,30 +64,34 @@ func testLedger(t *testing.T, s Store) {
 	for range 2 {
 		must(t, s.AddRecords(ctx, "j", 1, records))
 	}
+	ledgerIsRead(t, s)
+	ledgerIsSettled(t, s)
+	total := ledgerIsClosed(t, s)
+	ledgerIsOwed(t, s, total)
+
+	entries, err := s.AuditEntries(ctx, audit.Filter{Ascending: true}, 10)
+	must(t, err)
+	var done []string
+	for _, e := range entries {
+		done = append(done, fmt.Sprint(e.Action, " ", e.Object, " ", e.Project, " ", e.Reason))
+	}
+	same(t, "audit", done, []string{
+		"ledger.settle try_ex_4 prj_1 the bill", "ledger.adjust  prj_1 bill", "ledger.adjust try_ex_1 prj_2 bill", "ledger.settle try_ex_5 prj_1 never arrived",
+	})
+}
+
+// ledgerIsRead reads what records have come to.
+func ledgerIsRead(t *testing.T, s Store) {
+	t.Helper()
+	ctx := t.Context()
 	all, err := s.LedgerEntries(ctx, ledger.Query{})
 	must(t, err)
-	type line struct {
-		Seq           int64
-		Kind          ledger.Kind
-		Debit, Credit string
-		Amount        llm.Money
-		Try, Target   string
-		Settles       int64
-		Note          string
-	}
-	lines := func(all []ledger.Entry) (out []line) {
-		for _, e := range all {
-			out = append(out, line{e.Seq, e.Kind, e.Debit, e.Credit, e.Amount, e.Try, e.Target, e.Settles, e.Note})
-		}
-		return out
-	}
-	const spend = "spend:default/prj_1"
-	same(t, "entries", lines(all), []line{
-		{5, ledger.Pending, spend, "owed:openai", 1000, "try_ex_5", "openai/gpt-5", 0, "ok"},
-		{4, ledger.Pending, spend, "owed:openai", 1000, "try_ex_4", "openai/gpt-5", 0, "process lost"},
-		{3, ledger.Posted, spend, "owed:openai", 5, "try_ex_2b", "openai/gpt-5", 0, ""},
-		{2, ledger.Estimated, spend, "owed:claude#2", 70, "try_ex_2", "claude/haiku", 0, ""},
-		{1, ledger.Posted, spend, "owed:openai", 40, "try_ex_1", "openai/gpt-5", 0, ""},
+	same(t, "entries", ledgerLines(all...), []ledgerLine{
+		{5, ledger.Pending, spendOfPrj1, "owed:openai", 1000, "try_ex_5", "openai/gpt-5", 0, "ok"},
+		{4, ledger.Pending, spendOfPrj1, "owed:openai", 1000, "try_ex_4", "openai/gpt-5", 0, "process lost"},
+		{3, ledger.Posted, spendOfPrj1, "owed:openai", 5, "try_ex_2b", "openai/gpt-5", 0, ""},
+		{2, ledger.Estimated, spendOfPrj1, "owed:claude#2", 70, "try_ex_2", "claude/haiku", 0, ""},
+		{1, ledger.Posted, spendOfPrj1, "owed:openai", 40, "try_ex_1", "openai/gpt-5", 0, ""},
 	})
 	same(t, "when a try was sent", all[2].At, day.Add(3*time.Second).Truncate(time.Microsecond))
 	same(t, "what moved", all[1].Moves[0].Unknown, int64(30))
@@ -76,7 +101,7 @@ func testLedger(t *testing.T, s Store) {
 	same(t, "where it moved", named, map[int64]ledger.PoolName{pool: {Rule: "bud_1"}})
 	found, err := ledger.Find(ctx, s, ledger.Search{Budget: "bud_1"})
 	must(t, err)
-	same(t, "what counts for the budget", lines(found.Entries), lines(all[1:2]))
+	same(t, "what counts for the budget", ledgerLines(found.Entries...), ledgerLines(all[1]))
 	for q, want := range map[ledger.Query][]int64{
 		{Provider: "claude"}: {2}, {Kind: ledger.Pending, Project: "prj_1"}: {5, 4}, {After: 3, Limit: 1}: {2}, {Try: "try_ex_1"}: {1},
 		{From: day.AddDate(0, 0, 1)}: {5}, {To: day.AddDate(0, 0, 1), Kind: ledger.Pending}: {4}, {Org: "other"}: nil,
@@ -101,11 +126,15 @@ func testLedger(t *testing.T, s Store) {
 		Held: []ledger.UnknownPart{{Rule: "bud_1", Amount: 30, Tokens: true}},
 	})
 	same(t, "how many are unknown", len(tries), 2)
+}
 
-	// What a try came to is said once.
+// ledgerIsSettled says once what an unknown try came to.
+func ledgerIsSettled(t *testing.T, s Store) {
+	t.Helper()
+	ctx := t.Context()
 	made, err := s.SettleTry(ctx, ledger.Resolution{Try: "try_ex_4", Amount: 7, Tokens: -1, Reason: "the bill"})
 	must(t, err)
-	same(t, "settled", lines([]ledger.Entry{made}), []line{{6, ledger.Settled, spend, "owed:openai", 7, "try_ex_4", "openai/gpt-5", 4, "the bill"}})
+	same(t, "settled", ledgerLines(made), []ledgerLine{{6, ledger.Settled, spendOfPrj1, "owed:openai", 7, "try_ex_4", "openai/gpt-5", 4, "the bill"}})
 	same(t, "when that was", made.At, day.UTC())
 	_, err = s.SettleTry(ctx, ledger.Resolution{Try: "try_ex_4", Void: true, Reason: "again"})
 	refused(t, err, fault.AlreadyThere)
@@ -119,9 +148,13 @@ func testLedger(t *testing.T, s Store) {
 	refused(t, err, fault.InUse)
 	_, err = s.SettleLease(ctx, ledger.LeaseSettlement{Lease: "nothing", Amount: 1, Reason: "gone"})
 	refused(t, err, fault.NotThere)
+}
 
-	// Corrections go either way.
-	_, err = s.AdjustLedger(ctx, ledger.Adjustment{Org: "default", Project: "prj_1", Provider: "openai", Target: "openai/gpt-5", Amount: -6, At: day, Reason: "bill"})
+// ledgerIsClosed corrects the books, which goes either way, and closes two months. It gives what the first came to.
+func ledgerIsClosed(t *testing.T, s Store) llm.Money {
+	t.Helper()
+	ctx := t.Context()
+	_, err := s.AdjustLedger(ctx, ledger.Adjustment{Org: "default", Project: "prj_1", Provider: "openai", Target: "openai/gpt-5", Amount: -6, At: day, Reason: "bill"})
 	must(t, err)
 	_, err = s.AdjustLedger(ctx, ledger.Adjustment{Org: "default", Project: "prj_2", Provider: "new", Amount: 11, At: day, Try: "try_ex_1", Reason: "bill"})
 	must(t, err)
@@ -144,8 +177,13 @@ func testLedger(t *testing.T, s Store) {
 		t.Errorf("%+v, %v", next, err)
 	}
 	same(t, "spent", fits(t, s).Spent, c.Total)
+	return c.Total
+}
 
-	accounts, err := s.LedgerAccounts(ctx)
+// ledgerIsOwed adds accounts up: what is spent is what somebody gets.
+func ledgerIsOwed(t *testing.T, s Store, total llm.Money) {
+	t.Helper()
+	accounts, err := s.LedgerAccounts(t.Context())
 	must(t, err)
 	var owed, spent llm.Money
 	for i := range accounts {
@@ -155,16 +193,7 @@ func testLedger(t *testing.T, s Store) {
 			spent += accounts[i].Net()
 		}
 	}
-	same(t, "what is owed and spent", [2]llm.Money{owed, spent}, [2]llm.Money{c.Total, c.Total})
-	entries, err := s.AuditEntries(ctx, audit.Filter{Ascending: true}, 10)
-	must(t, err)
-	var done []string
-	for _, e := range entries {
-		done = append(done, fmt.Sprint(e.Action, " ", e.Object, " ", e.Project, " ", e.Reason))
-	}
-	same(t, "audit", done, []string{
-		"ledger.settle try_ex_4 prj_1 the bill", "ledger.adjust  prj_1 bill", "ledger.adjust try_ex_1 prj_2 bill", "ledger.settle try_ex_5 prj_1 never arrived",
-	})
+	same(t, "what is owed and spent", [2]llm.Money{owed, spent}, [2]llm.Money{total, total})
 }
 
 // testLedgerAtOnce settles, corrects, trades and writes at once; of those who settle the same try, one does.
