@@ -230,7 +230,7 @@ func TestStatusWords(t *testing.T) {
 	at := time.Date(2026, 11, 24, 9, 0, 0, 0, time.Local)
 	s := admin.Status{Version: "1", Started: at, ConfigLoaded: at, Ready: true, Models: 2, Providers: 1}
 	got, _, err := printing(false, func(a *app) error { return a.printStatus(&s) })
-	if err != nil || !strings.HasPrefix(got, "Ready. Penstock 1, up since Nov 24 09:00:00, 2 models over 1 providers.\n") || strings.Contains(got, "taken over") {
+	if err != nil || !strings.HasPrefix(got, "Ready. Penstock 1, up since Nov 24 09:00:00, 2 models over 1 provider.\n") || strings.Contains(got, "taken over") {
 		t.Errorf("%v\n%s", err, got)
 	}
 	s.Ready, s.Reason, s.ConfigError = false, "keys cannot be checked", "p.yaml:1:1: x\n1 problem.\x1b[2J"

@@ -100,7 +100,7 @@ func TestFault1(t *testing.T) {
 			draw := rand.New(rand.NewPCG(seed, 1))
 			w := start(t, penstocktest.Options{})
 			model := w.model("first=" + strconv.Itoa(10+draw.IntN(40)) + "ms")
-			body := fmt.Sprintf(`{"model":%q,"max_completion_tokens":100,"messages":[{"role":"user","content":"say:%d"}]}`, model, draw.IntN(100))
+			body := fmt.Sprintf(`{"model":%q,"max_completion_tokens":100,"messages":[{"role":"user","content":"say:%d"}]}`, model, 1+draw.IntN(99))
 			a := w.Post(w.key, chatPath, body) // without a budget: so it is seen what one may come to
 			bound := int64(w.record(a).Tries[0].BoundNano)
 			const room = 100
