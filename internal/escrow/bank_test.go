@@ -436,6 +436,30 @@ func TestALoweredLimitBindsAlthoughATradeFails(t *testing.T) {
 	})
 }
 
+// What comes back while a trade runs was had of the higher limit as well: that trade's answer does not make it free.
+func TestALoweredLimitBindsWhatComesBackDuringATrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s escrowtest.Store
+		b := start(t, &s, "j", "1", 1)
+		p := b.Pool(key, terms(1000))
+		first, second := b.must(p, 100), b.must(p, 100)
+		b.link.Delay(20 * time.Millisecond)
+		p = b.Pool(key, escrow.Terms{Limit: 50, Version: 2})
+		time.Sleep(5 * time.Millisecond)
+		p.Settle(first, 100, 0)
+		s.Tell(key, first, 100, 0, false)
+		for range 100 {
+			time.Sleep(time.Millisecond)
+			if _, ok := p.Hold(10); ok {
+				t.Fatal("what came back while the limit was lowered is spent, and another call holds more than the limit")
+			}
+		}
+		p.Settle(second, 100, 0)
+		s.Tell(key, second, 100, 0, false)
+		b.must(p, 50)
+	})
+}
+
 func TestWhatTheStoreDoesNotTakeHurtsNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s escrowtest.Store

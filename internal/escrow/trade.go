@@ -336,11 +336,10 @@ func (p *Pool) close(d *deal, now int64, replicas int, first bool) (again rank) 
 		l.until = lowered
 	}
 	p.excess = p.state.Settled-p.state.Over+p.state.Held+p.state.Unknown > p.state.Limit
-	if p.unsure {
-		p.unsure, p.recall = false, true
-		if p.excess {
-			l.until = lowered
-		}
+	p.recall = p.recall || p.unsure
+	p.unsure = false
+	if p.excess && l.free > 0 { // it came back while the trade ran, or it is not known whether it was given back
+		p.recall, l.until = true, lowered
 	}
 	switch {
 	case r.Granted > 0:
