@@ -117,7 +117,10 @@ func (c *Console) setPrice(v *visit) error {
 		return c.showPrices(v, fault.New(fault.InvalidRequest, "").HTTPStatus(), &pricesView{Form: form})
 	}
 	for _, have := range c.o.Catalog.Overrides() {
-		if have.Target == o.Target { // the form has nothing of them
+		if have.Target == o.Target { // the form has nothing of them, nor of who says so
+			if have.Price == o.Price && have.Hourly == o.Hourly {
+				o.Source = have.Source
+			}
 			o.Variants = slices.Clone(have.Variants)
 			for i := range o.Variants {
 				if fee := &o.Variants[i].Price.Call; *fee == have.Price.Call { // the usual one

@@ -88,3 +88,42 @@ func TestPricesBesideTokens(t *testing.T) {
 		}
 	}
 }
+
+// TestPriceKeepsItsSource: who says what a target costs is kept when the form is sent with the same amounts; with others, it is who
+// sent it.
+func TestPriceKeepsItsSource(t *testing.T) {
+	t.Parallel()
+	e := penstocktest.Start(t, penstocktest.Options{Config: penstocktest.Config})
+	type object = map[string]any
+	e.Admin(http.MethodPut, "/prices", object{"data": []object{{"target": "sim-a/m", "input": "1", "output": "2", "cached_input": "0.1", "hourly": "3.5", "source": "contract 7"}}}, nil)
+	b := newBrowser(t, e.AdminURL)
+	b.signIn(e.AdminKey)
+	b.get("/prices?target=sim-a%2Fm")
+	form := url.Values{"token": {b.token()}, "target": {"sim-a/m"}, "input": {"1.00"}, "output": {"2"}, "cached_input": {"0.10"}, "hourly": {"3.5"}}
+	source := func() string {
+		t.Helper()
+		if got := b.do(http.MethodPost, "/prices", form); got.status != http.StatusSeeOther {
+			t.Fatalf("set: %d %s", got.status, got.text)
+		}
+		var prices struct {
+			Data []struct {
+				Target string `json:"target"`
+				Source string `json:"source"`
+			} `json:"data"`
+		}
+		e.Admin(http.MethodGet, "/prices", nil, &prices)
+		for _, p := range prices.Data {
+			if p.Target == "sim-a/m" {
+				return p.Source
+			}
+		}
+		return "none"
+	}
+	if got := source(); got != "contract 7" {
+		t.Errorf("the same price is from %q", got)
+	}
+	form.Set("hourly", "4")
+	if got := source(); got != "set" {
+		t.Errorf("another price is from %q", got)
+	}
+}
