@@ -49,6 +49,24 @@ type Terms struct {
 type BudgetInput struct {
 	ScopeInput
 	TermsInput
+	OnVersion
+}
+
+// An OnVersion keeps a change from overwriting another one that was made since its author looked.
+type OnVersion struct {
+	// Version is that of what is changed, as it was read; 0 if there was none. If it is another by now, nothing is changed
+	// (changed_meanwhile, or already_exists). It is set whatever is there if this is left out.
+	Version *int64 `json:"version,omitzero"`
+}
+
+func (on OnVersion) was(path string) (limit.Was, []fault.Problem) {
+	switch {
+	case on.Version == nil:
+		return limit.Whatever, nil
+	case *on.Version < 0:
+		return limit.Whatever, []fault.Problem{{Path: path + "version", Text: "is below 0", Hint: "send the version that was read, or 0 if there was none"}}
+	}
+	return limit.Was(*on.Version), nil
 }
 
 // A Budget is an amount of money or tokens for a scope in every window of time.
@@ -122,10 +140,11 @@ func (a *API) setBudget(ctx context.Context, _ *call, in BudgetInput) (Budget, e
 	if err != nil && len(problems) == 0 {
 		return Budget{}, err
 	}
-	if problems = append(problems, scope.Mistakes()...); len(problems) > 0 {
+	was, wrong := in.was("")
+	if problems = append(append(problems, scope.Mistakes()...), wrong...); len(problems) > 0 {
 		return Budget{}, limit.Refusal(problems)
 	}
-	b, err := a.o.Limits.SetBudget(ctx, limit.Budget{Scope: scope, Terms: terms})
+	b, err := a.o.Limits.SetBudget(ctx, limit.Budget{Scope: scope, Terms: terms}, was)
 	if err != nil {
 		return Budget{}, err
 	}

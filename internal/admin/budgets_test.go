@@ -358,3 +358,44 @@ func TestLimitsAreSetTogether(t *testing.T) {
 		t.Errorf("what is there is not what was said to be set:\n%s", diff)
 	}
 }
+
+// Who has looked at a budget, a limit or a tier does not overwrite what somebody else has changed since, and is told how to mend it.
+func TestChangesOnAVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, penstocktest.Options{})
+	for path, body := range map[string]string{
+		"budgets": `{"project":"home","amount":"1","per":"day"%s}`,
+		"limits":  `{"project":"home","measure":"requests","amount":60%s}`,
+		"tiers":   `{"name":"gold"%s}`,
+	} {
+		put := func(on string) (answer, int64) {
+			a := w.call(http.MethodPut, "/admin/v1/"+path, w.keys[auth.RoleAdmin], fmt.Sprintf(body, on))
+			var of struct {
+				Version int64 `json:"version"`
+			}
+			_ = json.Unmarshal([]byte(a.body), &of) // a refusal has none
+			return a, of.Version
+		}
+		first, version := put(`,"version":0`)
+		if first.status != http.StatusOK || version == 0 {
+			t.Fatalf("%s: make: %d %s", path, first.status, first.body)
+		}
+		if again, _ := put(`,"version":0`); again.status != http.StatusConflict || again.refusal(t).Code != "already_exists" {
+			t.Errorf("%s: make again: %d %s", path, again.status, again.body)
+		}
+		on := fmt.Sprintf(`,"version":%d`, version)
+		if changed, next := put(on); changed.status != http.StatusOK || next <= version {
+			t.Errorf("%s: change: %d %s", path, changed.status, changed.body)
+		}
+		late, _ := put(on)
+		if r := late.refusal(t); late.status != http.StatusConflict || r.Code != "changed_meanwhile" || !strings.Contains(r.Message, "it is version") || !strings.Contains(r.Hint, "Read it again") {
+			t.Errorf("%s: change what was changed: %d %s", path, late.status, late.body)
+		}
+		if anyway, _ := put(""); anyway.status != http.StatusOK {
+			t.Errorf("%s: change whatever is there: %d %s", path, anyway.status, anyway.body)
+		}
+		if wrong, _ := put(`,"version":-1`); wrong.status != http.StatusBadRequest || !strings.Contains(wrong.body, "version") {
+			t.Errorf("%s: version below 0: %d %s", path, wrong.status, wrong.body)
+		}
+	}
+}

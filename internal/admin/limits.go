@@ -22,6 +22,7 @@ type Rate struct {
 type LimitInput struct {
 	ScopeInput
 	Rate
+	OnVersion
 }
 
 // LimitsInput are limits that are made or changed together.
@@ -37,7 +38,8 @@ type Limit struct {
 	ID string `json:"id"`
 	Scope
 	Rate
-	Set time.Time `json:"set"` // when it was set last
+	Version int64     `json:"version"` // grows with every change
+	Set     time.Time `json:"set"`     // when it was set last
 }
 
 func (r Rate) rate() limit.Rate {
@@ -49,7 +51,7 @@ func rateOf(r limit.Rate) Rate {
 }
 
 func (t tenants) limitOf(l limit.Limit) Limit {
-	return Limit{ID: l.ID, Scope: t.scopeOf(l.Scope), Rate: rateOf(l.Rate), Set: l.Set}
+	return Limit{ID: l.ID, Scope: t.scopeOf(l.Scope), Rate: rateOf(l.Rate), Version: l.Version, Set: l.Set}
 }
 
 func (a *API) setLimit(ctx context.Context, _ *call, in LimitInput) (Limit, error) {
@@ -58,10 +60,11 @@ func (a *API) setLimit(ctx context.Context, _ *call, in LimitInput) (Limit, erro
 	if l.Scope, err = a.scope(ctx, in.ScopeInput); err != nil {
 		return Limit{}, err
 	}
-	if err := limit.Refusal(l.Mistakes()); err != nil {
+	was, wrong := in.was("")
+	if err := limit.Refusal(append(l.Mistakes(), wrong...)); err != nil {
 		return Limit{}, err
 	}
-	if l, err = a.o.Limits.SetLimit(ctx, l); err != nil {
+	if l, err = a.o.Limits.SetLimit(ctx, l, was); err != nil {
 		return Limit{}, err
 	}
 	return a.changedLimit(ctx, l)
@@ -71,7 +74,7 @@ func (a *API) setLimits(ctx context.Context, _ *call, in LimitsInput) (list[Limi
 	if n := len(in.Data); n == 0 || n > maxLimits {
 		return list[Limit]{}, badParam("data", "data has %d limits; send from 1 to %d.", n, maxLimits)
 	}
-	all := make([]limit.Limit, len(in.Data))
+	all, was := make([]limit.Limit, len(in.Data)), make([]limit.Was, len(in.Data))
 	var problems []fault.Problem
 	for i := range in.Data {
 		var err error
@@ -83,6 +86,9 @@ func (a *API) setLimits(ctx context.Context, _ *call, in LimitsInput) (list[Limi
 			p.Path = fmt.Sprintf("data[%d].%s", i, p.Path)
 			problems = append(problems, p)
 		}
+		var wrong []fault.Problem
+		was[i], wrong = in.Data[i].was(fmt.Sprintf("data[%d].", i))
+		problems = append(problems, wrong...)
 		same := func(other limit.Limit) bool { return other.Scope == all[i].Scope && other.Measure == all[i].Measure }
 		if first := slices.IndexFunc(all[:i], same); first >= 0 {
 			problems = append(problems, fault.Problem{Path: fmt.Sprintf("data[%d]", i), Text: fmt.Sprintf("it is of the same scope and measure as data[%d]", first)})
@@ -91,7 +97,7 @@ func (a *API) setLimits(ctx context.Context, _ *call, in LimitsInput) (list[Limi
 	if err := limit.Refusal(problems); err != nil {
 		return list[Limit]{}, err
 	}
-	all, err := a.o.Limits.SetLimits(ctx, all)
+	all, err := a.o.Limits.SetLimits(ctx, all, was)
 	if err != nil {
 		return list[Limit]{}, err
 	}

@@ -20,6 +20,7 @@ type TierInput struct {
 	MaxOutput int64        `json:"max_output,omitzero"` // tokens of one call's answer, and what a call that says none gets; no cap if it is left out
 	Limits    []Rate       `json:"limits,omitempty"`    // one of each measure; each project, key or end user has its own
 	Budgets   []TermsInput `json:"budgets,omitempty"`   // each project, key or end user has its own
+	OnVersion
 }
 
 // A Tier is a named bundle that projects, keys and end users are given.
@@ -84,10 +85,11 @@ func tierOf(t limit.Tier, assigned int) Tier {
 
 func (a *API) setTier(ctx context.Context, _ *call, in TierInput) (Tier, error) {
 	t, problems := in.read()
-	if err := limit.Refusal(problems); err != nil {
+	was, wrong := in.was("")
+	if err := limit.Refusal(append(problems, wrong...)); err != nil {
 		return Tier{}, err
 	}
-	t, err := a.o.Limits.SetTier(ctx, t)
+	t, err := a.o.Limits.SetTier(ctx, t, was)
 	if err != nil {
 		return Tier{}, err
 	}

@@ -42,6 +42,17 @@ func scopeFlags(c *cobra.Command, in *admin.ScopeInput) {
 	c.Flags().StringVar(&in.Org, "org", "", "organisation by name")
 }
 
+// onVersion adds the flag that keeps a change from overwriting what somebody else has changed since its author looked.
+func onVersion(c *cobra.Command) (read func() admin.OnVersion) {
+	n := c.Flags().Int64("if-version", 0, "change it only if it still is of this version, or with 0 make it only if there is none (default: whatever is there)")
+	return func() (on admin.OnVersion) {
+		if c.Flags().Changed("if-version") {
+			on.Version = n
+		}
+		return on
+	}
+}
+
 // modeOf is the mode that a flag chooses.
 func modeOf(observe bool) string {
 	if observe {
@@ -55,6 +66,7 @@ func (a *app) budgetSet(f *adminFlags) *cobra.Command {
 	var tokens int64
 	var observe bool
 	var kept []string
+	var on func() admin.OnVersion
 	c := &cobra.Command{
 		Use:   "set [--project P] [--key K] [--user U] [--model M] [--org O] --amount DOLLARS | --tokens N --per LENGTH | --from T --to T",
 		Short: "Make a budget, or change the one of the same scope, unit and length",
@@ -66,7 +78,8 @@ zone; or one term from one instant to another.`,
   penstock budget set --project checkout --key ci --model 'openai/*' --amount 0.50 --per hour
   penstock budget set --project checkout --user '*' --tokens 200000 --per day --observe
   penstock budget set --org acme --amount 1000 --from 2026-12-01 --to 2027-01-01
-  penstock budget set --project checkout --amount 25.00 --per day --keep interactive=30`,
+  penstock budget set --project checkout --amount 25.00 --per day --keep interactive=30
+  penstock budget set --project checkout --amount 30.00 --per day --if-version 4`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			term := in.From != "" || in.To != ""
@@ -81,7 +94,7 @@ zone; or one term from one instant to another.`,
 			if cmd.Flags().Changed("tokens") {
 				in.Tokens = &tokens
 			}
-			in.Mode = modeOf(observe)
+			in.Mode, in.OnVersion = modeOf(observe), on()
 			var err error
 			if in.Kept, err = keptOf(kept); err != nil {
 				return err
@@ -107,6 +120,7 @@ zone; or one term from one instant to another.`,
 		},
 	}
 	scopeFlags(c, &in.ScopeInput)
+	on = onVersion(c)
 	c.Flags().StringVar(&in.Amount, "amount", "", "US dollars in each window, as decimal text, such as 1.00")
 	c.Flags().Int64Var(&tokens, "tokens", 0, "tokens in each window, input and output together")
 	c.Flags().StringVar(&in.Per, "per", "", "hour, day, week or month")

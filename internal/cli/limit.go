@@ -57,6 +57,7 @@ func ratesOf(cmd *cobra.Command, flags []*rateFlag, mode string) (rates []admin.
 func (a *app) limitSet(f *adminFlags) *cobra.Command {
 	in, flags := admin.ScopeInput{}, rateFlags()
 	var observe bool
+	var on func() admin.OnVersion
 	c := &cobra.Command{
 		Use:   "set [--project P] [--key K] [--user U] [--model M] [--org O] --requests N | --tokens N | --concurrent N ...",
 		Short: "Make limits, or change those of the same scope and measure: all or none",
@@ -69,13 +70,17 @@ func (a *app) limitSet(f *adminFlags) *cobra.Command {
 			if len(rates) == 0 {
 				return fail(exitUsage, "see: penstock limit set --help", "Say how much: --requests, --tokens, --input-tokens, --output-tokens or --concurrent")
 			}
+			was := on()
+			if was.Version != nil && len(rates) > 1 {
+				return fail(exitUsage, "set them one by one, each with its version", "--if-version is that of one limit, and %d are given", len(rates))
+			}
 			client, err := a.client(cmd.Context(), f)
 			if err != nil {
 				return err
 			}
 			var all admin.LimitsInput
 			for _, r := range rates {
-				all.Data = append(all.Data, admin.LimitInput{ScopeInput: in, Rate: r})
+				all.Data = append(all.Data, admin.LimitInput{ScopeInput: in, Rate: r, OnVersion: was})
 			}
 			var set page[admin.Limit]
 			if err := client.call(cmd.Context(), http.MethodPost, "/limits", nil, all, &set); err != nil {
@@ -92,6 +97,7 @@ func (a *app) limitSet(f *adminFlags) *cobra.Command {
 		},
 	}
 	scopeFlags(c, &in)
+	on = onVersion(c)
 	for _, r := range flags {
 		c.Flags().Int64Var(&r.amount, r.flag, 0, r.meaning)
 	}

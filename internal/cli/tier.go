@@ -38,6 +38,7 @@ func (a *app) tierSet(f *adminFlags) *cobra.Command {
 	var budgets, tokens []string
 	var zone string
 	var observe bool
+	var on func() admin.OnVersion
 	c := &cobra.Command{
 		Use:   "set NAME",
 		Short: "Make a tier, or change the one of the name, whole",
@@ -48,7 +49,7 @@ several times.`,
   penstock tier set gold --requests 600 --concurrent 20 --budget 5.00/day --budget 100/month --token-budget 5000000/day`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in.Name, in.Limits = args[0], ratesOf(cmd, flags, modeOf(observe))
+			in.Name, in.Limits, in.OnVersion = args[0], ratesOf(cmd, flags, modeOf(observe)), on()
 			for _, text := range budgets {
 				amount, per, _ := strings.Cut(text, "/")
 				in.Budgets = append(in.Budgets, admin.TermsInput{Amount: amount, Per: per, Zone: zone, Mode: modeOf(observe)})
@@ -76,6 +77,7 @@ several times.`,
 			return err
 		},
 	}
+	on = onVersion(c)
 	for _, r := range flags {
 		c.Flags().Int64Var(&r.amount, r.flag, 0, r.meaning)
 	}

@@ -294,12 +294,13 @@ func (c *Console) setBudget(v *visit) error {
 	if err == nil {
 		scope, err = c.scopeOf(v.ctx(), limit.Scope{Org: form.Org, Project: form.Project, Key: form.Key, User: form.User, Model: form.Model})
 	}
-	var set limit.Budget
+	set, was := limit.Budget{Scope: scope, Terms: terms}, limit.Whatever
 	if err == nil && form.Version != "" {
-		err = c.budgetStill(v.ctx(), get("id"), form.Version)
+		set.ID = get("id")
+		was, err = wasOf(form.Version)
 	}
 	if err == nil {
-		set, err = c.o.Limits.SetBudget(v.ctx(), limit.Budget{Scope: scope, Terms: terms})
+		set, err = c.o.Limits.SetBudget(v.ctx(), set, was)
 	}
 	if err != nil {
 		status, why, ok := refusal(err)
@@ -325,27 +326,13 @@ func termsForm(form url.Values, p string) budgetForm {
 	}
 }
 
-// budgetStill refuses to change a budget that somebody else has changed since the form was opened.
-func (c *Console) budgetStill(ctx context.Context, id, version string) error {
-	d, err := c.o.Limits.Definitions(ctx)
-	if err != nil {
-		return err
+// wasOf is the version that a form was filled in on top of: what is of another by now was changed by somebody else, and stays as it is.
+func wasOf(version string) (limit.Was, error) {
+	n, err := strconv.ParseInt(version, 10, 64)
+	if err != nil || n <= 0 {
+		return limit.NotYet, wrong("The form has no version.", "Open its page again.")
 	}
-	i := slices.IndexFunc(d.Budgets, func(b limit.Budget) bool { return b.ID == id })
-	if i < 0 {
-		return fault.New(fault.NotThere, "The budget is not there any more: somebody has deleted it.")
-	}
-	return still("budget", d.Budgets[i].Version, version)
-}
-
-// still refuses what was filled in on top of another version of something.
-func still(what string, is int64, was string) error {
-	if strconv.FormatInt(is, 10) == was {
-		return nil
-	}
-	f := fault.New(fault.ChangedMeanwhile, "Somebody has changed the %s since you opened it: it is version %d now.", what, is)
-	f.Hint = "Nothing was changed. Open the page again, and look whether your change is still what you want."
-	return f
+	return limit.Was(n), nil
 }
 
 func (c *Console) deleteBudget(v *visit) error {
@@ -372,7 +359,7 @@ func (c *Console) setLimit(v *visit) error {
 		err = limit.Refusal(l.Mistakes())
 	}
 	if err == nil {
-		_, err = c.o.Limits.SetLimit(v.ctx(), l)
+		_, err = c.o.Limits.SetLimit(v.ctx(), l, limit.Whatever)
 	}
 	if err != nil {
 		status, why, ok := refusal(err)

@@ -157,11 +157,12 @@ func (c *Console) setTier(v *visit) error {
 		return c.tierFormPage(v, http.StatusOK, form, nil)
 	}
 	t, err := form.tier()
+	was := limit.NotYet
 	if err == nil {
-		err = c.tierStill(v.ctx(), &form)
+		was, err = form.was()
 	}
 	if err == nil {
-		_, err = c.o.Limits.SetTier(v.ctx(), t)
+		_, err = c.o.Limits.SetTier(v.ctx(), t, was)
 	}
 	if err != nil {
 		status, why, ok := refusal(err)
@@ -182,24 +183,15 @@ func (c *Console) tierFormPage(v *visit, status int, form tierForm, why *problem
 	return c.tiersPage(v, status, func(d *tiersView) { d.Form, d.Problem, d.Of = form, why, "tier" })
 }
 
-// tierStill refuses to overwrite what somebody else has made or changed since the form was opened: a tier is set whole.
-func (c *Console) tierStill(ctx context.Context, f *tierForm) error {
-	d, err := c.o.Limits.Definitions(ctx)
-	if err != nil {
-		return err
+// was is what the form was filled in on top of: a tier is set whole, so what somebody else has made or changed since is not overwritten.
+func (f *tierForm) was() (limit.Was, error) {
+	switch f.Was {
+	case "":
+		return limit.NotYet, nil
+	case f.Name:
+		return wasOf(f.Version)
 	}
-	i := slices.IndexFunc(d.Tiers, func(t limit.Tier) bool { return t.Name == cmp.Or(f.Was, f.Name) })
-	switch {
-	case f.Was == "" && i >= 0:
-		return fault.New(fault.AlreadyThere, "There is a tier %s already. Change it on its page.", f.Name)
-	case f.Was == "":
-		return nil
-	case f.Was != f.Name:
-		return wrong("A tier keeps its name.", "Make another under the new name, and give it to those who have this one.")
-	case i < 0:
-		return fault.New(fault.NotThere, "The tier is not there any more: somebody has deleted it.")
-	}
-	return still("tier", d.Tiers[i].Version, f.Version)
+	return limit.NotYet, wrong("A tier keeps its name.", "Make another under the new name, and give it to those who have this one.")
 }
 
 // A tierView answers: what does a tier allow, who has it, and how do their parts stand?

@@ -66,7 +66,8 @@ type Limit struct {
 	ID string `json:"id"`
 	Scope
 	Rate
-	Set time.Time `json:"set"`
+	Version int64     `json:"version"` // grows with every change
+	Set     time.Time `json:"set"`
 }
 
 // A Unit is what a budget is counted in.
@@ -149,15 +150,16 @@ type Store interface {
 	LimitVersion(ctx context.Context) (int64, error)
 	Definitions(ctx context.Context) (Definitions, error)
 	// SetBudget makes a budget, or changes the one of the same scope, unit, length and (of a term) beginning: its id stays, its
-	// version grows, and what was used of the window stays used. It returns what is kept.
-	SetBudget(ctx context.Context, b Budget) (Budget, error)
+	// version grows, and what was used of the window stays used. It returns what is kept. It changes nothing if the budget is not
+	// what the change was made on top of, nor if b has an id and was is a version of another one.
+	SetBudget(ctx context.Context, b Budget, was Was) (Budget, error)
 	DeleteBudget(ctx context.Context, id string) (Budget, error)
 	// SetLimit is SetBudget for a limit: one for each scope and measure.
-	SetLimit(ctx context.Context, l Limit) (Limit, error)
-	// SetLimits sets all or none.
-	SetLimits(ctx context.Context, all []Limit) ([]Limit, error)
+	SetLimit(ctx context.Context, l Limit, was Was) (Limit, error)
+	// SetLimits sets all or none. What each was has the same place in was; nil is whatever there is.
+	SetLimits(ctx context.Context, all []Limit, was []Was) ([]Limit, error)
 	DeleteLimit(ctx context.Context, id string) (Limit, error)
-	SetTier(ctx context.Context, t Tier) (Tier, error)
+	SetTier(ctx context.Context, t Tier, was Was) (Tier, error)
 	// DeleteTier refuses a tier that somebody has, with a fault InUse.
 	DeleteTier(ctx context.Context, name string) (Tier, error)
 	// Assign gives a tier, or with Tier "" takes it.

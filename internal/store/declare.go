@@ -79,7 +79,7 @@ func (t tx) declareLimits(ctx context.Context, c *limit.Changes, now time.Time) 
 		done = append(done, act)
 	}
 	for i := 0; i < len(c.Tiers) && err == nil; i++ {
-		_, act, err = t.setTier(ctx, c.Tiers[i], now)
+		_, act, err = t.setTier(ctx, c.Tiers[i], limit.Whatever, now)
 		done = append(done, act)
 	}
 	for i := 0; i < len(c.Assigned) && err == nil; i++ {
@@ -87,11 +87,11 @@ func (t tx) declareLimits(ctx context.Context, c *limit.Changes, now time.Time) 
 		done = append(done, act)
 	}
 	for i := 0; i < len(c.Budgets) && err == nil; i++ {
-		_, act, err = t.setBudget(ctx, c.Budgets[i], now)
+		_, act, err = t.setBudget(ctx, c.Budgets[i], limit.Whatever, now)
 		done = append(done, act)
 	}
 	for i := 0; i < len(c.Limits) && err == nil; i++ {
-		_, act, err = t.setLimit(ctx, c.Limits[i], now)
+		_, act, err = t.setLimit(ctx, c.Limits[i], limit.Whatever, now)
 		done = append(done, act)
 	}
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 const (
 	scopeColumns  = "org, project, api_key, end_user, model"
 	budgetColumns = "id, " + scopeColumns + ", unit, per, starts, ends, amount, zone, mode, alerts, kept, version, set_at"
-	limitColumns  = "id, " + scopeColumns + ", measure, amount, mode, set_at"
+	limitColumns  = "id, " + scopeColumns + ", measure, amount, mode, version, set_at"
 	tierColumns   = "name, terms, version, set_at"
 	whereScope    = "org = ? AND project = ? AND api_key = ? AND end_user = ? AND model = ?"
 )
@@ -73,15 +73,25 @@ func define[T any](ctx context.Context, s *Store, what string, f func(tx) (T, au
 }
 
 // SetBudget implements [limit.Store].
-func (s *Store) SetBudget(ctx context.Context, b limit.Budget) (limit.Budget, error) {
-	return define(ctx, s, "set a budget", func(t tx) (limit.Budget, audit.Act, error) { return t.setBudget(ctx, b, s.now()) })
+func (s *Store) SetBudget(ctx context.Context, b limit.Budget, was limit.Was) (limit.Budget, error) {
+	return define(ctx, s, "set a budget", func(t tx) (limit.Budget, audit.Act, error) { return t.setBudget(ctx, b, was, s.now()) })
 }
 
-func (t tx) setBudget(ctx context.Context, b limit.Budget, now time.Time) (limit.Budget, audit.Act, error) {
+func (t tx) setBudget(ctx context.Context, b limit.Budget, on limit.Was, now time.Time) (limit.Budget, audit.Act, error) {
 	b.Set, b.From, b.To = coarse(now), coarse(b.From), coarse(b.To)
 	act := audit.Act{Action: audit.BudgetSet, Project: ofProject(b.Project)}
 	was, err := scanBudget(t.row(ctx, "SELECT "+budgetColumns+" FROM budgets WHERE "+whereScope+" AND unit = ? AND per = ? AND starts = ?",
 		append(scopeArgs(&b.Scope), string(b.Unit), string(b.Per), micros(b.From))...))
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return b, act, err
+	}
+	is := was.Version
+	if on > limit.NotYet && b.ID != "" && was.ID != b.ID {
+		is = 0 // the one that is meant was deleted
+	}
+	if err := on.Still("budget", is); err != nil {
+		return b, act, err
+	}
 	switch {
 	case err == nil:
 		b.ID, b.Version, act.Before = was.ID, was.Version+1, budgetStateOf(was)
@@ -123,17 +133,21 @@ func (t tx) deleteBudget(ctx context.Context, id string) (limit.Budget, audit.Ac
 }
 
 // SetLimit implements [limit.Store].
-func (s *Store) SetLimit(ctx context.Context, l limit.Limit) (limit.Limit, error) {
-	return define(ctx, s, "set a limit", func(t tx) (limit.Limit, audit.Act, error) { return t.setLimit(ctx, l, s.now()) })
+func (s *Store) SetLimit(ctx context.Context, l limit.Limit, was limit.Was) (limit.Limit, error) {
+	return define(ctx, s, "set a limit", func(t tx) (limit.Limit, audit.Act, error) { return t.setLimit(ctx, l, was, s.now()) })
 }
 
 // SetLimits implements [limit.Store].
-func (s *Store) SetLimits(ctx context.Context, all []limit.Limit) (set []limit.Limit, err error) {
+func (s *Store) SetLimits(ctx context.Context, all []limit.Limit, was []limit.Was) (set []limit.Limit, err error) {
 	err = s.act(ctx, "set limits", func(t tx) (done acts, err error) {
 		set = make([]limit.Limit, len(all))
 		done = make(acts, len(all))
 		for i := range all {
-			if set[i], done[i], err = t.setLimit(ctx, all[i], s.now()); err != nil {
+			on := limit.Whatever
+			if was != nil {
+				on = was[i]
+			}
+			if set[i], done[i], err = t.setLimit(ctx, all[i], on, s.now()); err != nil {
 				return nil, err
 			}
 		}
@@ -145,24 +159,30 @@ func (s *Store) SetLimits(ctx context.Context, all []limit.Limit) (set []limit.L
 	return set, nil
 }
 
-func (t tx) setLimit(ctx context.Context, l limit.Limit, now time.Time) (limit.Limit, audit.Act, error) {
+func (t tx) setLimit(ctx context.Context, l limit.Limit, on limit.Was, now time.Time) (limit.Limit, audit.Act, error) {
 	l.Set = coarse(now)
 	act := audit.Act{Action: audit.LimitSet, Project: ofProject(l.Project)}
 	was, err := scanLimit(t.row(ctx, "SELECT "+limitColumns+" FROM limits WHERE "+whereScope+" AND measure = ?",
 		append(scopeArgs(&l.Scope), string(l.Measure))...))
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return l, act, err
+	}
+	if err := on.Still("limit", was.Version); err != nil {
+		return l, act, err
+	}
 	switch {
 	case err == nil:
-		l.ID, act.Before = was.ID, limitStateOf(was)
+		l.ID, l.Version, act.Before = was.ID, was.Version+1, limitStateOf(was)
 		_, err = t.exec(ctx, "DELETE FROM limits WHERE id = ?", l.ID)
 	case errors.Is(err, sql.ErrNoRows):
-		l.ID = idOr(l.ID, "lim_", now)
+		l.ID, l.Version = idOr(l.ID, "lim_", now), 1
 		err = t.room(ctx)
 	}
 	if err != nil {
 		return l, act, err
 	}
-	args := append(append([]any{l.ID}, scopeArgs(&l.Scope)...), string(l.Measure), l.Amount, string(l.Mode), micros(l.Set))
-	_, err = t.exec(ctx, "INSERT INTO limits ("+limitColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", args...)
+	args := append(append([]any{l.ID}, scopeArgs(&l.Scope)...), string(l.Measure), l.Amount, string(l.Mode), l.Version, micros(l.Set))
+	_, err = t.exec(ctx, "INSERT INTO limits ("+limitColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", args...)
 	act.Object, act.After = l.ID, limitStateOf(l)
 	return l, act, err
 }
@@ -181,11 +201,11 @@ func (t tx) deleteLimit(ctx context.Context, id string) (limit.Limit, audit.Act,
 }
 
 // SetTier implements [limit.Store].
-func (s *Store) SetTier(ctx context.Context, tier limit.Tier) (limit.Tier, error) {
-	return define(ctx, s, "set a tier", func(t tx) (limit.Tier, audit.Act, error) { return t.setTier(ctx, tier, s.now()) })
+func (s *Store) SetTier(ctx context.Context, tier limit.Tier, was limit.Was) (limit.Tier, error) {
+	return define(ctx, s, "set a tier", func(t tx) (limit.Tier, audit.Act, error) { return t.setTier(ctx, tier, was, s.now()) })
 }
 
-func (t tx) setTier(ctx context.Context, tier limit.Tier, now time.Time) (limit.Tier, audit.Act, error) {
+func (t tx) setTier(ctx context.Context, tier limit.Tier, on limit.Was, now time.Time) (limit.Tier, audit.Act, error) {
 	tier.Set, tier.Budgets = coarse(now), slices.Clone(tier.Budgets)
 	for i := range tier.Budgets {
 		b := &tier.Budgets[i]
@@ -199,6 +219,12 @@ func (t tx) setTier(ctx context.Context, tier limit.Tier, now time.Time) (limit.
 	}
 	act := audit.Act{Action: audit.TierSet, Object: tier.Name, After: tierStateOf(&tier)}
 	was, err := scanTier(t.row(ctx, "SELECT "+tierColumns+" FROM tiers WHERE name = ?", tier.Name))
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return tier, act, err
+	}
+	if err := on.Still("tier "+tier.Name, was.Version); err != nil {
+		return tier, act, err
+	}
 	switch {
 	case err == nil:
 		tier.Version, act.Before = max(tier.Version, was.Version+1), tierStateOf(&was)

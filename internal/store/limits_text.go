@@ -106,7 +106,7 @@ func scanBudget(r scanner) (b limit.Budget, err error) {
 
 func scanLimit(r scanner) (l limit.Limit, err error) {
 	var setAt int64
-	err = r.Scan(&l.ID, &l.Org, &l.Project, &l.Key, &l.User, &l.Model, &l.Measure, &l.Amount, &l.Mode, &setAt)
+	err = r.Scan(&l.ID, &l.Org, &l.Project, &l.Key, &l.User, &l.Model, &l.Measure, &l.Amount, &l.Mode, &l.Version, &setAt)
 	l.Set = fromMicros(setAt)
 	return l, err
 }

@@ -66,7 +66,7 @@ func testDeclare(t *testing.T, s Store) {
 		Version: version(t, s), At: day.Add(time.Minute), NewProjects: []auth.Project{project("prj_2", "new", "search")}, Projects: []auth.Project{set},
 		NewKeys: []auth.Key{key("key_3", "prj_2", "a"), key("key_4", "prj_1", "old")}, Keys: []auth.Key{key1}, Ended: []string{"key_2"},
 	}
-	ended, err := s.SetBudget(ctx, limit.Budget{Scope: limit.Scope{Project: "prj_1"}, Terms: dollars(1)})
+	ended, err := s.SetBudget(ctx, limit.Budget{Scope: limit.Scope{Project: "prj_1"}, Terms: dollars(1)}, limit.Whatever)
 	must(t, err)
 	limits := limit.Changes{
 		Version: definitions(t, s, t).Version, Tiers: []limit.Tier{{Name: "gold"}}, EndedBudgets: []string{ended.ID},

@@ -49,14 +49,14 @@ func testBudgets(t *testing.T, s Store) {
 			Alerts: []int{10, 99}, Kept: []limit.Kept{{Tag: "gold", Share: 20}, {Tag: "vip", Share: 80}},
 		},
 	}
-	set, err := s.SetBudget(ctx, full)
+	set, err := s.SetBudget(ctx, full, limit.Whatever)
 	must(t, err)
 	if set.ID == "" || set.Set.IsZero() {
 		t.Errorf("no id or time: %+v", set)
 	}
 	full.ID, full.Version, full.Set = set.ID, 1, set.Set
 	same(t, "set", set, full)
-	plain, err := s.SetBudget(ctx, limit.Budget{ID: "bgt_zz", Terms: dollars(5)})
+	plain, err := s.SetBudget(ctx, limit.Budget{ID: "bgt_zz", Terms: dollars(5)}, limit.Whatever)
 	must(t, err)
 	same(t, "id that was given", plain.ID, "bgt_zz")
 	after := definitions(t, s, t)
@@ -68,7 +68,7 @@ func testBudgets(t *testing.T, s Store) {
 	// The same scope, unit, length and beginning is the same budget, and keeps its id.
 	change := full
 	change.ID, change.Amount, change.Zone, change.To, change.Mode, change.Alerts, change.Kept = "", 7, "", day.Add(2*time.Hour), limit.Enforce, nil, nil
-	set, err = s.SetBudget(ctx, change)
+	set, err = s.SetBudget(ctx, change, limit.Whatever)
 	must(t, err)
 	change.ID, change.Version, change.Set = full.ID, 2, set.Set
 	same(t, "changed", set, change)
@@ -87,7 +87,7 @@ func testBudgets(t *testing.T, s Store) {
 		b := full
 		b.ID = ""
 		other(&b)
-		set, err := s.SetBudget(ctx, b)
+		set, err := s.SetBudget(ctx, b, limit.Whatever)
 		must(t, err)
 		if set.ID == full.ID || set.Version != 1 {
 			t.Errorf("budget %d is taken for another: %+v", i, set)
@@ -120,16 +120,16 @@ func testBudgets(t *testing.T, s Store) {
 func testLimits(t *testing.T, s Store) {
 	ctx := t.Context()
 	l := limit.Limit{Scope: limit.Scope{Project: "prj_1", User: limit.Each}, Rate: limit.Rate{Measure: limit.Requests, Amount: 60, Mode: limit.Enforce}}
-	first, err := s.SetLimit(ctx, l)
+	first, err := s.SetLimit(ctx, l, limit.Whatever)
 	must(t, err)
 	l.Measure = limit.Concurrent
-	second, err := s.SetLimit(ctx, l)
+	second, err := s.SetLimit(ctx, l, limit.Whatever)
 	must(t, err)
 	if first.ID == "" || first.ID == second.ID {
 		t.Fatalf("limits have the ids %q and %q", first.ID, second.ID)
 	}
 	l.Amount, l.Mode = 5, limit.Observe
-	again, err := s.SetLimit(ctx, l)
+	again, err := s.SetLimit(ctx, l, limit.Whatever)
 	must(t, err)
 	same(t, "id", again.ID, second.ID)
 	before := definitions(t, s, t)
@@ -147,7 +147,7 @@ func testLimits(t *testing.T, s Store) {
 		t.Errorf("version %d, before %d", after.Version, before.Version)
 	}
 	first.Amount, l.Measure = 61, limit.Tokens
-	set, err := s.SetLimits(ctx, []limit.Limit{first, l})
+	set, err := s.SetLimits(ctx, []limit.Limit{first, l}, nil)
 	must(t, err)
 	if len(set) != 2 || set[0].ID != first.ID || set[1].ID == "" {
 		t.Fatalf("set together: %+v", set)
@@ -171,11 +171,11 @@ func testTiers(t *testing.T, s Store) {
 		Rates:   []limit.Rate{{Measure: limit.Tokens, Amount: 1000, Mode: limit.Observe}},
 		Budgets: []limit.Terms{dollars(1), {Unit: limit.TokenCount, Per: window.Term, From: day, To: day.Add(time.Hour), Mode: limit.Enforce, Alerts: []int{50}}},
 	}
-	set, err := s.SetTier(ctx, gold)
+	set, err := s.SetTier(ctx, gold, limit.Whatever)
 	must(t, err)
 	gold.Version, gold.Set = set.Version, set.Set
 	same(t, "set", set, gold)
-	silver, err := s.SetTier(ctx, limit.Tier{Name: "silver"})
+	silver, err := s.SetTier(ctx, limit.Tier{Name: "silver"}, limit.Whatever)
 	must(t, err)
 
 	refused(t, s.Assign(ctx, limit.Assignment{Project: "prj_1", Tier: "none"}), fault.NotThere)
@@ -195,7 +195,7 @@ func testTiers(t *testing.T, s Store) {
 	}
 
 	gold.Budgets, gold.MaxInput = nil, 0
-	set, err = s.SetTier(ctx, gold)
+	set, err = s.SetTier(ctx, gold, limit.Whatever)
 	must(t, err)
 	if set.Version <= gold.Version {
 		t.Errorf("version %d, before %d", set.Version, gold.Version)
@@ -214,7 +214,7 @@ func testTiers(t *testing.T, s Store) {
 	d = definitions(t, s, t)
 	same(t, "tiers", d.Tiers, []limit.Tier{silver})
 	same(t, "assignments", len(d.Assigned), 2)
-	anew, err := s.SetTier(ctx, gold)
+	anew, err := s.SetTier(ctx, gold, limit.Whatever)
 	must(t, err)
 	if anew.Version <= gold.Version { // or windows that it had would keep their terms
 		t.Errorf("a tier that is set again has version %d, and had %d", anew.Version, gold.Version)
@@ -256,7 +256,7 @@ func testBudgetsAgainstModel(t *testing.T, s Store) {
 				delete(model, slot)
 				continue
 			}
-			set, err := s.SetBudget(t.Context(), b)
+			set, err := s.SetBudget(t.Context(), b, limit.Whatever)
 			if err != nil {
 				rt.Fatal(err)
 			}

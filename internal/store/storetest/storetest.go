@@ -80,6 +80,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"limits":                      testLimits,
 		"tiers":                       testTiers,
 		"budgets against a model":     testBudgetsAgainstModel,
+		"changes on a version":        testChangesOnAVersion,
 		"windows of budgets":          testWindows,
 		"ejections":                   testEjections,
 		"disabled targets":            testDisabled,
