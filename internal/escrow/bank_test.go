@@ -460,6 +460,51 @@ func TestALoweredLimitBindsWhatComesBackDuringATrade(t *testing.T) {
 	})
 }
 
+// What was promised of a higher limit is promised no more: it goes back with the rest, and nobody asks the store again and again for as
+// long as promises are kept.
+func TestALoweredLimitEndsPromises(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s escrowtest.Store
+		b := start(t, &s, "j", "1", 1)
+		p := b.Pool(key, terms(1000))
+		id := b.must(p, 100)
+		if err := b.Fund(context.Background(), []escrow.Want{{Pool: p, Need: 700}}); err != nil {
+			t.Fatal(err)
+		}
+		before := s.Trades()
+		b.link.Delay(time.Millisecond)
+		b.Pool(key, escrow.Terms{Limit: 50, Version: 2})
+		time.Sleep(200 * time.Millisecond)
+		if n := s.Trades() - before; n > 2 {
+			t.Errorf("the store was asked %d times in 0.2 s", n)
+		}
+		if got := s.State(key).Held; got != 100 {
+			t.Errorf("%d are held, want what the call has reserved: 100", got)
+		}
+		p.Settle(id, 100, 0)
+	})
+}
+
+// A process that has missed a version does not know by how much the limit was lowered since: others may have had of it what there was.
+func TestALoweredLimitBindsWhoeverMissedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s escrowtest.Store
+		one, other := start(t, &s, "one", "1", 2), start(t, &s, "other", "1", 2)
+		p := one.Pool(key, terms(100))
+		one.must(p, 10)
+		other.must(other.Pool(key, escrow.Terms{Limit: 1000, Version: 2}), 500)
+		one.Pool(key, escrow.Terms{Limit: 300, Version: 4})
+		if id, ok := p.Hold(1); ok {
+			t.Errorf("%s had 1 more, of %+v", id, s.State(key))
+		}
+		if err := one.Fund(context.Background(), []escrow.Want{{Pool: p, Need: 1}}); short(t, err).State.Limit != 300 {
+			t.Error(err)
+		}
+		one.Pool(key, escrow.Terms{Limit: 1000, Version: 5})
+		one.must(p, 1)
+	})
+}
+
 func TestWhatTheStoreDoesNotTakeHurtsNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s escrowtest.Store

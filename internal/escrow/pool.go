@@ -152,7 +152,7 @@ func (p *Pool) Settle(id string, held, spent int64) {
 	if held > took {
 		p.short = 0
 		if p.excess { // what comes back is not there to be spent again
-			p.recall, l.until = true, lowered
+			p.revoke(l)
 		}
 		switch {
 		case len(p.wait) > 0:
@@ -220,6 +220,13 @@ func (l *lease) spare(now int64) int64 {
 // lowered is the time until which a lease may be spent from that was had of a higher limit: long ago.
 const lowered = 1
 
+// revoke has what is free in a lease go back, what was promised of it as well, and nothing spent from it before the store has said what
+// is left. The lock is held.
+func (p *Pool) revoke(l *lease) {
+	p.recall = true
+	l.until, l.promised = lowered, 0
+}
+
 // newTerms replaces the terms by newer ones.
 func (p *Pool) newTerms(t Terms) {
 	p.mu.Lock()
@@ -227,13 +234,13 @@ func (p *Pool) newTerms(t Terms) {
 		p.mu.Unlock()
 		return
 	}
-	lower := t.Limit < p.terms.Limit
+	lower := t.Limit < p.terms.Limit || t.Version > p.terms.Version+1 // one between may have allowed more, to others
 	p.terms, p.short = t, 0
 	p.version.Store(t.Version)
 	ask := p.lease != nil
 	if ask && lower {
-		// What is free was had of more. It goes back, and nothing is spent of it before the store has said what is left.
-		p.recall, p.lease.until = true, lowered
+		// What is free was had of more, or may be needed by others who have more than there is.
+		p.revoke(p.lease)
 	}
 	p.mu.Unlock()
 	if ask {

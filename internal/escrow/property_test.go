@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -68,6 +69,8 @@ type world struct {
 
 	mu      sync.Mutex
 	terms   escrow.Terms
+	limits  []int64 // that there were, by version from 1 on
+	bad     error   // the first reservation that should not have been
 	members []*member
 	entries []*entry // of all journals
 	calls   sync.WaitGroup
@@ -80,8 +83,10 @@ type member struct {
 	name string
 	run  int
 	dead bool
-	die  context.CancelFunc
-	book []*entry
+	// given is the version of the newest terms that it was given; what it reserves from then on is of these.
+	given int64
+	die   context.CancelFunc
+	book  []*entry
 
 	alive context.Context // until it is killed
 
@@ -96,6 +101,19 @@ type entry struct {
 	over, told  bool // settled; in the store
 }
 
+func newWorld(t *testing.T, n, pools int, limit int64, delay time.Duration) *world {
+	w := &world{
+		t: t, store: &escrowtest.Store{}, n: n, delay: delay, terms: terms(limit), limits: []int64{limit}, taken: map[string]bool{},
+	}
+	for i := range pools {
+		w.keys = append(w.keys, escrow.Key{Rule: fmt.Sprint("budget_", i)})
+	}
+	for i := range n {
+		w.members = append(w.members, w.begin(fmt.Sprint("replica-", i), 1))
+	}
+	return w
+}
+
 func (w *world) begin(name string, run int) *member {
 	m := &member{process: start(w.t, w.store, name, fmt.Sprint(run), w.n), name: name, run: run}
 	m.link.Delay(w.delay)
@@ -103,18 +121,56 @@ func (w *world) begin(name string, run int) *member {
 	return m
 }
 
+// newTerms are in force from here on, for whoever is given them.
+func (w *world) newTerms(limit int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.terms = escrow.Terms{Limit: limit, Version: w.terms.Version + 1}
+	w.limits = append(w.limits, limit)
+}
+
+// pools are a process's, which is given the newest terms of each.
+func (w *world) pools(m *member) (pools []*escrow.Pool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range w.keys {
+		pools = append(pools, m.Pool(k, w.terms))
+	}
+	m.given = w.terms.Version
+	return pools
+}
+
+// hold reserves an amount, and notes if it should not have been possible: for as long as more is settled (but for what is over), held
+// and unknown than the limit is, a process that knows this limit reserves nothing. Its own lease is of that with all that is free in
+// it, so what is free there was had of a higher limit. Another process may know newer terms already, and the store have heard them
+// from it: so the limit is the highest of those from the one on that the process was given before. No trade makes more of what is used
+// than that, so what is more afterwards was more when it was reserved.
+func (w *world) hold(m *member, p *escrow.Pool, amount int64) (id string, ok bool) {
+	w.mu.Lock()
+	given := m.given
+	w.mu.Unlock()
+	if id, ok = p.Hold(amount); !ok || amount == 0 {
+		return id, ok
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s, limit := w.store.State(p.Key()), slices.Max(w.limits[max(given, 1)-1:])
+	if s.Settled-s.Over+s.Held+s.Unknown > limit && w.bad == nil {
+		w.bad = fmt.Errorf("%s knows version %d, whose limit or a later one is at most %d, and reserved %d of %+v", m.name, given, limit, amount, s)
+	}
+	return id, ok
+}
+
 // call makes a call with one process.
 func (w *world) call(m *member, s *step) {
 	wants := make([]escrow.Want, len(w.keys))
-	w.mu.Lock()
-	for i, k := range w.keys {
-		wants[i] = escrow.Want{Pool: m.Pool(k, w.terms), Need: s.amounts[i]}
+	for i, p := range w.pools(m) {
+		wants[i] = escrow.Want{Pool: p, Need: s.amounts[i]}
 	}
-	w.mu.Unlock()
 	for range 5 {
 		var book []*entry
 		for i := range wants {
-			id, ok := wants[i].Pool.Hold(wants[i].Need)
+			id, ok := w.hold(m, wants[i].Pool, wants[i].Need)
 			if !ok {
 				break
 			}
@@ -229,6 +285,9 @@ func (w *world) check() error {
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.bad != nil {
+		return w.bad
+	}
 	for _, k := range w.keys {
 		if s := w.store.State(k); s.Settled-s.Over+s.Held+s.Unknown > s.Highest {
 			return fmt.Errorf("%v is over: %+v", k, s)
@@ -287,9 +346,7 @@ func (w *world) do(s *step) {
 			m.link.Lose(nil, nil)
 		})
 	case "limit":
-		w.mu.Lock()
-		w.terms = escrow.Terms{Limit: s.limit, Version: w.terms.Version + 1}
-		w.mu.Unlock()
+		w.newTerms(s.limit)
 	case "take":
 		if hands := m.Hands(); !dead && len(hands) > 0 {
 			w.mu.Lock()
@@ -382,13 +439,7 @@ func TestNeverOver(t *testing.T) {
 		plan := steps(r, pools)
 		var bad error
 		synctest.Test(t, func(t *testing.T) {
-			w := &world{t: t, store: &escrowtest.Store{}, n: n, delay: delay, terms: terms(limit), taken: map[string]bool{}}
-			for i := range pools {
-				w.keys = append(w.keys, escrow.Key{Rule: fmt.Sprint("budget_", i)})
-			}
-			for i := range n {
-				w.members = append(w.members, w.begin(fmt.Sprint("replica-", i), 1))
-			}
+			w := newWorld(t, n, pools, limit, delay)
 			for i := range plan {
 				w.do(&plan[i])
 				for left := plan[i].pause; bad == nil; {

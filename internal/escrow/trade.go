@@ -339,7 +339,7 @@ func (p *Pool) close(d *deal, now int64, replicas int, first bool) (again rank) 
 	p.recall = p.recall || p.unsure
 	p.unsure = false
 	if p.excess && l.free > 0 { // it came back while the trade ran, or it is not known whether it was given back
-		p.recall, l.until = true, lowered
+		p.revoke(l)
 	}
 	switch {
 	case r.Granted > 0:

@@ -268,6 +268,7 @@ type Link struct {
 	lose   func() bool // whether the reply of a trade is lost
 	drop   func() bool // whether a trade is lost
 	delay  time.Duration
+	late   time.Duration
 	refuse func(escrow.Trade) bool
 }
 
@@ -282,6 +283,9 @@ func (l *Link) Lose(request, reply func() bool) { l.set(func() { l.drop, l.lose 
 
 // Delay has each answer take a while.
 func (l *Link) Delay(d time.Duration) { l.set(func() { l.delay = d }) }
+
+// Late has each trade be in force for a while before its reply comes.
+func (l *Link) Late(d time.Duration) { l.set(func() { l.late = d }) }
 
 // Refuse has trades fail of which one is as the function says.
 func (l *Link) Refuse(f func(escrow.Trade) bool) { l.set(func() { l.refuse = f }) }
@@ -346,11 +350,19 @@ func (l *Link) Trade(ctx context.Context, h escrow.Holder, trades []escrow.Trade
 	l.mu.Lock()
 	lost, dropped := l.lose != nil && l.lose(), l.drop != nil && l.drop()
 	dropped = dropped || l.refuse != nil && slices.ContainsFunc(trades, l.refuse)
+	late := l.late
 	l.mu.Unlock()
 	if dropped {
 		return nil, ErrDown
 	}
 	results, err := l.Store.Trade(ctx, h, trades)
+	if err == nil && late > 0 {
+		select {
+		case <-time.After(late):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if err == nil && lost {
 		return nil, ErrDown
 	}
