@@ -180,12 +180,14 @@ func runProgram(t *testing.T, n int, limit int64, plan []action) (bad error) {
 				break
 			}
 		}
+		p.mu.Lock()
 		for _, m := range p.members {
 			m.link.Delay(0)
 			m.link.Late(0)
 			m.link.Thaw()
 			m.link.Lose(nil, nil)
 		}
+		p.mu.Unlock()
 		p.calls.Wait()
 		for len(p.open) > 0 {
 			p.end(0, 100, true)
