@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -183,5 +184,82 @@ func TestCheckTelling(t *testing.T) {
 	}
 	if len(told) != 4 || told[0] != [2]int64{0, m.last} || told[3] != [2]int64{m.last, m.last} {
 		t.Errorf("told %v", told)
+	}
+}
+
+// Each thing that may be wrong in the books is a finding of its own, and the only one.
+func TestWhatIsWrongIsFound(t *testing.T) {
+	t.Parallel()
+	books := func() *memory {
+		return &memory{
+			entries: []SnapshotEntry{
+				{Seq: 1, Kind: Posted, Debit: 1, Credit: 2, Amount: 30, Exchange: 5, Moves: []Move{{Pool: 7, Settled: 30, Over: 10}}},
+				{Seq: 2, Kind: Pending, Debit: 1, Credit: 2, Amount: 8, Exchange: 6, Moves: []Move{{Pool: 7, Unknown: 8}}},
+			},
+			accounts: []Account{
+				{ID: 1, Name: "spend:o/p", Side: Spend, Balance: Balance{Debit: 30, PendingDebit: 8}},
+				{ID: 2, Name: "owed:a", Side: Owed, Balance: Balance{Credit: 30, PendingCredit: 8}},
+			},
+			pools:     []Pool{{ID: 7, Rule: "b", Terms: true, Highest: 40, Settled: 30, Over: 10, Unknown: 8, Held: 12, Leases: 12}},
+			open:      []int64{2},
+			exchanges: []Exchange{{Seq: 5, ID: "x5", Cost: 30}, {Seq: 6, ID: "x6", Unknown: true}},
+			last:      2,
+		}
+	}
+	for want, change := range map[string]func(*memory){
+		"":                      func(*memory) {}, // what is over is within no limit
+		"what is used, at most": func(m *memory) { m.pools[0].Highest-- },
+		"exchange, which are in order,": func(m *memory) {
+			m.entries[0].Exchange, m.entries[1].Exchange = 6, 5
+			m.exchanges[0], m.exchanges[1] = Exchange{Seq: 5, ID: "x5", Unknown: true}, Exchange{Seq: 6, ID: "x6", Cost: 30}
+		},
+		"tries whose end is unknown":                   func(m *memory) { m.exchanges[1].Unknown = false },
+		"the list of what is unknown, which has it":    func(m *memory) { m.open = nil },
+		"what its tries came to":                       func(m *memory) { m.exchanges[0].Cost++ },
+		"what is held, which is the sum of its leases": func(m *memory) { m.pools[0].Leases++ },
+		"number of the last entry":                     func(m *memory) { m.last++ },
+	} {
+		m := books()
+		change(m)
+		r, err := Check(context.Background(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" && len(r.Findings) > 0 || want != "" && (len(r.Findings) != 1 || r.Findings[0].What != want) {
+			t.Errorf("want %q, found %v", want, r.Findings)
+		}
+		if r.Spent != 30 || r.Pending != 8 {
+			t.Errorf("%q: %s spent and %s pending", want, r.Spent, r.Pending)
+		}
+	}
+}
+
+// An account's net is what was spent, or is owed: the sides of a correction downwards.
+func TestNet(t *testing.T) {
+	t.Parallel()
+	for side, want := range map[Side]llm.Money{Spend: 20, Owed: -20} {
+		if a := (Account{Side: side, Balance: Balance{Debit: 30, Credit: 10}}); a.Net() != want {
+			t.Errorf("%s: %s, want %s", side, a.Net(), want)
+		}
+	}
+}
+
+// totals are a store that has only these.
+type totals struct {
+	Store
+	rows []Total
+}
+
+func (s totals) LedgerTotals(context.Context, time.Time, time.Time) ([]Total, error) {
+	return s.rows, nil
+}
+
+// What is pending is told beside a closing's total, and is not in it.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	s := totals{rows: []Total{{Kind: Posted, Amount: 30}, {Kind: Pending, Amount: 8}, {Kind: Settled, Amount: 5}, {Kind: Adjusted, Amount: -2}}}
+	c, err := Close(context.Background(), s, time.Unix(0, 0), time.Unix(9, 0))
+	if err != nil || c.Total != 33 || c.Pending != 8 || len(c.Rows) != 4 {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
