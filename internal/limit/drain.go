@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/pipeline"
 )
 
 // What is read of answers whose clients have left: a provider bills the whole of what it generates, and only says so at the end.
@@ -17,54 +18,27 @@ const (
 
 // A drain lets the tries of one exchange go on for a while after its client has left, if a budget is to be told what they cost.
 type drain struct {
-	a     *allowance
+	life  *pipeline.Life
 	place atomic.Int32 // of the places: none, taken, or over
 	timer atomic.Pointer[time.Timer]
-
-	unwatch func() bool             // the client's context
-	cancel  context.CancelCauseFunc // what is inside; nil if that is bound to the client's context
 }
 
-// detach makes the context of what is inside: it ends when ctx does, but for a client that leaves while something is under way that
-// a budget pays for. The drain's end is to be called when the exchange is over.
-func (l *Limiter) detach(ctx context.Context, a *allowance) (inner context.Context) {
-	d := &a.d
-	d.a = a
-	if len(a.all) == 0 {
-		d.unwatch = context.AfterFunc(ctx, a.finish)
-		return ctx
-	}
-	inner, d.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	d.unwatch = context.AfterFunc(ctx, func() {
-		why := context.Cause(ctx)
-		var told *fault.Error
-		if errors.As(why, &told) || errors.Is(why, context.DeadlineExceeded) || !d.begin() {
-			d.cancel(why)
-			a.finish()
-			return
-		}
-		d.timer.Store(time.AfterFunc(drainTime, func() {
-			d.cancel(why)
-			a.finish()
-		}))
-	})
-	return inner
+// Stays implements [pipeline.Party]: the exchange goes on for as long as something is under way that a budget pays for, at most a minute.
+// It does not if it was ended for another reason than that its client left.
+func (a *allowance) Stays(why error) bool {
+	var told *fault.Error
+	return len(a.all) > 0 && !errors.As(why, &told) && !errors.Is(why, context.DeadlineExceeded) && a.begin(why)
 }
 
-// end ends the exchange. It may be called again.
-func (d *drain) end() {
-	if watched := d.unwatch(); d.cancel == nil {
-		if watched {
-			d.a.finish()
-		}
-		return
-	}
-	if t := d.timer.Load(); t != nil {
+// Over implements [pipeline.Party].
+func (a *allowance) Over() {
+	if t := a.d.timer.Load(); t != nil {
 		t.Stop()
 	}
-	d.cancel(nil)
-	d.a.finish()
-	d.free()
+	a.finish()
+	if a.d.place.Swap(isOver) == hasPlace {
+		a.l.drains.Add(-1)
+	}
 }
 
 // What has become of a drain's place.
@@ -75,28 +49,24 @@ const (
 )
 
 // begin takes a place, if something is under way. It may be asked again.
-func (d *drain) begin() bool {
+func (a *allowance) begin(why error) bool {
+	d, places := &a.d, &a.l.drains
 	if d.place.Load() != noPlace {
 		return d.place.Load() == hasPlace
 	}
-	if !d.a.running() {
+	if !a.running() {
 		return false
 	}
-	places := &d.a.l.drains
 	if places.Add(1) > drainMost {
 		places.Add(-1)
 		return d.place.Load() == hasPlace
 	}
 	if !d.place.CompareAndSwap(noPlace, hasPlace) { // somebody else was faster
 		places.Add(-1)
+		return d.place.Load() == hasPlace
 	}
-	return d.place.Load() == hasPlace
-}
-
-func (d *drain) free() {
-	if d.place.Swap(isOver) == hasPlace {
-		d.a.l.drains.Add(-1)
-	}
+	d.timer.Store(time.AfterFunc(drainTime, func() { d.life.End(why) }))
+	return true
 }
 
 // running reports whether a try is under way that a budget pays for.

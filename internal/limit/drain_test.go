@@ -13,14 +13,29 @@ import (
 )
 
 // leaving is an exchange that a budget pays for and whose client may leave.
-func (b *bench) leaving(ctx context.Context, tries ...int) (d *drain, inner context.Context, over func()) {
+func (b *bench) leaving(ctx context.Context, tries ...int) (a *allowance, inner context.Context, over func()) {
 	b.t.Helper()
-	a := &allowance{l: b.Limiter, plan: &plan{all: make([]held, 1)}}
+	a = &allowance{l: b.Limiter, plan: &plan{all: make([]held, 1)}}
 	for _, charges := range tries {
 		a.opened(charges)
 	}
-	inner = b.detach(ctx, a)
-	return &a.d, inner, a.d.end
+	inner, over = alive(b.t, ctx, a)
+	return a, inner, over
+}
+
+// alive begins the life of an exchange that an allowance takes part in.
+func alive(t *testing.T, ctx context.Context, a *allowance) (inner context.Context, over func()) {
+	t.Helper()
+	x := &pipeline.Exchange{}
+	resp, err := pipeline.Living(func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
+		inner, a.d.life = ctx, &x.Life
+		x.Life.Join(a)
+		return &llm.Response{Events: func(func(llm.Event, error) bool) {}}, nil
+	})(ctx, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inner, func() { resp.Events(nil) }
 }
 
 // TestAClientThatLeaves: what it left goes on for a minute if something is under way, and ends at once if nothing is, if it was ended
@@ -39,10 +54,10 @@ func TestAClientThatLeaves(t *testing.T) {
 			{"was stopped", []int{1}, fault.New(fault.Stopped, "by an operator"), false}, {"is late", []int{1}, context.DeadlineExceeded, false},
 		} {
 			ctx, cancel := context.WithCancelCause(t.Context())
-			d, inner, over := b.leaving(ctx, c.tries...)
+			a, inner, over := b.leaving(ctx, c.tries...)
 			cancel(c.why)
 			synctest.Wait()
-			if goesOn := inner.Err() == nil; goesOn != c.goesOn || (d.place.Load() == hasPlace) != c.goesOn {
+			if goesOn := inner.Err() == nil; goesOn != c.goesOn || (a.d.place.Load() == hasPlace) != c.goesOn {
 				t.Errorf("%s: goes on %v", c.name, goesOn)
 			}
 			time.Sleep(drainTime - time.Second)
@@ -64,9 +79,9 @@ func TestAClientThatLeaves(t *testing.T) {
 		goOn := 0
 		ctx, cancel := context.WithCancel(t.Context())
 		for range drainMost + 10 {
-			d, inner, over := b.leaving(ctx, 1)
+			a, inner, over := b.leaving(ctx, 1)
 			all = append(all, func() {
-				if d.begin(); inner.Err() == nil {
+				if a.Stays(nil); inner.Err() == nil {
 					goOn++
 				}
 				over()
@@ -127,14 +142,14 @@ func TestNobodyElseIsAskedForAClientThatLeft(t *testing.T) {
 func TestNoPlaceIsTakenAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	b := onBench(t, Definitions{})
-	d, _, over := b.leaving(t.Context(), 1)
+	a, _, over := b.leaving(t.Context(), 1)
 	over()
-	if d.begin() || b.drains.Load() != 0 {
+	if a.Stays(nil) || b.drains.Load() != 0 {
 		t.Errorf("%d places are taken for good", b.drains.Load())
 	}
-	d, _, over = b.leaving(t.Context(), 1)
+	a, _, over = b.leaving(t.Context(), 1)
 	for range 2 {
-		if !d.begin() || b.drains.Load() != 1 {
+		if !a.Stays(nil) || b.drains.Load() != 1 {
 			t.Errorf("%d places", b.drains.Load())
 		}
 	}
@@ -176,13 +191,13 @@ func TestRatesAreToldOnce(t *testing.T) {
 		if err := a.take(t.Context(), x); err != nil {
 			t.Fatal(err)
 		}
-		b.detach(t.Context(), a)
+		_, over := alive(t, t.Context(), a)
 		try := pipeline.Try{Price: b.price, Outcome: pipeline.SettledActual, Usage: llm.Usage{Input: 50, Output: 20}}
 		held, err := b.Reserve(t.Context(), x, target, &try)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.end(b, held, &try, a.d.end)
+		c.end(b, held, &try, over)
 		for _, s := range b.o.Rates.Standing(a.rates) {
 			if used := s.Limit - s.Left; s.Rule.ID == "tokens" && used != c.used || s.Rule.ID == "once" && used != 0 {
 				t.Errorf("%s: %d of %s are used", name, used, s.Rule.ID)

@@ -34,6 +34,11 @@ type bench struct {
 	over  []string // overruns that somebody was told of
 }
 
+// Stage is the stage with what has to be around it.
+func (b *bench) Stage() pipeline.Stage {
+	return func(next pipeline.Handler) pipeline.Handler { return pipeline.Living(b.Limiter.Stage()(next)) }
+}
+
 // onBench has definitions in force. A token costs a nano-dollar, whichever.
 func onBench(t *testing.T, d Definitions) *bench {
 	t.Helper()

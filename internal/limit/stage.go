@@ -73,7 +73,8 @@ func New(o Options) (*Limiter, error) {
 	return l, nil
 }
 
-// Stage refuses what a caller's tier or limits do not allow, and finds out which budgets its tries count for.
+// Stage refuses what a caller's tier or limits do not allow, and finds out which budgets its tries count for. It belongs inside
+// [pipeline.Living].
 func (l *Limiter) Stage() pipeline.Stage {
 	return func(next pipeline.Handler) pipeline.Handler {
 		return func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
@@ -102,25 +103,16 @@ func (l *Limiter) limited(ctx context.Context, x *pipeline.Exchange, a *allowanc
 	if err := a.take(ctx, x); err != nil {
 		return nil, err
 	}
-	// Whoever gets the answer walks it or ends ctx, and so does a panic: the exchange is over then.
-	ctx = l.detach(ctx, a)
-	if len(a.all) > 0 {
-		x.Drain = a.d.begin
-	}
+	a.d.life = &x.Life
+	x.Life.Join(a)
 	resp, err := next(ctx, x)
 	if err != nil {
-		a.d.end()
 		return nil, err
 	}
-	events := resp.Events
 	if try := answering(x); resp.Stream && try != nil && try.MaxOutput > 0 && x.Op == llm.OpChat {
 		m := newMeter(resp.Target, x.Request.Model, try.MaxOutput, x.Request.Choices)
 		m.cut = func() { l.deaf(resp.Target, x, answering(x)) }
-		events = m.watch(events, resp.Meta)
-	}
-	resp.Events = func(yield func(llm.Event, error) bool) {
-		defer a.d.end()
-		events(yield)
+		resp.Events = m.watch(resp.Events, resp.Meta)
 	}
 	return resp, nil
 }

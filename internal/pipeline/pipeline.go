@@ -83,8 +83,8 @@ type Exchange struct {
 	Allowance Allowance // limit
 	// Low is how much of the fullest budget that the exchange counts for is used, in percent.
 	Low int // limit
-	// Drain says that the rest of an answer is to be read although its client has left, and what it is read with goes on; nil is no.
-	Drain func() bool // limit
+	// Life is how long it runs. Whoever has something to do at the end joins it.
+	Life Life // Living
 	// OutputCap is what one choice may generate at most where the caller asks for more or does not say, in tokens; DefaultOutput is the
 	// cap where it does not say and a budget needs one. 0 is none.
 	OutputCap, DefaultOutput int64 // gateway, then route

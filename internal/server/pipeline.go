@@ -18,6 +18,7 @@ func buildPipeline(records *usage.Recorder, stops, limits pipeline.Stage, keeper
 	stages := []pipeline.Stage{
 		records.Stage(),   // the record, the log line and the metrics of every exchange
 		refuse,            // what the gateway could not read or does not know goes no further
+		pipeline.Living,   // from here on it may outlive its client, if somebody pays for that
 		stops,             // nor what an operator has stopped
 		idempotency.Stage, // a call that is made again is not run again
 		limits,            // nor one that its caller's limits leave no room for

@@ -41,9 +41,20 @@ type Board struct {
 
 // A flight is an exchange that runs.
 type flight struct {
+	board  *Board
+	x      *pipeline.Exchange
 	model  string
 	target llm.Target // that is being tried; zero before the first try
-	end    context.CancelCauseFunc
+}
+
+// Stays implements [pipeline.Party].
+func (*flight) Stays(error) bool { return false }
+
+// Over implements [pipeline.Party].
+func (f *flight) Over() {
+	f.board.inFlight.Lock()
+	defer f.board.inFlight.Unlock()
+	delete(f.board.running, f.x)
 }
 
 // New makes a board that refuses everything until its first Refresh.
@@ -155,10 +166,12 @@ func (b *Board) fresh() error {
 }
 
 // enter registers an exchange and says whether it may begin.
-func (b *Board) enter(x *pipeline.Exchange, end context.CancelCauseFunc) error {
+func (b *Board) enter(x *pipeline.Exchange) error {
+	f := &flight{board: b, x: x, model: x.Request.Model}
 	b.inFlight.Lock()
-	b.running[x] = &flight{model: x.Request.Model, end: end}
+	b.running[x] = f
 	b.inFlight.Unlock()
+	x.Life.Join(f)
 	if err := b.fresh(); err != nil {
 		return err
 	}
@@ -169,12 +182,6 @@ func (b *Board) enter(x *pipeline.Exchange, end context.CancelCauseFunc) error {
 		}
 	}
 	return nil
-}
-
-func (b *Board) leave(x *pipeline.Exchange) {
-	b.inFlight.Lock()
-	defer b.inFlight.Unlock()
-	delete(b.running, x)
 }
 
 // sweep ends the running exchanges that a stop wants ended.
@@ -192,7 +199,7 @@ func (b *Board) sweep(stops []Stop) {
 			if !s.asks(x.Caller.Project, f.model) && (f.target == (llm.Target{}) || !s.uses(x.Caller.Project, f.target)) {
 				continue
 			}
-			f.end(ended(s, now))
+			x.Life.Cut(ended(s, now))
 			b.cut.Inc()
 			delete(b.running, x)
 			break

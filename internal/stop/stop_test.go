@@ -74,6 +74,11 @@ func newBoard(t *testing.T, m *memory) *Board {
 	return b
 }
 
+// stage is a board's with what has to be around it.
+func stage(b *Board) pipeline.Stage {
+	return func(next pipeline.Handler) pipeline.Handler { return pipeline.Living(b.Stage()(next)) }
+}
+
 func ask(project, model string) *pipeline.Exchange {
 	return &pipeline.Exchange{ID: "ex", Caller: &pipeline.Caller{Project: project}, Request: &llm.Request{Model: model}}
 }
@@ -131,7 +136,7 @@ func TestScopes(t *testing.T) {
 		if err := b.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		resp, err := b.Stage()(answers(b, tt.target))(t.Context(), ask(tt.project, tt.model))
+		resp, err := stage(b)(answers(b, tt.target))(t.Context(), ask(tt.project, tt.model))
 		if (code(err) == fault.Stopped) != tt.want {
 			t.Errorf("%+v, %s asks for %s, answered by %s: %v, %v", tt.stop, tt.project, tt.model, tt.target, resp, err)
 		}
@@ -155,7 +160,7 @@ func TestControl51FeltByOtherReplicas(t *testing.T) {
 					}
 					working.Go(func() { _ = b.Run(ctx) })
 				}
-				handle := there.Stage()(answers(there, "a/m"))
+				handle := stage(there)(answers(there, "a/m"))
 				resp, err := handle(ctx, ask("p", "m"))
 				if err != nil {
 					t.Fatal(err)
@@ -223,7 +228,7 @@ func TestAStoreThatIsAwayLiftsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{}
 		b := newBoard(t, m)
-		handle := b.Stage()(func(context.Context, *pipeline.Exchange) (*llm.Response, error) { return nil, errors.New("reached") })
+		handle := stage(b)(func(context.Context, *pipeline.Exchange) (*llm.Response, error) { return nil, errors.New("reached") })
 		if _, err := handle(t.Context(), ask("p", "m")); code(err) != fault.StopsUnavailable || b.Ready() {
 			t.Errorf("before the first look: %v", err)
 		}
@@ -273,12 +278,12 @@ func TestNothingRunsForEver(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		if _, err := b.Stage()(answers(b, "a/m"))(ctx, ask("p", "m")); err != nil {
+		if _, err := stage(b)(answers(b, "a/m"))(ctx, ask("p", "m")); err != nil {
 			t.Fatal(err)
 		}
 		func() {
 			defer func() { _ = recover() }()
-			_, _ = b.Stage()(func(context.Context, *pipeline.Exchange) (*llm.Response, error) { panic("x") })(ctx, ask("p", "m"))
+			_, _ = stage(b)(func(context.Context, *pipeline.Exchange) (*llm.Response, error) { panic("x") })(ctx, ask("p", "m"))
 		}()
 		if len(b.running) != 2 {
 			t.Errorf("%d run", len(b.running))

@@ -159,7 +159,7 @@ func (a *answer) walk(ctx context.Context, events iter.Seq2[llm.Event, error], y
 
 // drains reports whether the answer is to be read to its end although its client has left: not if it was ended for another reason.
 func (a *answer) drains(ctx context.Context) bool {
-	return a.x.Drain != nil && whyLeft(ctx).Kind == fault.Canceled && a.x.Drain()
+	return whyLeft(ctx).Kind == fault.Canceled && a.x.Life.Stays(context.Cause(ctx))
 }
 
 // drink reads what is left of an answer, for what it costs.
