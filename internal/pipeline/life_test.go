@@ -47,6 +47,7 @@ func TestLife(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			told := []string{}
 			client, leave := context.WithCancelCause(t.Context())
+			defer leave(nil)
 			var inner context.Context
 			x := &Exchange{}
 			resp, err := Living(func(ctx context.Context, x *Exchange) (*llm.Response, error) {
