@@ -426,3 +426,27 @@ func TestZombie(t *testing.T) {
 		}
 	})
 }
+
+// What a holder goes on holding: all of it while it is new; what it uses and some more; what it uses alone if somebody lacks it or little
+// is left.
+func TestTarget(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		share  share
+		used   int64
+		wanted bool
+		want   int64
+	}{
+		{share{amount: 100, grown: 5 * second}, 8, false, 100},
+		{share{amount: 100}, 8, false, 11},
+		{share{amount: 9}, 8, false, 9},
+		{share{amount: 100}, 0, false, 0},
+		{share{amount: 100, grown: 5 * second}, 8, true, 8},
+		{share{amount: 100, grown: 5 * second, tail: true}, 8, false, 8},
+		{share{amount: 5, tail: true}, 8, false, 5},
+	} {
+		if got := c.share.target(c.used, 10*second, c.wanted); got != c.want {
+			t.Errorf("%+v, used %d, wanted %v: %d, want %d", c.share, c.used, c.wanted, got, c.want)
+		}
+	}
+}

@@ -172,3 +172,15 @@ func TestWindowSaturates(t *testing.T) {
 		}
 	}
 }
+
+// As much as there can be, any number of times within a second, is that.
+func TestASecondSaturates(t *testing.T) {
+	t.Parallel()
+	var w Window
+	for range 300 {
+		w.Add(0, most)
+		if used := w.Used(0); used != most {
+			t.Fatal(used)
+		}
+	}
+}
