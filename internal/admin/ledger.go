@@ -142,6 +142,9 @@ type LedgerAdjustInput struct {
 	Amount     string `json:"amount"`              // US dollars, as decimal text; with a - before it, less was billed
 	At         string `json:"at,omitzero"`         // a day or RFC 3339, whose month it belongs to; now if it is left out
 	Reason     string `json:"reason"`              // one line; it stays in the audit chain
+	// Key is made by the sender once for the correction: up to 64 characters of ASCII. Sent again with its key, it is not booked
+	// again, but the answer is the first entry. Another correction with the same key is refused (already_exists).
+	Key string `json:"key,omitzero"`
 }
 
 // spanOfLedger bounds what is read of unknowns in one go.
@@ -310,7 +313,7 @@ func (a *API) settleLedger(ctx context.Context, _ *call, in LedgerSettleInput) (
 
 func (a *API) adjustLedger(ctx context.Context, _ *call, in LedgerAdjustInput) (LedgerEntry, error) {
 	adjustment := ledger.Adjustment{
-		Project: in.Project, Provider: in.Provider, Credential: in.Credential, Target: in.Target, Try: in.Try, Reason: in.Reason,
+		Project: in.Project, Provider: in.Provider, Credential: in.Credential, Target: in.Target, Try: in.Try, Reason: in.Reason, Key: in.Key,
 	}
 	var err error
 	if adjustment.Amount, err = ledger.ReadDifference(in.Amount); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -180,7 +181,10 @@ func (c *adminClient) call(ctx context.Context, method, path string, query url.V
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
-		return fail(exitUnreachable, "retry", "The answer of %s broke off: %v", c.base, err)
+		return lost(fail(exitUnreachable, "retry", "The answer of %s broke off: %v", c.base, err))
+	}
+	if resp.StatusCode >= http.StatusInternalServerError {
+		return lost(refusal(c.base, resp.StatusCode, b))
 	}
 	if resp.StatusCode/100 != 2 {
 		return refusal(c.base, resp.StatusCode, b)
@@ -192,6 +196,25 @@ func (c *adminClient) call(ctx context.Context, method, path string, query url.V
 		return fail(exitFailure, "is it a Penstock of this version?", "The answer of %s is not understood: %v", c.base, err)
 	}
 	return nil
+}
+
+// lost marks an error of which it is not known whether what was asked for is done all the same.
+func lost(err error) error {
+	var e *exitError
+	if errors.As(err, &e) {
+		e.lost = true
+	}
+	return err
+}
+
+// callAgain is call with POST for what does nothing when it is done again: it is sent once more if the answer was lost.
+func (c *adminClient) callAgain(ctx context.Context, path string, in, out any) error {
+	err := c.call(ctx, http.MethodPost, path, nil, in, out)
+	var e *exitError
+	if errors.As(err, &e) && e.lost && ctx.Err() == nil {
+		err = c.call(ctx, http.MethodPost, path, nil, in, out)
+	}
+	return err
 }
 
 // patiently is a client that waits however long an answer takes.
@@ -258,8 +281,13 @@ func (c *adminClient) send(ctx context.Context, method, path string, query url.V
 		if errors.As(err, &u) {
 			err = u.Err
 		}
-		return nil, fail(exitUnreachable, "start it with: penstock serve; or give its address with --admin-url",
+		failed := fail(exitUnreachable, "start it with: penstock serve; or give its address with --admin-url",
 			"No Penstock answers at %s: %v", c.base, err)
+		var dial *net.OpError
+		if errors.As(err, &dial) && dial.Op == "dial" {
+			return nil, failed
+		}
+		return nil, lost(failed)
 	}
 	return resp, nil
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -326,7 +327,8 @@ func (a *app) ledgerAdjust(f *adminFlags) *cobra.Command {
 		Use:   "adjust --project P --provider NAME --amount DOLLARS",
 		Short: "Correct the books: so much more was billed, or less",
 		Long: `Correct the books by an entry: the provider has billed so much more than is in them, or with a - before the
-amount, so much less. It belongs to the month of --at. Budgets stay as they are.`,
+amount, so much less. It belongs to the month of --at. Budgets stay as they are. If no answer comes, it is sent
+once more under the same key, and not booked twice; a script that may be run again gives it a key with --once.`,
 		Example: `  penstock ledger adjust --project checkout --provider openai --amount -0.25 --at 2026-11-30 --reason "credit note 4711"`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -334,8 +336,15 @@ amount, so much less. It belongs to the month of --at. Budgets stay as they are.
 			if err != nil {
 				return err
 			}
+			if in.Key == "" {
+				in.Key = ledger.NewKey()
+			}
 			var out admin.LedgerEntry
-			if err := client.call(cmd.Context(), http.MethodPost, "/ledger/adjust", nil, in, &out); err != nil {
+			if err := client.callAgain(cmd.Context(), "/ledger/adjust", in, &out); err != nil {
+				var e *exitError
+				if errors.As(err, &e) && e.lost {
+					e.hint = "whether it is booked is not known: give the command again with --once " + in.Key + ", and it is booked once"
+				}
 				return err
 			}
 			if f.json {
@@ -353,6 +362,7 @@ amount, so much less. It belongs to the month of --at. Budgets stay as they are.
 	c.Flags().StringVar(&in.Amount, "amount", "", "US dollars, as decimal text; below 0 less was billed")
 	c.Flags().StringVar(&in.At, "at", "", "day or instant whose month it belongs to (default: now)")
 	c.Flags().StringVar(&in.Reason, "reason", "", "why, in one line; it stays in the audit chain")
+	c.Flags().StringVar(&in.Key, "once", "", "key of this correction: given again with the same `KEY`, it is not booked again (default: a new one)")
 	for _, name := range []string{"project", "provider", "amount", "reason"} {
 		_ = c.MarkFlagRequired(name) // it is there
 	}

@@ -32,6 +32,7 @@ type exitError struct {
 	code int
 	what string
 	hint string
+	lost bool // whether what was asked for is done is not known
 }
 
 func (e *exitError) Error() string { return e.what }

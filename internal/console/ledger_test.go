@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -325,11 +326,26 @@ func TestWritingTheBooks(t *testing.T) {
 	}
 	b.get("/"+done.header.Get("Location")[strings.Index(done.header.Get("Location"), "ledger/"):]).shows(t, "The books are corrected by entry")
 	b.get("/ledger?kind=adjusted").shows(t, "credit note 4711", "$0.5<")
+	// A form that is sent twice is booked once; changed on the way back, it is another correction, which is asked for again.
+	form := []string{"key", hidden(t, b.get("/ledger/adjust"), "key"), "project", "home", "provider", "sim-a", "amount", "0.125", "reason", "twice"}
+	first, second := b.send("/ledger/adjust", form...), b.send("/ledger/adjust", form...)
+	if first.status != http.StatusSeeOther || first.header.Get("Location") != second.header.Get("Location") {
+		t.Errorf("a form sent twice: %d %q, %d %q", first.status, first.header.Get("Location"), second.status, second.header.Get("Location"))
+	}
+	changed := b.send("/ledger/adjust", slices.Concat(form, []string{"amount", "0.0625"})...)
+	changed.shows(t, "Another correction was booked under this key", `value="0.0625"`)
+	if hidden(t, changed, "key") == form[1] {
+		t.Error("the form keeps the key of another correction")
+	}
 	var chain struct {
 		Data []audit.Entry `json:"data"`
 	}
-	e.Admin(http.MethodGet, "/audit?limit=2", nil, &chain)
-	if len(chain.Data) != 2 || chain.Data[0].Action != audit.LedgerAdjusted || chain.Data[1].Action != audit.TrySettled || chain.Data[0].Reason != "credit note 4711" ||
+	e.Admin(http.MethodGet, "/audit?limit=3", nil, &chain)
+	if len(chain.Data) != 3 || chain.Data[0].Action != audit.LedgerAdjusted || chain.Data[0].Reason != "twice" {
+		t.Fatalf("the chain: %+v", chain.Data)
+	}
+	chain.Data = chain.Data[1:]
+	if chain.Data[0].Action != audit.LedgerAdjusted || chain.Data[1].Action != audit.TrySettled || chain.Data[0].Reason != "credit note 4711" ||
 		!strings.HasPrefix(chain.Data[1].Actor.Request, "co_") {
 		t.Errorf("the chain: %+v", chain.Data)
 	}

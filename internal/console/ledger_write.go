@@ -190,6 +190,7 @@ func (c *Console) settleUnknown(v *visit) error {
 // An adjustView asks by how much more, or less, was billed than is in the books.
 type adjustView struct {
 	Project, Provider, Credential, Target, Try, Amount, At, Reason string
+	Key                                                            string // a form that is sent twice is booked once
 	Problem                                                        *problem
 	Projects                                                       []choice
 	Providers                                                      []string
@@ -198,7 +199,9 @@ type adjustView struct {
 
 func (c *Console) adjustPage(v *visit) error {
 	q := v.r.URL.Query()
-	return c.showAdjust(v, http.StatusOK, &adjustView{Project: q.Get("project"), Provider: q.Get("provider"), Target: q.Get("target"), Try: q.Get("try")})
+	return c.showAdjust(v, http.StatusOK, &adjustView{
+		Project: q.Get("project"), Provider: q.Get("provider"), Target: q.Get("target"), Try: q.Get("try"), Key: ledger.NewKey(),
+	})
 }
 
 func (c *Console) showAdjust(v *visit, status int, d *adjustView) error {
@@ -225,13 +228,16 @@ func (c *Console) adjust(v *visit) error {
 	get := fields(v.form)
 	d := &adjustView{
 		Project: get("project"), Provider: get("provider"), Credential: get("credential"), Target: get("target"), Try: get("try"), Amount: get("amount"),
-		At: get("at"), Reason: get("reason"),
+		At: get("at"), Reason: get("reason"), Key: get("key"),
 	}
 	made, err := c.adjusted(v, d)
 	if err != nil {
 		status, why, ok := refusal(err)
 		if !ok {
 			return err
+		}
+		if fault.From(err).Code == fault.AlreadyThere { // the form was sent, changed, and sent again: it is another correction now
+			d.Key = ledger.NewKey()
 		}
 		d.Problem = why
 		return c.showAdjust(v, status, d)
@@ -240,7 +246,7 @@ func (c *Console) adjust(v *visit) error {
 }
 
 func (c *Console) adjusted(v *visit, d *adjustView) (made ledger.Entry, err error) {
-	a := ledger.Adjustment{Project: d.Project, Provider: d.Provider, Target: d.Target, Try: d.Try, Reason: d.Reason}
+	a := ledger.Adjustment{Project: d.Project, Provider: d.Provider, Target: d.Target, Try: d.Try, Reason: d.Reason, Key: d.Key}
 	if a.Amount, err = ledger.ReadDifference(d.Amount); err != nil {
 		return made, err
 	}

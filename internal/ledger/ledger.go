@@ -205,6 +205,9 @@ type Adjustment struct {
 	Amount       llm.Money
 	At           time.Time // whose month it belongs to; zero is now
 	Reason       string
+	// Key stands for the correction, if it is not "": one that is made again under its key is not booked again, but gives the first
+	// entry. Another under the same key is refused as AlreadyThere.
+	Key string
 	// Once has it refused as AlreadyThere if there is one for the same time, target, project and reason.
 	Once bool
 }

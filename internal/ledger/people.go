@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"crypto/rand"
 	"strconv"
 	"strings"
 	"unicode"
@@ -10,6 +11,12 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 )
+
+// MaxKey is how many bytes the key of a correction has at most.
+const MaxKey = 64
+
+// NewKey is a key for one correction.
+func NewKey() string { return "adj_" + rand.Text() }
 
 // MaxReason is how many characters a reason has at most.
 const MaxReason = 200
@@ -111,6 +118,10 @@ func CheckAdjustment(a *Adjustment) (err error) {
 		return mistake("provider", "Say whose bill it is: provider.")
 	case a.Credential < 0:
 		return mistake("credential", "credential is %d; they are counted from 1.", a.Credential)
+	case len(a.Key) > MaxKey || strings.ContainsFunc(a.Key, func(r rune) bool { return r <= ' ' || r > '~' }):
+		f := mistake("key", "key: write at most %d letters, digits and signs of ASCII, without spaces.", MaxKey)
+		f.Hint = "Nothing was booked. Make a key once for each correction, and send it again with that."
+		return f
 	}
 	a.Reason, err = CleanReason(a.Reason)
 	return err

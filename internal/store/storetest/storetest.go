@@ -81,6 +81,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"tiers":                       testTiers,
 		"budgets against a model":     testBudgetsAgainstModel,
 		"changes on a version":        testChangesOnAVersion,
+		"corrections under a key":     testCorrectionsUnderAKey,
 		"windows of budgets":          testWindows,
 		"ejections":                   testEjections,
 		"disabled targets":            testDisabled,
