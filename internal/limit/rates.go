@@ -74,10 +74,7 @@ func (r *rateRule) rule(subject string) rate.Rule {
 // Rates implements [pipeline.Allowance].
 func (a *allowance) Rates(dst []pipeline.RateStanding) []pipeline.RateStanding {
 	for i := range a.rates {
-		if r := &a.rates[i]; r.Measure != rate.Concurrent && !r.Observe {
-			s := a.l.o.Rates.StandingOf(r)
-			dst = append(dst, pipeline.RateStanding{Measure: r.Measure, Limit: s.Limit, Left: s.Left, Reset: s.Reset})
-		}
+		dst = appendStanding(dst, a.l.o.Rates, &a.rates[i])
 	}
 	return dst
 }

@@ -131,6 +131,13 @@ func (p *limitParts) stage() pipeline.Stage {
 	return p.limiter.Stage()
 }
 
+func (p *limitParts) told() pipeline.Stage {
+	if p.limiter == nil {
+		return func(next pipeline.Handler) pipeline.Handler { return next }
+	}
+	return p.limiter.Told()
+}
+
 func (p *limitParts) reserver() route.Reserver {
 	if p.limiter == nil {
 		return route.Free{}

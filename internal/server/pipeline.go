@@ -14,9 +14,10 @@ import (
 
 // buildPipeline is the one place that says what an exchange passes, outermost first. Every route that can spend or
 // return content goes through it.
-func buildPipeline(records *usage.Recorder, stops, limits pipeline.Stage, keeper *bodies.Keeper, memory *recall.Memory, router *route.Router) pipeline.Handler {
+func buildPipeline(records *usage.Recorder, told, stops, limits pipeline.Stage, keeper *bodies.Keeper, memory *recall.Memory, router *route.Router) pipeline.Handler {
 	stages := []pipeline.Stage{
 		records.Stage(),   // the record, the log line and the metrics of every exchange
+		told,              // how its caller's limits stand, whatever refuses it
 		refuse,            // what the gateway could not read or does not know goes no further
 		pipeline.Living,   // from here on it may outlive its client, if somebody pays for that
 		stops,             // nor what an operator has stopped

@@ -79,7 +79,7 @@ func chain(t *testing.T, l *lender, off, failing bool, do provided) pipeline.Han
 			return nil, &provider.Failure{Reason: provider.ReasonStatus, Status: 500, Message: "failed"}
 		}),
 	}})
-	return buildPipeline(records, through, through, nil, recall.New(recall.Options{}), route.New(route.Options{Table: table, Prices: l, Journal: records, Reserver: l}))
+	return buildPipeline(records, through, through, through, nil, recall.New(recall.Options{}), route.New(route.Options{Table: table, Prices: l, Journal: records, Reserver: l}))
 }
 
 func asked() *pipeline.Exchange {

@@ -116,7 +116,7 @@ func (s *Server) build(cfg *config.File, old *runtime) (*runtime, error) {
 	})
 	router := route.New(route.Options{Table: rt.table, Prices: rt.view, Journal: s.recorder, Reserver: s.limits.reserver(), Stops: s.stops, Admission: s.upstreams.Admission, Count: tokens.Prompt, Trace: traceOf(cfg), Metrics: s.choices})
 	rt.gateway = &gateway.Runtime{
-		Table: rt.table, Handler: buildPipeline(s.recorder, s.stops.Stage(), s.limits.stage(), s.bodies.keeper, s.recall, router), Limits: cfg.Limits.Gateway(), Sample: cfg.Telemetry.Sampler(),
+		Table: rt.table, Handler: buildPipeline(s.recorder, s.limits.told(), s.stops.Stage(), s.limits.stage(), s.bodies.keeper, s.recall, router), Limits: cfg.Limits.Gateway(), Sample: cfg.Telemetry.Sampler(),
 	}
 	rt.telemetry, err = telemetry.NewSettings(cfg.Telemetry, waysOf(out, cfg.Resolver()), peersOf(cfg, vendors, s.catalog.Table().VendorNames()))
 	return rt, err
