@@ -50,15 +50,16 @@ func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
 	return a
 }
 
-// low is how much of the fullest budget in force is used, in percent, as far as that is known here.
+// low is how much is used, in percent, of what the exchange may use of the fullest budget in force, as far as that is known here:
+// without what is kept for tags that it has not, for it is refused where that begins.
 func (a *allowance) low() (percent int) {
 	for i := range a.all {
 		h := &a.all[i]
-		if h.Mode != Enforce || h.part >= 0 || h.Amount <= 0 || a.scoped && !h.models(a.model, "") {
+		if h.Mode != Enforce || h.Amount <= 0 || a.scoped && !h.models(a.model, "") {
 			continue
 		}
 		if used, known := h.pool.Used(); known {
-			percent = max(percent, percentOf(used, h.Amount))
+			percent = max(percent, percentOf(used, h.limit()))
 		}
 	}
 	return percent

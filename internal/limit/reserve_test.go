@@ -179,6 +179,24 @@ func TestKeptShares(t *testing.T) {
 	count(0, "vip", "night")
 }
 
+// TestLowIsOfWhatACallMayUse: when_low goes by what the call may use. One without the tag is refused where the kept share begins, so
+// what is cheaper is to come before that.
+func TestLowIsOfWhatACallMayUse(t *testing.T) {
+	t.Parallel()
+	b := onBench(t, Definitions{Budgets: []Budget{daily(TokenCount, 1000, func(b *Budget) { b.Kept = []Kept{{"vip", 50}} })}})
+	for range 4 {
+		if _, err := b.call(exchange(llm.OpEmbeddings, 36), target, 100, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for want, tags := range map[int][]string{80: nil, 40: {"vip"}} {
+		x := exchange(llm.OpEmbeddings, 36, tags...)
+		if _, err := b.call(x, target, 1, 0); err != nil || x.Low != want {
+			t.Errorf("with %q: %d %% are used, want %d: %v", tags, x.Low, want, err)
+		}
+	}
+}
+
 // TestTheStrictestBudgetWins, and what refuses leaves no trace in the others.
 func TestTheStrictestBudgetWins(t *testing.T) {
 	t.Parallel()
