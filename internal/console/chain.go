@@ -44,7 +44,8 @@ type entryRow struct {
 	audit.Entry
 	Who         string
 	ObjectName  string
-	ObjectPage  string // address of the page of the object, from the root, "" if it has none
+	ObjectPage  string // address of the pages of such objects, from the root, "" if it has none
+	ObjectID    string // what its page is found by: of a try, the exchange
 	ProjectName string
 	Changes     []changed
 	More        int // changes that the list leaves out
@@ -57,7 +58,7 @@ type changed struct{ Member, Before, After string }
 const shortChanges = 3
 
 func (c *Console) entryRow(e *audit.Entry) entryRow {
-	row := entryRow{Entry: *e, Who: e.Actor.Name, ObjectName: c.o.Keys.Name(e.Object), Changes: differences(e.Before, e.After)}
+	row := entryRow{Entry: *e, Who: e.Actor.Name, ObjectID: e.Object, ObjectName: c.o.Keys.Name(e.Object), Changes: differences(e.Before, e.After)}
 	if row.Who == "" {
 		row.Who = e.Actor.Key
 	}
@@ -71,6 +72,9 @@ func (c *Console) entryRow(e *audit.Entry) entryRow {
 		row.ObjectPage = "keys"
 	case strings.HasPrefix(e.Object, "ex_"):
 		row.ObjectPage = "exchanges"
+		if of := exchangeOf(e.Object); of != "" {
+			row.ObjectID = of
+		}
 	}
 	return row
 }

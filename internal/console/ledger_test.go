@@ -350,3 +350,23 @@ func TestWritingTheBooks(t *testing.T) {
 		t.Errorf("the chain: %+v", chain.Data)
 	}
 }
+
+// TestAuditLeadsToTheCallOfATry: an entry on a try that was settled leads to the exchange that it is of.
+func TestAuditLeadsToTheCallOfATry(t *testing.T) {
+	t.Parallel()
+	e := penstocktest.Start(t, penstocktest.Options{})
+	b := newBrowser(t, e.AdminURL)
+	b.signIn(e.AdminKey)
+	books(t, e, 1)
+	b.budget("home", "25")
+	try, _ := unknownTry(t, e, e.Key("home"))
+	b.get("/ledger/unknown")
+	if got := b.send("/ledger/settle", "id", try, "amount", "0.000001", "reason", "the bill"); got.status != http.StatusSeeOther {
+		t.Fatalf("settled: %d %s", got.status, got.text)
+	}
+	of := try[:strings.LastIndexByte(try, '-')]
+	b.get("/audit").shows(t, "/exchanges/"+of+`"`)
+	if got := b.get("/exchanges/" + of); got.status != http.StatusOK {
+		t.Errorf("the exchange: %d", got.status)
+	}
+}
