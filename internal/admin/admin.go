@@ -187,7 +187,11 @@ func (a *API) enter(r *http.Request, out *answer) (*Endpoint, *call, error) {
 	}
 	var err error
 	c.query, err = readQuery(r.URL.RawQuery, e)
-	c.body = body{r: http.MaxBytesReader(out.w, r.Body, maxBody), mayBeEmpty: e.MayBeEmpty}
+	most := int64(maxBody)
+	if e.File {
+		most = maxFileBody
+	}
+	c.body = body{r: http.MaxBytesReader(out.w, r.Body, most), mayBeEmpty: e.MayBeEmpty}
 	return e, c, err
 }
 

@@ -28,6 +28,7 @@ type Action struct {
 	In, Out    reflect.Type
 	MayBeEmpty bool // the request may come without a body
 	Slow       bool // it may take long, since it reads or writes as much as there is
+	File       bool // the body brings a file, and may be larger for it
 	serve      func(*API, context.Context, *call) (any, error)
 }
 
@@ -51,6 +52,12 @@ func takes[In, Out any](handle func(*API, context.Context, *call, In) (Out, erro
 			return handle(a, ctx, c, in)
 		},
 	}
+}
+
+// withFile is an action whose body brings a file.
+func withFile(a Action) Action {
+	a.File = true
+	return a
 }
 
 // slowly is an action that may take long.
@@ -172,7 +179,7 @@ func Endpoints() []Endpoint {
 		{http.MethodPost, "/admin/v1/ledger/adjust", auth.WriteBudgets, http.StatusOK,
 			"Correct the books: so much more was billed than is in them, or less.", nil, takes((*API).adjustLedger)},
 		{http.MethodPost, "/admin/v1/reconcile", auth.WriteBudgets, http.StatusOK,
-			"Set a provider's export beside the books, by day and target; settle from it what is unknown, and correct what is left, if that is asked for.", nil, slowly(takes((*API).reconcile))},
+			"Set a provider's export beside the books, by day and target; settle from it what is unknown, and correct what is left, if that is asked for.", nil, withFile(slowly(takes((*API).reconcile)))},
 		{http.MethodGet, "/admin/v1/audit", auth.ReadAudit, http.StatusOK,
 			"List the entries of the audit chain, the newest first.", with(with(paging, between...), auditing...), gives((*API).listAudit)},
 		{http.MethodGet, "/admin/v1/audit/head", auth.ReadAudit, http.StatusOK,

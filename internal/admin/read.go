@@ -18,10 +18,14 @@ import (
 
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/figure"
+	"github.com/penstock/penstock/internal/reconcile"
 )
 
 // maxBody bounds a request's body, in bytes: room for some hundred thousand prices.
 const maxBody = 16 << 20
+
+// maxFileBody bounds the body of a request that brings a file as a text: in JSON, a byte of it takes up to six.
+const maxFileBody = 6*reconcile.MaxFile + 1<<20
 
 // A body is what a request brings.
 type body struct {
@@ -34,8 +38,8 @@ type body struct {
 func (b body) read(into any) error {
 	text, err := io.ReadAll(b.r)
 	if err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return fault.Wrap(fault.BodyTooLarge, err, "The body is over %d MiB.", maxBody>>20)
+		if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return fault.Wrap(fault.BodyTooLarge, err, "The body is over %d MiB.", large.Limit>>20)
 		}
 		return fault.Wrap(fault.InvalidRequest, err, "The body ended before its length.")
 	}

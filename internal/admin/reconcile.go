@@ -3,13 +3,14 @@ package admin
 import (
 	"context"
 
+	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/reconcile"
 )
 
 // A ReconcileInput is a provider's export, and what to do with it. Nothing is written unless settle or adjust says so.
 type ReconcileInput struct {
-	File       string            `json:"file"`                // the text of the export: JSON or CSV
+	File       string            `json:"file"`                // the text of the export: JSON or CSV, at most 12 MiB before it is written as JSON
 	Format     string            `json:"format,omitzero"`     // openai, anthropic or plain; what the file looks like if it is left out
 	Provider   string            `json:"provider,omitzero"`   // whose export it is, as it is configured; if it is left out, the only one that is of the format's provider
 	Credential int               `json:"credential,omitzero"` // compare only what was sent with this credential of the provider's, from 1; all if it is left out
@@ -112,6 +113,11 @@ type ReconcileDone struct {
 }
 
 func (a *API) reconcile(ctx context.Context, _ *call, in ReconcileInput) (out Reconciliation, err error) {
+	if n := len(in.File); n > reconcile.MaxFile {
+		f := fault.New(fault.BodyTooLarge, "The export has %d bytes; %d MiB are the most.", n, reconcile.MaxFile>>20)
+		f.Param, f.Hint = "file", "Export a shorter time, or by day and model only."
+		return out, f
+	}
 	r, err := a.o.Desk.Run(ctx, &reconcile.Request{
 		File: []byte(in.File), Format: in.Format, Provider: in.Provider, Credential: in.Credential, Zone: in.Zone, Threshold: in.Threshold,
 		Names: in.Names, Ignore: in.Ignore, Settle: in.Settle, Adjust: in.Adjust, Unfinished: in.Unfinished,

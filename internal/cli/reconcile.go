@@ -14,6 +14,7 @@ import (
 	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/figure"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/reconcile"
 )
 
 func (a *app) reconcileCommand() *cobra.Command {
@@ -78,7 +79,7 @@ twice changes nothing the second time.`,
 
 // readExport reads a file, or the standard input.
 func (a *app) readExport(name string) ([]byte, error) {
-	const most = 12 << 20
+	const most = reconcile.MaxFile
 	from := a.in
 	if name != "-" {
 		file, err := os.Open(name)

@@ -20,7 +20,7 @@ import (
 
 const (
 	// maxExport bounds a provider's export, in bytes, as penstock reconcile does.
-	maxExport = 12 << 20
+	maxExport = reconcile.MaxFile
 	// maxUpload bounds the form with it: an export that was sent before comes back packed, and as text.
 	maxUpload = maxExport/3*4 + 1<<20
 	// maxReconcile is how long comparing and settling may take.

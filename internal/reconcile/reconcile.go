@@ -72,6 +72,9 @@ func (m *mistake) Error() string { return m.text }
 
 func mistakef(format string, args ...any) error { return &mistake{fmt.Sprintf(format, args...)} }
 
+// MaxFile bounds an export, in bytes: the file's own, however it is sent.
+const MaxFile = 12 << 20
+
 // MaxRows bounds how many sums a file may come to.
 const MaxRows = 200_000
 
