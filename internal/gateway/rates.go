@@ -54,7 +54,13 @@ func (c *call) setRates(w http.ResponseWriter, x *pipeline.Exchange) {
 	if *room = all; len(all) == 0 {
 		return
 	}
-	c.values = slices.Grow(c.values, len(all)*3+3) // what others are still to set, too
+	n := 3 // what others are still to set
+	for i := range all {
+		if tightest(all, i) {
+			n += 3
+		}
+	}
+	c.values = slices.Grow(c.values, n)
 	for i := range all {
 		s := &all[i]
 		names := rateHeaderOf(s.Measure)

@@ -14,6 +14,7 @@ import (
 // Stands is an allowance whose rates stand so.
 type stands []pipeline.RateStanding
 
+func (stands) Low() int                                                    { return 0 }
 func (s stands) Rates(dst []pipeline.RateStanding) []pipeline.RateStanding { return append(dst, s...) }
 
 // TestRatesAreToldInTheDialectOfTheCaller: the tightest of each measure, and nothing of what is not limited.

@@ -45,14 +45,12 @@ func (l *Limiter) allowanceOf(c *compiled, x *pipeline.Exchange) *allowance {
 	if len(p.all)+len(p.tiers)+len(p.rates) == 0 {
 		return nil
 	}
-	a := &allowance{plan: p, l: l}
-	x.Low = a.low()
-	return a
+	return &allowance{plan: p, l: l}
 }
 
-// low is how much is used, in percent, of what the exchange may use of the fullest budget in force, as far as that is known here:
+// Low implements [pipeline.Allowance]: of what the exchange may use of budgets in force, as far as that is known here,
 // without what is kept for tags that it has not, for it is refused where that begins.
-func (a *allowance) low() (percent int) {
+func (a *allowance) Low() (percent int) {
 	for i := range a.all {
 		h := &a.all[i]
 		if h.Mode != Enforce || h.Amount <= 0 || a.scoped && !h.models(a.model, "") {

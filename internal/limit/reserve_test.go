@@ -191,8 +191,8 @@ func TestLowIsOfWhatACallMayUse(t *testing.T) {
 	}
 	for want, tags := range map[int][]string{80: nil, 40: {"vip"}} {
 		x := exchange(llm.OpEmbeddings, 36, tags...)
-		if _, err := b.call(x, target, 1, 0); err != nil || x.Low != want {
-			t.Errorf("with %q: %d %% are used, want %d: %v", tags, x.Low, want, err)
+		if _, err := b.call(x, target, 1, 0); err != nil || x.Allowance.Low() != want {
+			t.Errorf("with %q: %d %% are used, want %d: %v", tags, x.Allowance.Low(), want, err)
 		}
 	}
 }

@@ -57,11 +57,15 @@ func (s *standing) Rates(dst []pipeline.RateStanding) []pipeline.RateStanding {
 	return dst
 }
 
+// Low implements [pipeline.Allowance]: nothing goes by it.
+func (s *standing) Low() int { return 0 }
+
 // appendStanding appends how a limit stands, if callers are told of it.
 func appendStanding(dst []pipeline.RateStanding, book *rate.Book, r *rate.Rule) []pipeline.RateStanding {
 	if r.Measure == rate.Concurrent || r.Observe {
 		return dst
 	}
-	s := book.StandingOf(r)
-	return append(dst, pipeline.RateStanding{Measure: r.Measure, Limit: s.Limit, Left: s.Left, Reset: s.Reset})
+	s := pipeline.RateStanding{Measure: r.Measure}
+	s.Limit, s.Left, s.Reset = book.Left(r)
+	return append(dst, s)
 }

@@ -81,8 +81,6 @@ type Exchange struct {
 	Begun atomic.Bool // gateway
 	// Allowance is what the caller may use, nil if nothing limits it.
 	Allowance Allowance // limit
-	// Low is how much of the fullest budget that the exchange counts for is used, in percent.
-	Low int // limit
 	// Life is how long it runs. Whoever has something to do at the end joins it.
 	Life Life // Living
 	// OutputCap is what one choice may generate at most where the caller asks for more or does not say, in tokens; DefaultOutput is the
@@ -102,6 +100,8 @@ type Exchange struct {
 type Allowance interface {
 	// Rates appends how the rate limits of the exchange stand.
 	Rates(dst []RateStanding) []RateStanding
+	// Low is how much of the fullest budget that the exchange counts for is used, in percent, at least 0.
+	Low() int
 }
 
 // A RateStanding is how a rate limit stands: so much a minute.

@@ -351,23 +351,34 @@ func (b *Book) Standing(rules []Rule) []Standing {
 
 // StandingOf says how one rule stands.
 func (b *Book) StandingOf(r *Rule) Standing {
-	limit := clamp(r.Amount)
-	is := Standing{Rule: *r, Limit: limit, Left: limit}
+	is := Standing{Rule: *r}
+	is.Limit, is.Left, is.Reset = b.look(r, func(e *entry, now int64) { is.Next = e.Next(now) })
+	return is
+}
+
+// Left is what of a Standing answers tell their callers.
+func (b *Book) Left(r *Rule) (limit, left int64, reset time.Duration) { return b.look(r, nil) }
+
+// look looks at the window of a rule; also is called with it if that is one of time.
+func (b *Book) look(r *Rule, also func(e *entry, now int64)) (limit, left int64, reset time.Duration) {
+	limit = clamp(r.Amount)
+	left = limit
 	name := b.table.nameOf(r)
 	if name == 0 {
-		return is
+		return limit, left, 0
 	}
 	s := b.table.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.find(name); e != nil {
 		now := b.now()
-		is.Left = b.left(now, e, limit)
-		if e.kind() != concurrent {
-			is.Reset, is.Next = e.Reset(now), e.Next(now)
+		if left = b.left(now, e, limit); e.kind() != concurrent {
+			if reset = e.Reset(now); also != nil {
+				also(e, now)
+			}
 		}
 	}
-	return is
+	return limit, left, reset
 }
 
 const (

@@ -174,14 +174,20 @@ func (c *choosing) follow(r *rule) {
 
 // spare lets a pool's when_low hold if a budget of the caller runs out: it goes before all other rules.
 func (c *choosing) spare() bool {
-	low := c.pool.low
-	if low == nil || c.x.Low < c.pool.lowAt {
+	low, used := c.pool.low, 0
+	if low == nil {
+		return false
+	}
+	if c.x.Allowance != nil {
+		used = c.x.Allowance.Low()
+	}
+	if used < c.pool.lowAt {
 		return false
 	}
 	if most := c.pool.lowOutput; most > 0 && (c.x.OutputCap == 0 || most < c.x.OutputCap) {
 		c.x.OutputCap = most
 	}
-	c.x.Note("budget", strconv.Itoa(c.x.Low)+"% of a budget is used: when_low holds", 0)
+	c.x.Note("budget", strconv.Itoa(used)+"% of a budget is used: when_low holds", 0)
 	c.follow(low)
 	return true
 }

@@ -30,6 +30,9 @@ var (
 	addToAccountMany = addToAccounts("unnest(?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[]) AS n (dp, cp, dd, cd, id)")
 )
 
+// mostRoom is how many values of entries there is room kept for.
+const mostRoom = 64 << 10
+
 // entryKinds are the types of entryColumns; see kinds.
 const entryKinds = "iiiiiiitiiitb"
 
@@ -87,7 +90,7 @@ func alike(a, b *pipeline.Charge) bool {
 
 // begin reads how far the books are.
 func (c *recording) begin(ctx context.Context) (*posting, error) {
-	p := &posting{recording: c, adds: map[int64]*ledger.Balance{}}
+	p := &posting{recording: c, adds: map[int64]*ledger.Balance{}, entries: c.entries[:0], moves: c.moves[:0]}
 	err := c.bind(ctx, fmt.Sprintf(booksState, c.tx.d.now)).QueryRowContext(c.tx.ctx).Scan(&p.last, &p.exchanges, &p.made)
 	return p, err
 }
@@ -267,7 +270,12 @@ func (p *posting) balance(account int64) *ledger.Balance {
 
 // end writes all that was added.
 func (p *posting) end(ctx context.Context) error {
-	if _, err := p.insertAll(ctx, addEntry, len(entryKinds), p.entries); err != nil {
+	_, err := p.insertAll(ctx, addEntry, len(entryKinds), p.entries)
+	if cap(p.entries) <= mostRoom {
+		clear(p.entries) // or what they are of would be kept
+		p.recorder.entries, p.recorder.moves = p.entries[:0], p.moves[:0]
+	}
+	if err != nil {
 		return err
 	}
 	var sums []any
@@ -282,7 +290,7 @@ func (p *posting) end(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := p.run(ctx, setBooks, p.last, p.exchanges)
+	_, err = p.run(ctx, setBooks, p.last, p.exchanges)
 	return err
 }
 

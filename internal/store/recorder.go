@@ -105,16 +105,19 @@ type recorder struct {
 	prepared map[string]*sql.Stmt // by text
 	many     map[string]string    // the statement that inserts d.chunk rows, by the one that inserts one
 
-	mu     sync.Mutex   // held from before a transaction until after it; guards the fields below
-	buf    bytes.Buffer // for encode
-	bare   bare         // too
-	args   []any        // for insert
-	names  map[string]int64
-	books  map[string]int64   // accounts of the ledger
-	block  int64              // the block that is being filled
-	seen   map[int64]struct{} // the names that exchange_block_names has for it
-	fresh  gathering          // what is to be summed up next, as far as this process has written it
-	summed time.Time          // when this process last summed up, or began
+	mu   sync.Mutex   // held from before a transaction until after it; guards the fields below
+	buf  bytes.Buffer // for encode
+	bare bare         // too
+	args []any        // for insert
+	// entries and moves are room for those of a posting.
+	entries []any
+	moves   []byte
+	names   map[string]int64
+	books   map[string]int64   // accounts of the ledger
+	block   int64              // the block that is being filled
+	seen    map[int64]struct{} // the names that exchange_block_names has for it
+	fresh   gathering          // what is to be summed up next, as far as this process has written it
+	summed  time.Time          // when this process last summed up, or began
 }
 
 func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {

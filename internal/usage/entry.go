@@ -235,12 +235,27 @@ func flags(bits ...bool) (b byte) {
 	return b
 }
 
-// entryID reads the exchange's id of a payload, which is enough to know what an entry is about.
-func entryID(payload string) (string, error) {
-	d := decoder{rest: payload}
-	d.version()
-	id := d.text()
-	return id, d.err
+// entryID gives the exchange's id of a payload, which is enough to know what an entry is about, without a copy of either.
+func entryID(payload []byte) (id []byte, err error) {
+	if len(payload) == 0 {
+		return nil, errGarbled
+	}
+	if err := readable(payload[0]); err != nil {
+		return nil, err
+	}
+	n, size := binary.Uvarint(payload[1:])
+	if rest := payload[1+max(size, 0):]; size > 0 && n <= uint64(len(rest)) {
+		return rest[:n], nil
+	}
+	return nil, errGarbled
+}
+
+// readable says whether entries of a version can be read.
+func readable(made byte) error {
+	if made < firstVersion || made > entryVersion {
+		return fmt.Errorf("%w: version %d, this one reads %d", errNewer, made, entryVersion)
+	}
+	return nil
 }
 
 // decodeRecord is the inverse of appendRecord. The record shares the payload's memory. Its texts are valid UTF-8 without
@@ -289,9 +304,11 @@ type decoder struct {
 }
 
 func (d *decoder) version() {
-	d.made = d.byte()
-	if d.err == nil && (d.made < firstVersion || d.made > entryVersion) {
-		d.fail(fmt.Errorf("%w: version %d, this one reads %d", errNewer, d.made, entryVersion))
+	if d.made = d.byte(); d.err != nil {
+		return
+	}
+	if err := readable(d.made); err != nil {
+		d.fail(err)
 	}
 }
 

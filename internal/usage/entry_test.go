@@ -134,7 +134,7 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 	if _, err := decodeRecord(string(b)); !errors.Is(err, errNewer) {
 		t.Errorf("got %v, want %v", err, errNewer)
 	}
-	if _, err := entryID(string(b)); !errors.Is(err, errNewer) {
+	if _, err := entryID(b); !errors.Is(err, errNewer) {
 		t.Errorf("got %v, want %v", err, errNewer)
 	}
 }

@@ -10,29 +10,62 @@ import (
 
 // An open exchange has intents in the journal and no record yet.
 type open struct {
-	at      int64    // where its first entry is: the journal must not be trimmed beyond
-	entries []string // payloads, in order
+	at    int64  // where its first entry is: the journal must not be trimmed beyond
+	texts []byte // payloads, one behind the other
+	ends  []int  // of each
 }
 
-// openSet are the open exchanges by id.
-type openSet map[string]*open
+func (o *open) add(payload []byte) {
+	o.texts = append(o.texts, payload...)
+	o.ends = append(o.ends, len(o.texts))
+}
+
+// An openSet are the open exchanges by id. Nearly all are open for a moment, so that their rooms are used again.
+type openSet struct {
+	byID map[string]*open
+	free []*open
+}
+
+// What of rooms is kept for others.
+const (
+	freeRooms = 1024
+	freeText  = 4096 // bytes
+)
 
 // add notes an entry of an exchange. An outcome alone opens none.
-func (s openSet) add(id, payload string, at int64, opens bool) {
-	o := s[id]
+func (s *openSet) add(id, payload []byte, at int64, opens bool) {
+	o := s.byID[string(id)]
 	if o == nil {
 		if !opens {
 			return
 		}
-		o = &open{at: at}
-		s[id] = o
+		if last := len(s.free) - 1; last >= 0 {
+			o, s.free = s.free[last], s.free[:last]
+		} else {
+			o = &open{}
+		}
+		o.at = at
+		s.byID[string(id)] = o
 	}
-	o.entries = append(o.entries, payload)
+	o.add(payload)
+}
+
+// remove forgets an exchange.
+func (s *openSet) remove(id string) {
+	o := s.byID[id]
+	if o == nil {
+		return
+	}
+	delete(s.byID, id)
+	if len(s.free) < freeRooms && cap(o.texts) <= freeText {
+		o.texts, o.ends = o.texts[:0], o.ends[:0]
+		s.free = append(s.free, o)
+	}
 }
 
 // oldest is where the first entry of all lies, at most limit.
-func (s openSet) oldest(limit int64) int64 {
-	for _, o := range s {
+func (s *openSet) oldest(limit int64) int64 {
+	for _, o := range s.byID {
 		limit = min(limit, o.at)
 	}
 	return limit
@@ -41,8 +74,10 @@ func (s openSet) oldest(limit int64) int64 {
 // soFar is the record of an open exchange as far as it is known: the last that is known of each try.
 func (o *open) soFar() (*Record, error) {
 	var rec *Record
-	for _, payload := range o.entries {
-		next, err := decodeRecord(payload)
+	texts, from := string(o.texts), 0 // records share its memory
+	for _, end := range o.ends {
+		next, err := decodeRecord(texts[from:end])
+		from = end
 		if err != nil {
 			return nil, err
 		}

@@ -173,8 +173,8 @@ func TestACopyOpensNothing(t *testing.T) {
 		}
 		pass(time.Second)
 		stop()
-		if len(w.open) > 0 {
-			t.Errorf("%d exchanges count as open", len(w.open))
+		if len(w.open.byID) > 0 {
+			t.Errorf("%d exchanges count as open", len(w.open.byID))
 		}
 	})
 }

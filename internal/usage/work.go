@@ -64,7 +64,7 @@ func NewWriter(r *Recorder, store Store) (*Writer, error) {
 		return nil, errors.New("usage: records are off, so there is nothing to write")
 	}
 	w := &Writer{
-		r: r, j: r.j, store: store, log: r.o.Log, open: openSet{}, carry: carryAfter, caughtUp: make(chan struct{}),
+		r: r, j: r.j, store: store, log: r.o.Log, open: openSet{byID: map[string]*open{}}, carry: carryAfter, caughtUp: make(chan struct{}),
 		hurry: make(chan struct{}, 1), advanced: make(chan struct{}),
 		written: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "penstock_records_written_total", Help: "Records that the store has taken."}),
@@ -254,14 +254,12 @@ func (w *Writer) next(ctx context.Context) (journal.Entry, bool, error) {
 
 // take takes an entry into the batch, or into what is known of open exchanges.
 func (w *Writer) take(e journal.Entry) error {
-	payload := string(e.Payload)
-	id, err := entryID(payload)
+	id, err := entryID(e.Payload)
 	if err == nil && e.Kind == kindRecord {
-		delete(w.open, id)
+		w.open.remove(string(id))
 		if e.Position > w.kept {
-			err = w.takeRecord(payload)
+			err = w.takeRecord(string(e.Payload))
 		}
-		id = ""
 	}
 	switch {
 	case errors.Is(err, errNewer):
@@ -270,12 +268,12 @@ func (w *Writer) take(e journal.Entry) error {
 		w.damaged.Inc()
 		w.log.Error("an entry of the journal cannot be decoded: its record is lost", "position", e.Start, "error", err)
 	case e.Kind == kindIntent:
-		w.open.add(id, payload, e.Start, true)
+		w.open.add(id, e.Payload, e.Start, true)
 	case e.Kind == kindOutcome:
-		w.open.add(id, payload, e.Start, false)
+		w.open.add(id, e.Payload, e.Start, false)
 	case e.Kind == kindCarried && e.Start < w.j.Begin():
-		delete(w.open, id) // it holds what the entries before it say
-		w.open.add(id, payload, e.Start, true)
+		w.open.remove(string(id)) // it holds what the entries before it say
+		w.open.add(id, e.Payload, e.Start, true)
 	}
 	return nil
 }
@@ -299,9 +297,9 @@ func (w *Writer) takeRecord(payload string) error {
 // takeLate takes records that did not come through the journal.
 func (w *Writer) takeLate(payloads []string) {
 	for _, payload := range payloads {
-		id, err := entryID(payload)
+		id, err := entryID([]byte(payload))
 		if err == nil {
-			delete(w.open, id)
+			w.open.remove(string(id))
 			err = w.takeRecord(payload)
 		}
 		if err != nil {
@@ -316,8 +314,8 @@ func (w *Writer) takeLate(payloads []string) {
 func (w *Writer) settleOrphans() {
 	w.settled = true
 	n := 0
-	for id, o := range w.open {
-		delete(w.open, id)
+	for id, o := range w.open.byID {
+		delete(w.open.byID, id)
 		rec, err := o.orphan()
 		if err != nil {
 			w.damaged.Inc()
@@ -356,7 +354,7 @@ func (w *Writer) trim() {
 	if !w.settled {
 		return
 	}
-	for id, o := range w.open {
+	for id, o := range w.open.byID {
 		if w.upTo-o.at > w.carry {
 			w.writeAgain(id, o)
 		}
@@ -372,7 +370,7 @@ func (w *Writer) writeAgain(id string, o *open) {
 	rec, err := o.soFar()
 	if err != nil {
 		w.log.Error("an open exchange cannot be written again", "exchange", id, "error", err)
-		delete(w.open, id)
+		w.open.remove(id)
 		return
 	}
 	payload := appendRecord(nil, rec)
@@ -380,7 +378,8 @@ func (w *Writer) writeAgain(id string, o *open) {
 	if _, err := w.j.Append(kindCarried, payload); err != nil {
 		return // the recorder tells of a journal that cannot be written; the next pass tries again
 	}
-	o.at, o.entries = at, []string{string(payload)}
+	o.at, o.texts, o.ends = at, o.texts[:0], o.ends[:0]
+	o.add(payload)
 }
 
 // CaughtUp waits until all that earlier processes left in the journal is in the store: their records, and those of the exchanges
