@@ -76,7 +76,10 @@ type DeclaredPrice struct {
 	CachedInput string `json:"cached_input,omitzero" yaml:"cached_input,omitempty" kind:"decimal"` // as input if it is left out
 	CacheWrite  string `json:"cache_write,omitzero" yaml:"cache_write,omitempty" kind:"decimal"`   // as input if it is left out
 	Source      string `json:"source,omitzero" yaml:"source,omitempty"`                            // where the price is from
-	PerCall     string `json:"per_call,omitzero" yaml:"per_call,omitempty" kind:"decimal"`         // US dollars for each call, beside its tokens
+
+	catalog.PartTexts `json:",inline" yaml:",inline"`
+
+	PerCall string `json:"per_call,omitzero" yaml:"per_call,omitempty" kind:"decimal"` // US dollars for each call, beside its tokens
 	// Hourly is what the target costs an hour in US dollars, whatever is used, spread over its tokens.
 	Hourly string `json:"hourly,omitzero" yaml:"hourly,omitempty" kind:"decimal"`
 	// Variants are what holds instead for some calls.
@@ -207,7 +210,7 @@ func (a *API) exportDeclaration(ctx context.Context, _ *call) (Declaration, erro
 	}
 	for _, o := range a.o.Catalog.Overrides() {
 		p := PriceInputOf(o)
-		out.Prices[p.Target] = DeclaredPrice{Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source, PerCall: p.PerCall, Hourly: p.Hourly, Variants: p.Variants}
+		out.Prices[p.Target] = DeclaredPrice{Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source, PartTexts: p.PartTexts, PerCall: p.PerCall, Hourly: p.Hourly, Variants: p.Variants}
 	}
 	tenants{auth.NewDirectory(projects, keys)}.declareLimits(&out, &limits)
 	return out, nil

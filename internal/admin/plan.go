@@ -257,7 +257,7 @@ func (p *planner) hash(path string, d DeclaredKey) (h auth.Hash, prefix string, 
 func (p *planner) price(path, target string, d DeclaredPrice) {
 	in := PriceInput{
 		Target: target, Input: d.Input, Output: d.Output, CachedInput: d.CachedInput, CacheWrite: d.CacheWrite, Source: cmp.Or(d.Source, "apply"),
-		PerCall: d.PerCall, Hourly: d.Hourly, Variants: d.Variants,
+		PartTexts: d.PartTexts, PerCall: d.PerCall, Hourly: d.Hourly, Variants: d.Variants,
 	}
 	want, problems := overrideOf(in, p.now)
 	if len(problems) > 0 {
@@ -368,6 +368,9 @@ func variantWords(o *catalog.Override) string {
 	var all []string
 	for _, v := range variantsOf(o) {
 		words := v.When() + ": " + v.Input + " in, " + v.CachedInput + " cached, " + v.CacheWrite + " written, " + v.Output + " out"
+		for _, part := range v.Words() {
+			words += ", " + part
+		}
 		if v.PerCall != "" {
 			words += ", " + v.PerCall + " a call"
 		}
@@ -383,10 +386,15 @@ func priceFields(have, want catalog.Override, there bool) []PlanField {
 		old.Source = have.Source
 	}
 	next := PriceOf(llm.Target{}, want.Price)
-	return fieldsOf(
+	all := []PlanField{
 		PlanField{"input", old.Input, next.Input}, PlanField{"output", old.Output, next.Output},
 		PlanField{"cached_input", old.CachedInput, next.CachedInput}, PlanField{"cache_write", old.CacheWrite, next.CacheWrite},
 		PlanField{"per_call", old.PerCall, next.PerCall},
 		PlanField{"hourly", hourlyOf(&have), hourlyOf(&want)}, PlanField{"variants", variantWords(&have), variantWords(&want)}, PlanField{"source", old.Source, want.Source},
-	)
+	}
+	parts := old.All()
+	for i, p := range next.All() {
+		all = append(all, PlanField{p.Name, *parts[i].Text, *p.Text})
+	}
+	return fieldsOf(all...)
 }

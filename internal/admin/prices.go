@@ -100,12 +100,12 @@ func overridesOf(in []PriceInput, now time.Time) ([]catalog.Override, error) {
 func overrideOf(p PriceInput, now time.Time) (catalog.Override, []fault.Problem) {
 	text := catalog.OverrideText{
 		Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: p.Source,
-		PerCall: p.PerCall, Hourly: p.Hourly,
+		PartTexts: p.PartTexts, PerCall: p.PerCall, Hourly: p.Hourly,
 	}
 	for _, v := range p.Variants {
 		text.Variants = append(text.Variants, catalog.VariantText{
 			Tier: v.Tier, Credential: v.Credential, Hours: v.Hours, Zone: v.Zone,
-			Input: v.Input, Output: v.Output, CachedInput: v.CachedInput, CacheWrite: v.CacheWrite, PerCall: v.PerCall,
+			Input: v.Input, Output: v.Output, CachedInput: v.CachedInput, CacheWrite: v.CacheWrite, PartTexts: v.PartTexts, PerCall: v.PerCall,
 		})
 	}
 	return catalog.ReadOverride(text, now)

@@ -143,18 +143,21 @@ type NewKey struct {
 
 // A Price is what a target costs, in US dollars per million tokens, as decimal text.
 type Price struct {
-	Target      string         `json:"target"` // PROVIDER/MODEL
-	Input       string         `json:"input,omitzero"`
-	Output      string         `json:"output,omitzero"`
-	CachedInput string         `json:"cached_input,omitzero"`
-	CacheWrite  string         `json:"cache_write,omitzero"`
-	PerCall     string         `json:"per_call,omitzero"`  // US dollars for each call, beside its tokens
-	Variants    []PriceVariant `json:"variants,omitempty"` // what holds instead for some calls
-	Hourly      string         `json:"hourly,omitzero"`    // US dollars an hour, whatever is used, spread over tokens: rates are what these weigh
-	Source      string         `json:"source,omitzero"`    // where the price is from
-	Set         *time.Time     `json:"set,omitzero"`       // when an operator set it; left out if none did
-	Unpriced    bool           `json:"unpriced,omitzero"`  // there is no price, which is not zero
-	Unused      bool           `json:"unused,omitzero"`    // no provider of this name is configured, so the price is for nothing yet
+	Target      string `json:"target"` // PROVIDER/MODEL
+	Input       string `json:"input,omitzero"`
+	Output      string `json:"output,omitzero"`
+	CachedInput string `json:"cached_input,omitzero"`
+	CacheWrite  string `json:"cache_write,omitzero"`
+
+	catalog.PartTexts `json:",inline"`
+
+	PerCall  string         `json:"per_call,omitzero"`  // US dollars for each call, beside its tokens
+	Variants []PriceVariant `json:"variants,omitempty"` // what holds instead for some calls
+	Hourly   string         `json:"hourly,omitzero"`    // US dollars an hour, whatever is used, spread over tokens: rates are what these weigh
+	Source   string         `json:"source,omitzero"`    // where the price is from
+	Set      *time.Time     `json:"set,omitzero"`       // when an operator set it; left out if none did
+	Unpriced bool           `json:"unpriced,omitzero"`  // there is no price, which is not zero
+	Unused   bool           `json:"unused,omitzero"`    // no provider of this name is configured, so the price is for nothing yet
 }
 
 // A PriceVariant is what holds instead of a target's price for calls that all its conditions are true of: of the variants that fit, the
@@ -168,7 +171,10 @@ type PriceVariant struct {
 	Output      string `json:"output" yaml:"output" kind:"decimal"`
 	CachedInput string `json:"cached_input,omitzero" yaml:"cached_input,omitempty" kind:"decimal"`
 	CacheWrite  string `json:"cache_write,omitzero" yaml:"cache_write,omitempty" kind:"decimal"`
-	PerCall     string `json:"per_call,omitzero" yaml:"per_call,omitempty" kind:"decimal"` // that of the usual price if it is left out
+
+	catalog.PartTexts `json:",inline" yaml:",inline"` // those of the usual price if they are left out
+
+	PerCall string `json:"per_call,omitzero" yaml:"per_call,omitempty" kind:"decimal"` // that of the usual price if it is left out
 }
 
 // When says for a person which calls a variant is for.
@@ -203,7 +209,10 @@ func feeOf(p llm.Price) string {
 func variantsOf(o *catalog.Override) (all []PriceVariant) {
 	for i := range o.Variants {
 		v := o.Variants[i].TextOf()
-		all = append(all, PriceVariant{v.Tier, v.Credential, v.Hours, v.Zone, v.Input, v.Output, v.CachedInput, v.CacheWrite, feeBeside(v.PerCall, o)})
+		all = append(all, PriceVariant{
+			v.Tier, v.Credential, v.Hours, v.Zone, v.Input, v.Output, v.CachedInput, v.CacheWrite,
+			v.Beside(catalog.PartsOf(&o.Price)), feeBeside(v.PerCall, o),
+		})
 	}
 	return all
 }
@@ -213,6 +222,7 @@ func PriceOf(t llm.Target, p llm.Price) Price {
 	return Price{
 		Target: t.String(), Input: p.Input.PerMillion(), Output: p.Output.PerMillion(),
 		CachedInput: p.CachedInput.PerMillion(), CacheWrite: p.CacheWrite.PerMillion(), PerCall: feeOf(p),
+		PartTexts: catalog.PartsOf(&p),
 	}
 }
 
@@ -229,7 +239,10 @@ type PriceInput struct {
 	CachedInput string `json:"cached_input,omitzero"` // prompt tokens from the provider's cache; as input if it is left out
 	CacheWrite  string `json:"cache_write,omitzero"`  // prompt tokens written to the provider's cache; as input if it is left out
 	Source      string `json:"source,omitzero"`       // where the price is from; "set" if it is left out
-	PerCall     string `json:"per_call,omitzero"`     // US dollars for each call, beside its tokens; nothing if it is left out
+
+	catalog.PartTexts `json:",inline"`
+
+	PerCall string `json:"per_call,omitzero"` // US dollars for each call, beside its tokens; nothing if it is left out
 	// Hourly is what the target costs an hour in US dollars, whatever is used, spread over its tokens; nothing if it is left out.
 	Hourly string `json:"hourly,omitzero"`
 	// Variants are what holds instead for some calls; none if it is left out.
@@ -241,7 +254,7 @@ func PriceInputOf(o catalog.Override) PriceInput {
 	p := PriceOf(o.Target, o.Price)
 	return PriceInput{
 		Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: o.Source,
-		Variants: variantsOf(&o), PerCall: p.PerCall, Hourly: hourlyOf(&o),
+		PartTexts: p.PartTexts, Variants: variantsOf(&o), PerCall: p.PerCall, Hourly: hourlyOf(&o),
 	}
 }
 

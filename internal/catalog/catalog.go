@@ -17,8 +17,8 @@
 //   - A rate of zero in a source, but for the output of embedding models, means "not published" and gives no price. An
 //     operator may set a price of zero.
 //
-// Tokens of audio and fees per search cannot be told from a call's usage; where a model has them, its Note says that its price does not
-// hold them. What each call costs, an operator can set ([llm.Price].Call).
+// What sound costs is in a price where the tables have it. Fees per search and other parts are not in them: where a model has some, its
+// Note says that its price does not hold them, and an operator can set them ([PartTexts], and [llm.Price].Call).
 package catalog
 
 import (

@@ -41,6 +41,8 @@ type rates struct {
 	Out    string `json:"out,omitzero"`
 	Cached string `json:"cached,omitzero"`
 	Write  string `json:"write,omitzero"`
+	Heard  string `json:"heard,omitzero"`  // sound; without it, as In
+	Spoken string `json:"spoken,omitzero"` // sound; without it, as Out
 }
 
 // longRates hold for prompts of more than Over tokens; each step is longer than the one before.
@@ -113,14 +115,15 @@ func (x *row) model(sources []Source, shared map[string][]string) (Model, error)
 	return m, nil
 }
 
-// price reads rates; those that are left out are the input's.
+// price reads rates; those that are left out are the input's, and none for sound.
 func (x rates) price() (llm.Price, error) {
 	var p llm.Price
 	var errs []error
 	for _, f := range []struct {
 		to           *llm.Rate
 		text, absent string
-	}{{&p.Input, x.In, ""}, {&p.Output, x.Out, "0"}, {&p.CachedInput, x.Cached, x.In}, {&p.CacheWrite, x.Write, x.In}} {
+	}{{&p.Input, x.In, ""}, {&p.Output, x.Out, "0"}, {&p.CachedInput, x.Cached, x.In}, {&p.CacheWrite, x.Write, x.In},
+		{&p.InputAudio, x.Heard, "0"}, {&p.OutputAudio, x.Spoken, "0"}} {
 		text := f.text
 		if text == "" {
 			text = f.absent
@@ -190,6 +193,12 @@ func ratesOf(p *llm.Price) rates {
 	}
 	if p.CacheWrite != p.Input {
 		x.Write = p.CacheWrite.PerMillion()
+	}
+	if p.InputAudio > 0 {
+		x.Heard = p.InputAudio.PerMillion()
+	}
+	if p.OutputAudio > 0 {
+		x.Spoken = p.OutputAudio.PerMillion()
 	}
 	return x
 }

@@ -31,8 +31,9 @@ const (
 
 // ParseImport reads a file with prices whole, in one of two forms:
 //
-//   - CSV, a line "provider/model,input,output,cached_input,cache_write,per_call" per price in US dollars per million tokens, and
-//     for each call. The last three may be empty or left out; a line that names the columns may come first.
+//   - CSV, a line "provider/model,input,output,cached_input,cache_write,per_call" and the parts of [PartTexts] per price in US dollars
+//     per million tokens, and for each call or search. Those after output may be empty or left out; a line that names the columns may
+//     come first.
 //   - LiteLLM's price table, a JSON object with an entry per model, in US dollars per token.
 //
 // source and now go into the overrides.

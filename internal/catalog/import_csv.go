@@ -12,10 +12,11 @@ import (
 )
 
 // csvColumns are what a line holds, in order; the first three must be there.
-var csvColumns = [...]string{"provider/model", "input", "output", "cached_input", "cache_write", "per_call"}
+var csvColumns = [...]string{"provider/model", "input", "output", "cached_input", "cache_write", "per_call",
+	"cache_write_1h", "input_audio", "cached_audio", "output_audio", "output_image", "per_search"}
 
-// feeColumn is the one that is not a rate.
-const feeColumn = len(csvColumns) - 1
+// feeColumn is what each call costs; those behind it are parts.
+const feeColumn = 5
 
 // csvForm is a line as it should be, for hints.
 var csvForm = "write " + strings.Join(csvColumns[:], ",")
@@ -77,7 +78,7 @@ func (p *importer) csvHeader(where string, record []string) {
 
 func (p *importer) csvRecord(where string, record []string) {
 	if len(record) < 3 || len(record) > len(csvColumns) {
-		p.problem(where, fmt.Sprintf("has %d columns", len(record)), csvForm+"; the last three may be left out")
+		p.problem(where, fmt.Sprintf("has %d columns", len(record)), csvForm+"; those after output may be left out")
 		return
 	}
 	target, ok := llm.ParseTarget(record[0])
@@ -85,15 +86,19 @@ func (p *importer) csvRecord(where string, record []string) {
 		p.problem(where, fmt.Sprintf("%q is not a provider and a model", clip(record[0])), "write it as openai/gpt-5-mini")
 	}
 	var given [len(csvColumns)]*llm.Rate
-	fee := llm.Money(0)
+	fee, parts := llm.Money(0), PartTexts{}
 	for i, text := range record[1:] {
 		column := csvColumns[i+1]
 		if text == "" && i >= 2 {
 			continue
 		}
+		if i+1 > feeColumn {
+			*parts.All()[i-feeColumn].Text = text
+			continue
+		}
 		if i+1 == feeColumn {
 			var err error
-			if fee, err = readFee(text); err != nil {
+			if fee, err = readFee(text, "call"); err != nil {
 				p.problem(where+", "+column, err.Error(), "write US dollars, for example 0.005")
 				ok = false
 			}
@@ -110,6 +115,13 @@ func (p *importer) csvRecord(where string, record []string) {
 	if ok {
 		price := NewPrice(*given[1], *given[2], given[3], given[4])
 		price.Call = fee
+		wrong := append(parts.read(&price), checkParts(&price)...)
+		for _, w := range wrong {
+			p.problem(where+", "+w.Path, w.Text, w.Hint)
+		}
+		if len(wrong) > 0 {
+			return
+		}
 		p.add(where, target, price)
 	}
 }

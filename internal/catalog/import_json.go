@@ -20,6 +20,12 @@ type liteEntry struct {
 	CacheRead  jsontext.Value `json:"cache_read_input_token_cost"`
 	CacheWrite jsontext.Value `json:"cache_creation_input_token_cost"`
 	Request    jsontext.Value `json:"input_cost_per_request"`
+	Hour       jsontext.Value `json:"cache_creation_input_token_cost_above_1hr"`
+	Heard      jsontext.Value `json:"input_cost_per_audio_token"`
+	HeardRead  jsontext.Value `json:"cache_read_input_audio_token_cost"`
+	Spoken     jsontext.Value `json:"output_cost_per_audio_token"`
+	Pictures   jsontext.Value `json:"output_cost_per_image_token"`
+	Search     jsontext.Value `json:"search_context_cost_per_query"`
 	Above128k  jsontext.Value `json:"input_cost_per_token_above_128k_tokens"`
 	Above200k  jsontext.Value `json:"input_cost_per_token_above_200k_tokens"`
 }
@@ -84,13 +90,15 @@ func (p *importer) liteEntry(where, key string, e *liteEntry) {
 	if !ok {
 		p.problem(where, "names no provider", `write "provider/model" as its key, or give it a litellm_provider`)
 	}
-	var given [4]*llm.Rate
+	var given [9]*llm.Rate
 	for i, f := range [...]struct {
 		member string
 		value  jsontext.Value
 	}{
 		{"input_cost_per_token", e.Input}, {"output_cost_per_token", e.Output},
 		{"cache_read_input_token_cost", e.CacheRead}, {"cache_creation_input_token_cost", e.CacheWrite},
+		{"cache_creation_input_token_cost_above_1hr", e.Hour}, {"input_cost_per_audio_token", e.Heard},
+		{"cache_read_input_audio_token_cost", e.HeardRead}, {"output_cost_per_audio_token", e.Spoken}, {"output_cost_per_image_token", e.Pictures},
 	} {
 		rate, err := literalRate(f.value)
 		if err != nil {
@@ -115,7 +123,33 @@ func (p *importer) liteEntry(where, key string, e *liteEntry) {
 		p.warn(where, "costs more for long prompts, which a price that is set cannot say",
 			"all prompts will cost the base price; leave the model out to keep the catalogue's")
 	}
-	p.add(where, target, NewPrice(input, output, given[2], given[3]))
+	price := NewPrice(input, output, given[2], given[3])
+	for i, to := range partRates(&price) { // zeros are as often what is not known
+		*to = orElse(given[4+i], &none)
+	}
+	if fee, told := searchFee(e.Search); fee > 0 {
+		price.Search = fee
+	} else if told {
+		p.warn(where, "has several prices for a search, which this does not import", "set the one that holds: penstock price set "+target.String()+" --per-search DOLLARS")
+	}
+	p.add(where, target, price)
+}
+
+// searchFee reads what a search costs if that is the same however much is found, in US dollars.
+func searchFee(v jsontext.Value) (fee llm.Money, told bool) {
+	var bySize map[string]jsontext.Value
+	if v == nil || json.Unmarshal(v, &bySize) != nil || len(bySize) == 0 {
+		return 0, false
+	}
+	first := true
+	for _, text := range bySize {
+		m, err := llm.ParseMoney(string(text))
+		if err != nil || m > maxFee || !first && m != fee {
+			return 0, true
+		}
+		fee, first = m, false
+	}
+	return fee, true
 }
 
 // literalRate reads a rate, nil if there is none.

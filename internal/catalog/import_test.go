@@ -60,7 +60,7 @@ a/ok,1,3
 plain,1,2
 /m,1,2
 a/few,1
-a/many,1,2,3,4,5,6
+a/many,1,2,3,4,5,6,7,8,9,10,11,12
 a/empty,,2
 a/"quote,1,2
 a/dollar,$1,"1,000"
@@ -81,10 +81,10 @@ a/fine,0.000001,1
 		`line 8: a/ok has a price already, at line 7 (keep one of them)`,
 		`line 9: "plain" is not a provider and a model (write it as openai/gpt-5-mini)`,
 		`line 10: "/m" is not a provider and a model (write it as openai/gpt-5-mini)`,
-		`line 11: has 2 columns (write provider/model,input,output,cached_input,cache_write,per_call; the last three may be left out)`,
-		`line 12: has 7 columns (write provider/model,input,output,cached_input,cache_write,per_call; the last three may be left out)`,
+		`line 11: has 2 columns (write provider/model,input,output,cached_input,cache_write,per_call,cache_write_1h,input_audio,cached_audio,output_audio,output_image,per_search; those after output may be left out)`,
+		`line 12: has 13 columns (write provider/model,input,output,cached_input,cache_write,per_call,cache_write_1h,input_audio,cached_audio,output_audio,output_image,per_search; those after output may be left out)`,
 		`line 13, input: is empty (write 0 if it costs nothing)`,
-		`line 14: bare " in non-quoted-field at column 3 (write provider/model,input,output,cached_input,cache_write,per_call)`,
+		`line 14: bare " in non-quoted-field at column 3 (write provider/model,input,output,cached_input,cache_write,per_call,cache_write_1h,input_audio,cached_audio,output_audio,output_image,per_search)`,
 		`line 15, input: "$1" is not a decimal number (write US dollars per million tokens, for example 0.15)`,
 		`line 15, output: "1,000" is not a decimal number (write US dollars per million tokens, for example 0.15)`,
 	}
@@ -288,5 +288,34 @@ func TestImportOfFees(t *testing.T) {
 	lite := parse(`{"perplexity/sonar":{"input_cost_per_token":1e-06,"output_cost_per_token":1e-06,"input_cost_per_request":0.005}}`)
 	if len(lite.Prices) != 1 || len(lite.Warnings) != 1 || !strings.Contains(lite.Warnings[0].Error(), "--per-call") {
 		t.Errorf("%v", texts(lite.Warnings))
+	}
+}
+
+// TestImportOfParts: a CSV file may have them in columns behind the fee of a call, LiteLLM's table has them under its own names.
+func TestImportOfParts(t *testing.T) {
+	t.Parallel()
+	got := parse("provider/model,input,output,cached_input,cache_write,per_call,cache_write_1h,input_audio,cached_audio,output_audio,output_image,per_search\n" +
+		"anthropic/claude-haiku-4-5,1,5,0.1,1.25,,2,,,,,0.01\nopenai/gpt-audio,2.5,10,,,,,32,0,64\n")
+	if len(got.Problems) > 0 || len(got.Prices) != 2 {
+		t.Fatalf("%v, %+v", texts(got.Problems), got.Prices)
+	}
+	if p := got.Prices[0].Price; p.CacheWriteHour != 2_000_000 || p.Search != 10_000_000 || p.InputAudio != 0 {
+		t.Errorf("%+v", p)
+	}
+	if p := got.Prices[1].Price; p.InputAudio != 32_000_000 || p.CachedAudio != llm.Nothing || p.OutputAudio != 64_000_000 || p.Search != 0 {
+		t.Errorf("%+v", p)
+	}
+	if got = parse("a/b,1,1,,,,10001,,,,x,1001\n"); len(got.Problems) != 3 || len(got.Prices) > 0 {
+		t.Errorf("%v", texts(got.Problems))
+	}
+	lite := parse(`{"anthropic/c":{"input_cost_per_token":1e-06,"output_cost_per_token":5e-06,"cache_creation_input_token_cost":1.25e-06,"cache_creation_input_token_cost_above_1hr":2e-06,
+		"search_context_cost_per_query":{"search_context_size_low":0.01,"search_context_size_medium":0.01,"search_context_size_high":0.01}},
+		"openai/a":{"input_cost_per_token":1e-06,"output_cost_per_token":5e-06,"input_cost_per_audio_token":4e-06,"output_cost_per_audio_token":8e-06,
+		"search_context_cost_per_query":{"search_context_size_low":0.01,"search_context_size_medium":0.02}}}`)
+	if len(lite.Prices) != 2 || len(lite.Warnings) != 1 || !strings.Contains(lite.Warnings[0].Error(), "--per-search") {
+		t.Fatalf("%v, %+v", texts(lite.Warnings), lite.Prices)
+	}
+	if p, q := lite.Prices[0].Price, lite.Prices[1].Price; p.CacheWriteHour != 2_000_000 || p.Search != 10_000_000 || q.InputAudio != 4_000_000 || q.OutputAudio != 8_000_000 || q.Search != 0 {
+		t.Errorf("%+v, %+v", p, q)
 	}
 }

@@ -17,13 +17,14 @@ import (
 type OverrideText struct {
 	Target, Input, Output, CachedInput, CacheWrite, Source string
 
+	PartTexts
 	PerCall  string // US dollars, "" is nothing
 	Hourly   string // US dollars, "" is nothing
 	Variants []VariantText
 }
 
 // ReadOverride reads a price that is set now, or lists all that is wrong with it. Paths of problems are "target", "input",
-// "output", "cached_input", "cache_write", "per_call", "source" and those below "variants[N]".
+// "output", "cached_input", "cache_write", those of [PartTexts], "per_call", "source" and those below "variants[N]".
 func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.Problem) {
 	add := func(path, text, hint string) {
 		problems = append(problems, fault.Problem{Path: path, Text: text, Hint: hint})
@@ -42,7 +43,9 @@ func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.
 	var wrong []fault.Problem
 	o.Price, wrong = readRates(in.Input, in.Output, in.CachedInput, in.CacheWrite)
 	problems = append(problems, wrong...)
-	fee, err := readFee(in.PerCall)
+	problems = append(problems, in.read(&o.Price)...)
+	problems = append(problems, checkParts(&o.Price)...)
+	fee, err := readFee(in.PerCall, "call")
 	if o.Price.Call = fee; err != nil {
 		add("per_call", err.Error(), "")
 	}
@@ -57,20 +60,20 @@ func ReadOverride(in OverrideText, now time.Time) (o Override, problems []fault.
 			add("hourly", "needs rates that say what a prompt token weighs against a generated one", "such as input 1 and output 4")
 		}
 	}
-	o.Variants = readVariants(in.Variants, fee, add)
+	o.Variants = readVariants(in.Variants, &o.Price, add)
 	return o, problems
 }
 
-// maxFee is the most that can be set for each call.
+// maxFee is the most that can be set for each call, or search.
 const maxFee = 1000 * llm.Dollar
 
-// readFee reads what each call costs beside its tokens; a text of "" is nothing.
-func readFee(text string) (fee llm.Money, err error) {
+// readFee reads what each call, or each of something else, costs beside its tokens; a text of "" is nothing.
+func readFee(text, each string) (fee llm.Money, err error) {
 	if text == "" {
 		return 0, nil
 	}
 	if fee, err = llm.ParseMoney(text); err == nil && fee > maxFee {
-		return 0, fmt.Errorf("$%s for each call is over a thousand", fee)
+		return 0, fmt.Errorf("$%s for each %s is over a thousand", fee, each)
 	}
 	return fee, err
 }

@@ -157,6 +157,7 @@ type VariantText struct {
 	Tier, Hours, Zone                      string
 	Credential                             int
 	Input, Output, CachedInput, CacheWrite string
+	PartTexts                                     // those that are empty are those of the usual price
 	PerCall                                string // "" is that of the usual price
 }
 
@@ -166,8 +167,9 @@ const (
 	maxCredential = 1000
 )
 
-// readVariants reads variants, and reports what is wrong with them. fee is what each call costs as usual.
-func readVariants(in []VariantText, fee llm.Money, add func(path, text, hint string)) []Variant {
+// readVariants reads variants, and reports what is wrong with them. What they do not say of parts and
+// fees is as in the usual price: too high rather than silently too low.
+func readVariants(in []VariantText, usual *llm.Price, add func(path, text, hint string)) []Variant {
 	if len(in) > maxVariants {
 		add("variants", fmt.Sprintf("are more than %d", maxVariants), "")
 		return nil
@@ -196,11 +198,16 @@ func readVariants(in []VariantText, fee llm.Money, add func(path, text, hint str
 		}
 		var problems []fault.Problem
 		v.Price, problems = readRates(text.Input, text.Output, text.CachedInput, text.CacheWrite)
+		TakeParts(&v.Price, usual)
+		problems = append(problems, text.read(&v.Price)...)
+		if text.PartTexts != (PartTexts{}) {
+			problems = append(problems, checkParts(&v.Price)...)
+		}
 		for _, p := range problems {
 			add(at+"."+p.Path, p.Text, p.Hint)
 		}
-		if v.Price.Call = fee; text.PerCall != "" {
-			if v.Price.Call, err = readFee(text.PerCall); err != nil {
+		if v.Price.Call = usual.Call; text.PerCall != "" {
+			if v.Price.Call, err = readFee(text.PerCall, "call"); err != nil {
 				add(at+".per_call", err.Error(), "")
 			}
 		}
@@ -229,6 +236,6 @@ func (v *Variant) TextOf() VariantText {
 	return VariantText{
 		Tier: v.Tier, Credential: v.Credential, Hours: v.Hours.String(), Zone: v.Hours.Zone, Input: v.Price.Input.PerMillion(),
 		Output: v.Price.Output.PerMillion(), CachedInput: v.Price.CachedInput.PerMillion(), CacheWrite: v.Price.CacheWrite.PerMillion(),
-		PerCall: v.Price.Call.String(),
+		PartTexts: PartsOf(&v.Price), PerCall: v.Price.Call.String(),
 	}
 }

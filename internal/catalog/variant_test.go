@@ -233,3 +233,28 @@ func TestFees(t *testing.T) {
 		}
 	}
 }
+
+// TestPartsOfVariants: what a price for some calls does not say of parts is as usual, and what it says holds; nothing is written "0".
+func TestPartsOfVariants(t *testing.T) {
+	t.Parallel()
+	usual := PartTexts{CacheWriteHour: "2", InputAudio: "32", PerSearch: "0.01", OutputImage: "0"}
+	text := OverrideText{Target: "a/b", Input: "1", Output: "5", PartTexts: usual, Variants: []VariantText{
+		{Tier: "flex", Input: "1", Output: "1"}, {Tier: "priority", Input: "1", Output: "1", PartTexts: PartTexts{InputAudio: "0", PerSearch: "0"}},
+	}}
+	o, problems := ReadOverride(text, time.Now())
+	if len(problems) > 0 || PartsOf(&o.Price) != usual || PartsOf(&o.Variants[0].Price) != usual {
+		t.Fatalf("%v %+v", problems, o)
+	}
+	if v := o.Variants[1].TextOf().Beside(usual); v != text.Variants[1].PartTexts || o.Variants[1].Price.InputAudio != llm.Nothing {
+		t.Errorf("%+v", v)
+	}
+	if p := o.Price; p.Cost(llm.Usage{Output: 1000, Parts: llm.Parts{OutputImage: 1000}}) != 0 {
+		t.Error("pictures that cost nothing cost something")
+	}
+	for _, bad := range []string{"-1", "x", "10000.1", "1e3"} {
+		text.InputAudio, text.Variants[1].OutputAudio = bad, bad
+		if _, problems := ReadOverride(text, time.Now()); len(problems) < 2 || problems[0].Path != "input_audio" {
+			t.Errorf("%s: %v", bad, problems)
+		}
+	}
+}

@@ -37,6 +37,9 @@ func declarationYAML(d admin.Declaration) string {
 				y.text("output", p.Output)
 				y.text("cached_input", p.CachedInput)
 				y.text("cache_write", p.CacheWrite)
+				for _, part := range p.All() {
+					y.text(part.Name, *part.Text)
+				}
 				y.text("per_call", p.PerCall)
 				y.text("hourly", p.Hourly)
 				y.text("source", p.Source)
@@ -152,8 +155,8 @@ func scopeMembers(s admin.DeclaredScope) []string {
 }
 
 func variantMembers(v *admin.PriceVariant) []string {
-	members := textMembers("tier", v.Tier, "hours", v.Hours, "zone", v.Zone, "input", v.Input, "output", v.Output,
-		"cached_input", v.CachedInput, "cache_write", v.CacheWrite, "per_call", v.PerCall)
+	members := textMembers(append(v.Pairs(), "tier", v.Tier, "hours", v.Hours, "zone", v.Zone, "input", v.Input, "output", v.Output,
+		"cached_input", v.CachedInput, "cache_write", v.CacheWrite, "per_call", v.PerCall)...)
 	if v.Credential != 0 {
 		members = append(members, fmt.Sprint("credential: ", v.Credential))
 	}

@@ -44,6 +44,8 @@ Where several fit, the one with the most conditions counts. The usual price and 
   penstock price set deepseek/deepseek-chat --hours 16:30-00:30 --input 0.135 --output 0.55
   penstock price set openai/gpt-5-mini --credential 2 --input 0.20 --output 1.60
   penstock price set perplexity/sonar --input 1 --output 1 --per-call 0.005
+  penstock price set anthropic/claude-haiku-4-5 --input 1 --output 5 --cached-input 0.1 --cache-write 1.25 --cache-write-1h 2 --per-search 0.01
+  penstock price set openai/gpt-audio --input 2.5 --output 10 --input-audio 32 --output-audio 64
   penstock price set openai/gpt-5-mini --tier flex --remove`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -66,6 +68,7 @@ Where several fit, the one with the most conditions counts. The usual price and 
 			}
 			if special {
 				v.Input, v.Output, v.CachedInput, v.CacheWrite, v.PerCall = in.Input, in.Output, in.CachedInput, in.CacheWrite, in.PerCall
+				v.PartTexts = in.PartTexts
 				if prices[0], err = withVariant(have, in.Target, v, remove); err != nil {
 					return err
 				}
@@ -80,6 +83,12 @@ Where several fit, the one with the most conditions counts. The usual price and 
 	c.Flags().StringVar(&in.CachedInput, "cached-input", "", "a million prompt tokens from the provider's cache (default: as --input)")
 	c.Flags().StringVar(&in.CacheWrite, "cache-write", "", "a million prompt tokens written to the provider's cache (default: as --input)")
 	c.Flags().StringVar(&in.PerCall, "per-call", "", "each call, beside its tokens (0: nothing; default: as before, of special prices as usual)")
+	c.Flags().StringVar(&in.CacheWriteHour, "cache-write-1h", "", "a million prompt tokens kept in the provider's cache for an hour (default: 1.6 times --cache-write)")
+	c.Flags().StringVar(&in.InputAudio, "input-audio", "", "a million tokens of sound that is heard (default: as --input)")
+	c.Flags().StringVar(&in.CachedAudio, "cached-audio", "", "the same from the provider's cache (default: as --cached-input)")
+	c.Flags().StringVar(&in.OutputAudio, "output-audio", "", "a million tokens of sound that is spoken (default: as --output)")
+	c.Flags().StringVar(&in.OutputImage, "output-image", "", "a million tokens of pictures that are made (default: as --output)")
+	c.Flags().StringVar(&in.PerSearch, "per-search", "", "each search that the provider makes, beside its tokens (0: nothing; default: as before, of special prices as usual)")
 	c.Flags().StringVar(&in.Hourly, "hourly", "", "what the target's servers cost an hour, spread over its tokens; the rates are then what these weigh (0: nothing)")
 	c.Flags().StringVar(&v.Tier, "tier", "", "only calls of this service_tier, such as flex or priority")
 	c.Flags().IntVar(&v.Credential, "credential", 0, "only calls with this one of the provider's credentials, counted from 1")
@@ -107,6 +116,9 @@ func keepVariants(have map[string]admin.Price, prices []admin.PriceInput) {
 		if prices[i].PerCall == "" {
 			prices[i].PerCall = is.PerCall
 		}
+		if prices[i].PerSearch == "" {
+			prices[i].PerSearch = is.PerSearch
+		}
 		if prices[i].Hourly == "" {
 			prices[i].Hourly = is.Hourly
 		}
@@ -119,7 +131,7 @@ func withVariant(have map[string]admin.Price, target string, v admin.PriceVarian
 	if !ok || is.Unpriced {
 		return admin.PriceInput{}, fail(exitFailure, "set it first, without --tier, --credential and --hours", "%s has no usual price", target)
 	}
-	in := admin.PriceInput{Target: target, Input: is.Input, Output: is.Output, CachedInput: is.CachedInput, CacheWrite: is.CacheWrite, PerCall: is.PerCall, Hourly: is.Hourly}
+	in := admin.PriceInput{Target: target, Input: is.Input, Output: is.Output, CachedInput: is.CachedInput, CacheWrite: is.CacheWrite, PartTexts: is.PartTexts, PerCall: is.PerCall, Hourly: is.Hourly}
 	if is.Set != nil {
 		in.Source = is.Source
 	}
@@ -161,7 +173,8 @@ func (a *app) priceImport(f *adminFlags) *cobra.Command {
 		Use:   "import FILE",
 		Short: "Set many prices from a CSV file or a LiteLLM price table; all or none",
 		Long: `Set many prices, all or none.
-CSV has the columns provider/model,input,output,cached_input,cache_write in US dollars per million tokens, and per_call.
+CSV has the columns provider/model,input,output,cached_input,cache_write in US dollars per million tokens, per_call, and those
+of parts: cache_write_1h,input_audio,cached_audio,output_audio,output_image,per_search. Those after output may be left out.
 A LiteLLM price table (JSON, US dollars per token) is taken as it is.`,
 		Example: "  penstock price import prices.csv",
 		Args:    cobra.ExactArgs(1),
@@ -230,6 +243,9 @@ func (a *app) priceList(f *adminFlags) *cobra.Command {
 					continue
 				}
 				t.add(p.Target, p.Input, p.CachedInput, p.CacheWrite, p.Output, p.Source)
+				for _, part := range p.Words() {
+					t.add("  " + part)
+				}
 				if p.PerCall != "" {
 					t.add("  $" + p.PerCall + " for each call")
 				}
@@ -238,6 +254,9 @@ func (a *app) priceList(f *adminFlags) *cobra.Command {
 				}
 				for _, v := range p.Variants {
 					t.add("  "+v.When(), v.Input, v.CachedInput, v.CacheWrite, v.Output, "")
+					for _, part := range v.Words() {
+						t.add("    " + part)
+					}
 					if v.PerCall != "" {
 						t.add("    $" + v.PerCall + " for each call")
 					}

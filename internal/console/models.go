@@ -38,11 +38,12 @@ type Target struct {
 type Price struct {
 	Target                                 string
 	Input, Output, CachedInput, CacheWrite string
-	PerCall, Hourly                        string // US dollars, "" is nothing
-	Variants                               []catalog.VariantText
-	Source                                 string
-	Own                                    bool      // an operator set it
-	Set                                    time.Time // when, zero if none did
+	catalog.PartTexts
+	PerCall, Hourly string // US dollars, "" is nothing
+	Variants        []catalog.VariantText
+	Source          string
+	Own             bool      // an operator set it
+	Set             time.Time // when, zero if none did
 }
 
 // A Health is what is known of a provider from the tries of the last five minutes.

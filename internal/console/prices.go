@@ -30,7 +30,8 @@ type pricesView struct {
 // A priceForm is the form as it was sent, with what is wrong with it.
 type priceForm struct {
 	Target, Input, Output, CachedInput, CacheWrite, PerCall, Hourly string
-	Mistakes                                                        []string
+	catalog.PartTexts
+	Mistakes []string
 }
 
 func (c *Console) prices(v *visit) error {
@@ -40,7 +41,7 @@ func (c *Console) prices(v *visit) error {
 		if p.Target == d.Form.Target {
 			d.Form = priceForm{
 				Target: p.Target, Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite,
-				PerCall: p.PerCall, Hourly: p.Hourly,
+				PartTexts: p.PartTexts, PerCall: p.PerCall, Hourly: p.Hourly,
 			}
 		}
 	}
@@ -87,6 +88,7 @@ func (c *Console) allPrices() []Price {
 			if o.Variants[i].Price.Call == o.Price.Call {
 				v.PerCall = ""
 			}
+			v.PartTexts = v.Beside(p.PartTexts)
 			p.Variants = append(p.Variants, v)
 		}
 		all[p.Target] = p
@@ -106,9 +108,12 @@ func (c *Console) setPrice(v *visit) error {
 		Target: text("target"), Input: text("input"), Output: text("output"), CachedInput: text("cached_input"), CacheWrite: text("cache_write"),
 		PerCall: text("per_call"), Hourly: text("hourly"),
 	}
+	for _, p := range form.All() {
+		*p.Text = text(p.Name)
+	}
 	o, problems := catalog.ReadOverride(catalog.OverrideText{
 		Target: form.Target, Input: form.Input, Output: form.Output, CachedInput: form.CachedInput, CacheWrite: form.CacheWrite,
-		PerCall: form.PerCall, Hourly: form.Hourly,
+		PartTexts: form.PartTexts, PerCall: form.PerCall, Hourly: form.Hourly,
 	}, v.now)
 	if len(problems) > 0 {
 		for _, p := range problems {
@@ -123,9 +128,7 @@ func (c *Console) setPrice(v *visit) error {
 			}
 			o.Variants = slices.Clone(have.Variants)
 			for i := range o.Variants {
-				if fee := &o.Variants[i].Price.Call; *fee == have.Price.Call { // the usual one
-					*fee = o.Price.Call
-				}
+				catalog.SameParts(&o.Variants[i].Price, &have.Price, &o.Price)
 			}
 		}
 	}
@@ -139,7 +142,7 @@ func (c *Console) setPrice(v *visit) error {
 func PriceOf(t llm.Target, p llm.Price, source string, set time.Time) Price {
 	return Price{
 		Target: t.String(), Input: p.Input.PerMillion(), Output: p.Output.PerMillion(), CachedInput: p.CachedInput.PerMillion(),
-		CacheWrite: p.CacheWrite.PerMillion(), PerCall: dollarsOf(p.Call), Source: source, Own: !set.IsZero(), Set: set,
+		CacheWrite: p.CacheWrite.PerMillion(), PartTexts: catalog.PartsOf(&p), PerCall: dollarsOf(p.Call), Source: source, Own: !set.IsZero(), Set: set,
 	}
 }
 

@@ -136,7 +136,7 @@ func (t *twins) price(target llm.Target, vendor string) {
 		p := admin.PriceOf(target, *known.Price)
 		m.Price = sim.Price{Input: p.Input, Cached: p.CachedInput, Output: p.Output}
 		t.prices.Data = append(t.prices.Data, admin.PriceInput{
-			Target: target.String(), Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Source: "drill",
+			Target: target.String(), Input: p.Input, Output: p.Output, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, PartTexts: p.PartTexts, Source: "drill",
 		})
 	}
 	twin.Models[simModel(target.Model)] = m

@@ -182,7 +182,7 @@ func (m *meter) limit() int64 {
 
 // ending are the events that end the stream as its dialect says that a cap was reached.
 func (m *meter) ending(d llm.Dialect, canonical bool, meta *llm.Meta) []llm.Event {
-	used := llm.Usage{Input: m.told.Input, CachedInput: m.told.CachedInput, CacheWrite: m.told.CacheWrite, Output: max(m.most, m.told.Output), Estimated: true}
+	used := llm.Usage{Input: m.told.Input, CachedInput: m.told.CachedInput, CacheWrite: m.told.CacheWrite, Output: max(m.most, m.told.Output), Estimated: true, Parts: m.told.Parts}
 	id, open := "", make([]int, 0, m.many) // choices that have not ended
 	if meta != nil {
 		id = meta.ID

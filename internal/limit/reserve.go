@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/penstock/penstock/internal/escrow"
 	"github.com/penstock/penstock/internal/fault"
@@ -83,6 +84,11 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 	}
 	known := l.o.Model(t)
 	input, choices := inputBound(x, t.Model, known.Context), max(int64(x.Request.Choices), 1)
+	if try.Price != nil && try.Price.Search != 0 && known.Context > 0 { // else nothing of searches is known
+		if n, ok := searchesOf(x.Request); ok {
+			input, choices, try.Price.May.Searches = n.reads*known.Context, choices*n.answers, n.searches
+		}
+	}
 	if a == nil {
 		if try.Price != nil && x.Request.MaxOutput > 0 {
 			try.BoundNano = try.Price.Most(input, x.Request.MaxOutput*choices)
@@ -157,11 +163,8 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 		f.Spent = true
 		return &pipeline.Unaffordable{Why: "no price, and the caller has a budget", Err: f}
 	}
-	if tool := paidTool(x.Request); tool != "" {
-		f := fault.New(fault.QuotaSpent, "The tool %s is run by the provider for a price that tokens do not bound, and your calls have a budget (%s).", quote(tool), h.name)
-		f.Hint, f.Spent = "Leave the tool out, or ask whoever runs Penstock to have the budget observe only.", true
-		f.Param = "tools"
-		return f
+	if tool := paidTool(x.Request); tool != "" && try.Price.May.Searches == 0 {
+		return paid(tool, t, try.Price, h)
 	}
 	if unusual {
 		if name := unpriced(x.Request); name != "" {
@@ -174,6 +177,19 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 		return &pipeline.Unaffordable{Why: why, Err: f}
 	}
 	return nil
+}
+
+// paid refuses a tool whose fees have no bound, and says what would bind them.
+func paid(tool string, t llm.Target, p *llm.Price, h *held) error {
+	f := fault.New(fault.QuotaSpent, "The tool %s is run by the provider for a price that tokens do not bound, and your calls have a budget (%s).", quote(tool), h.name)
+	f.Hint, f.Spent, f.Param = "Leave the tool out, or ask whoever runs Penstock to have the budget observe only.", true, "tools"
+	switch search := strings.HasPrefix(tool, "web_search"); {
+	case search && p.Search == 0:
+		f.Hint = "Leave the tool out. An operator can say what a search costs: penstock price set " + t.String() + " ... --per-search DOLLARS"
+	case search:
+		f.Hint = "Leave the tool out, or cap it: with its max_uses (Anthropic's dialect), or with max_tool_calls (a response)."
+	}
+	return f
 }
 
 // unknowable refuses a member of a request whose bill has no bound.

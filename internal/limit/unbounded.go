@@ -24,11 +24,8 @@ var paidMembers = []string{"mcp_servers", "web_search_options", "search_paramete
 
 // paidTool is the type of a tool of the request that its provider may charge for beside tokens, "" if there is none.
 func paidTool(r *llm.Request) string {
-	for _, name := range paidMembers {
-		raw := r.Field(name)
-		if filled(raw, '[') || len(raw) > 0 && raw[0] == '{' || string(raw) == "true" {
-			return name
-		}
+	if name := paidMember(r); name != "" {
+		return name
 	}
 	if !filled(r.Field("tools"), '[') {
 		return ""
@@ -45,11 +42,27 @@ func paidTool(r *llm.Request) string {
 			}
 			return slices.Min(slices.Collect(maps.Keys(t)))
 		}
-		if !slices.ContainsFunc(freeTools, func(free string) bool { return strings.HasPrefix(string(name), free) }) {
+		if !isFree(string(name)) {
 			return string(name)
 		}
 	}
 	return ""
+}
+
+// paidMember is the member of a request that has its provider search or fetch, "" if there is none.
+func paidMember(r *llm.Request) string {
+	for _, name := range paidMembers {
+		raw := r.Field(name)
+		if filled(raw, '[') || len(raw) > 0 && raw[0] == '{' || string(raw) == "true" {
+			return name
+		}
+	}
+	return ""
+}
+
+// isFree reports whether tools of a type cost nothing but tokens.
+func isFree(kind string) bool {
+	return slices.ContainsFunc(freeTools, func(free string) bool { return strings.HasPrefix(kind, free) })
 }
 
 // keptPrompt reports whether the prompt is one that the provider keeps, of any length and with tools of its own.

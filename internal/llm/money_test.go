@@ -179,15 +179,19 @@ func TestAnHourInTheCache(t *testing.T) {
 	const m = 1_000_000
 	p := Price{Input: 3 * m, CachedInput: 300_000, CacheWrite: 3_750_000, Output: 15 * m}
 	p.LongOver, p.Long = m, &Price{Input: 6 * m, CacheWrite: 7_500_000}
-	hour := p.ForAnHour()
+	hour := p
+	hour.May.Hour = true
 	if got := hour.Cost(Usage{Input: m, CacheWrite: m}); got != 6*Dollar || hour.Most(m, 0) != got {
 		t.Errorf("%v, at most %v", got, hour.Most(m, 0))
 	}
 	if got := hour.Cost(Usage{Input: 2 * m, CacheWrite: 2 * m}); got != 24*Dollar || p.Long.CacheWrite != 7_500_000 {
 		t.Errorf("%v of a long prompt; the price itself is %+v", got, p.Long)
 	}
-	if got := (Price{CacheWrite: math.MaxInt64}).ForAnHour().CacheWrite; got != math.MaxInt64 {
+	if got := (&Price{CacheWrite: math.MaxInt64}).hour(); got != math.MaxInt64 {
 		t.Errorf("%d", got)
+	}
+	if got := (&Price{CacheWrite: 1250, Input: 1000, CacheWriteHour: 2100}).hour(); got != 2100 {
+		t.Errorf("the rate that was set: %d", got)
 	}
 }
 
@@ -209,4 +213,101 @@ func TestWhatEachCallCosts(t *testing.T) {
 	if p.Call = math.MaxInt64; p.ForCall(u) != math.MaxInt64 || p.Most(1, 1) != math.MaxInt64 {
 		t.Error("the sum wraps around")
 	}
+}
+
+// TestParts: what a usage tells apart costs its own rate, or else that of what it is a part of; numbers that contradict each other are
+// never counted twice.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	p := Price{
+		Input: 10, CachedInput: 1, CacheWrite: 12, Output: 50, CacheWriteHour: 20, InputAudio: 320, CachedAudio: 4, OutputAudio: 640, OutputImage: 300,
+		Search: 10_000_000, Call: 7,
+	}
+	usage := func(parts Parts) Usage {
+		return Usage{Input: 10_000, CachedInput: 1000, CacheWrite: 2000, Output: 5000, Reasoning: 1000, Parts: parts}
+	}
+	const whole = 7*10 + 1 + 2*12 + 5*50 // nano-dollars a thousand pico-dollars
+	for name, c := range map[string]struct {
+		parts Parts
+		want  Money
+	}{
+		"none":                   {Parts{}, whole},
+		"an hour":                {Parts{CacheWriteHour: 500, CacheWriteMinutes: 1500}, whole + 4},
+		"an hour of more":        {Parts{CacheWriteHour: 5000, CacheWriteMinutes: 5000}, whole + 16},
+		"sound":                  {Parts{InputAudio: 3000, CachedAudio: 1000, OutputAudio: 2000}, whole + 2*310 + 3 + 2*590},
+		"more sound than prompt": {Parts{InputAudio: 1 << 40, OutputAudio: 1 << 40}, whole + 7*310 + 5*590},
+		"sound below nothing":    {Parts{InputAudio: -5, CachedAudio: -9, OutputAudio: -1}, whole},
+		"pictures":               {Parts{OutputAudio: 1000, OutputImage: 4000}, whole + 590 + 4*250},
+		"searches":               {Parts{Searches: 3}, whole},
+	} {
+		u := usage(c.parts)
+		if got := p.Cost(u); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+		if got, fees := p.ForCall(u), Money(7+10_000_000*max(c.parts.Searches, 0)); got != c.want+fees {
+			t.Errorf("%s: with fees %d, want %d", name, got, c.want+fees)
+		}
+		plain := Price{Input: 10, CachedInput: 1, CacheWrite: 12, Output: 50, CacheWriteHour: 12}
+		if got := plain.ForCall(u); got != whole {
+			t.Errorf("%s, without rates of their own: %d, want %d", name, got, whole)
+		}
+	}
+	if p.Search = math.MaxInt64; p.ForCall(usage(Parts{Searches: 2})) != math.MaxInt64 {
+		t.Error("fees wrap around")
+	}
+	if p.Search = Money(Nothing); p.Fees(usage(Parts{Searches: 2})) != 7 {
+		t.Error("searches that cost nothing cost something")
+	}
+}
+
+// TestMostBoundsParts: whatever a call uses that it may use, and however it is served and long it is, it costs no more than its bound.
+func TestMostBoundsParts(t *testing.T) {
+	t.Parallel()
+	rate := rapid.Custom(func(t *rapid.T) Rate { return Rate(rapid.Int64Range(-1, 50).Draw(t, "rate")) })
+	price := rapid.Custom(func(t *rapid.T) Price {
+		r := func() Rate { return rate.Draw(t, "r") }
+		return Price{
+			Input: max(r(), 0), CachedInput: max(r(), 0), CacheWrite: max(r(), 0), Output: max(r(), 0), CacheWriteHour: r(), InputAudio: r(),
+			CachedAudio: r(), OutputAudio: r(), OutputImage: r(), Search: Money(r()), Call: Money(max(r(), 0)),
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		p := price.Draw(t, "price")
+		if rapid.Bool().Draw(t, "steps") {
+			long := price.Draw(t, "long")
+			p.Long, p.LongOver = &long, rapid.Int64Range(0, 5000).Draw(t, "over")
+		}
+		if rapid.Bool().Draw(t, "served") {
+			p.Served = &Served{Regional: rapid.SampledFrom([]int64{0, 110}).Draw(t, "regional"), Tiers: []TierPrice{{Tier: "flex", May: true, Price: price.Draw(t, "flex")}}}
+		}
+		p.May = May{
+			Hour: rapid.Bool().Draw(t, "hour"), Hear: rapid.Bool().Draw(t, "hear"), Speak: rapid.Bool().Draw(t, "speak"),
+			Searches: rapid.Int64Range(0, 5).Draw(t, "searches"),
+		}
+		n := func(most int64) int64 { return rapid.Int64Range(0, max(most, 0)).Draw(t, "n") }
+		u := Usage{Input: n(10_000), Output: n(10_000)}
+		u.CachedInput = n(u.Input)
+		u.CacheWrite = n(u.Input - u.CachedInput)
+		if p.May.Hour {
+			u.CacheWriteHour = n(u.CacheWrite)
+		}
+		u.CacheWriteMinutes = n(u.CacheWrite - u.CacheWriteHour)
+		if p.May.Hear {
+			u.CachedAudio = n(u.CachedInput)
+			u.InputAudio = u.CachedAudio + n(u.Input-u.CachedInput-u.CacheWrite)
+		}
+		if p.May.Speak {
+			u.OutputAudio = n(u.Output)
+		}
+		u.OutputImage, u.Searches = n(u.Output-u.OutputAudio), n(p.May.Searches)
+		most := p.Most(u.Input, u.Output)
+		for _, tier := range []string{"", "flex", "default"} {
+			for _, region := range []string{"", "us", "global"} {
+				as, _ := p.As(tier, region)
+				if got := as.ForCall(u); got > most {
+					t.Fatalf("%d as %q in %q, at most %d", got, tier, region, most)
+				}
+			}
+		}
+	})
 }

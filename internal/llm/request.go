@@ -74,6 +74,7 @@ type Request struct {
 	edits []Edit
 	chat  *Chat
 	hour  answer // whether it may ask for an hour in the cache
+	hear  answer // whether there may be sound in it
 }
 
 // An answer is one that is looked for once.
@@ -94,11 +95,43 @@ var hourMarks = [...]string{`"1h"`, `\u0031`, `\u0068`}
 func (r *Request) MayCacheAnHour() bool {
 	if r.hour == notAsked {
 		r.hour = no
-		if slices.ContainsFunc(hourMarks[:], func(mark string) bool { return bytes.Contains(r.Raw, []byte(mark)) }) {
+		if r.says(hourMarks[:]) {
 			r.hour = yes
 		}
 	}
 	return r.hour == yes
+}
+
+// says reports whether the body as it came, or a value that was written into it, has one of some marks.
+func (r *Request) says(marks []string) bool {
+	return r.AnyText(func(text []byte) bool {
+		return slices.ContainsFunc(marks, func(mark string) bool { return bytes.Contains(text, []byte(mark)) })
+	})
+}
+
+// soundMarks are in each body that may have a model hear something: sound itself, films, files of any kind and addresses, and escapes
+// that may hide the name of one.
+var soundMarks = [...]string{"audio", "video", "file", `"url"`, "http", "item_reference", `\u00`}
+
+// MayHear reports whether there may be sound in the prompt, in whatever dialect. A text that only says so counts, too. It is looked for
+// once.
+func (r *Request) MayHear() bool {
+	if r.hear == notAsked {
+		r.hear = no
+		if r.says(soundMarks[:]) || len(r.Field("prompt")) > 0 {
+			r.hear = yes
+		}
+	}
+	return r.hear == yes
+}
+
+// MaySpeak reports whether the answer may be spoken: no model does that unasked.
+func (r *Request) MaySpeak() bool {
+	asks := func(name string) bool {
+		v := r.Field(name)
+		return len(v) > 0 && string(v) != "null" && string(v) != `["text"]`
+	}
+	return asks("modalities") || asks("audio")
 }
 
 // Set records that the top-level member name shall have this JSON value, in every try from now on; a nil value removes

@@ -76,6 +76,7 @@ func (p Price) As(tier, region string) (price Price, known bool) {
 		switch {
 		case i >= 0:
 			price = s.Tiers[i].Price
+			price.May = p.May
 		case tier != UsualTier:
 			known = false
 		}
@@ -87,6 +88,16 @@ func (p Price) As(tier, region string) (price Price, known bool) {
 	return price, known
 }
 
+// Sounds reports whether sound has rates of its own, however a call is served.
+func (p *Price) Sounds() bool {
+	for q := p; q != nil; q = q.Long {
+		if q.InputAudio > 0 || q.CachedAudio > 0 || q.OutputAudio > 0 {
+			return true
+		}
+	}
+	return p.Served != nil && slices.ContainsFunc(p.Served.Tiers, func(t TierPrice) bool { return t.Price.Sounds() })
+}
+
 // most is the price's Most over all ways in which the call may be served.
 func (s *Served) most(p Price, input, output int64) Money {
 	p.Served = nil
@@ -94,7 +105,9 @@ func (s *Served) most(p Price, input, output int64) Money {
 	most := s.dearest(p, regional, input, output)
 	for i := range s.Tiers {
 		if t := &s.Tiers[i]; t.May {
-			most = max(most, s.dearest(t.Price, regional, input, output))
+			tier := t.Price
+			tier.May = p.May
+			most = max(most, s.dearest(tier, regional, input, output))
 		}
 	}
 	return most
@@ -106,17 +119,4 @@ func (s *Served) dearest(p Price, regional bool, input, output int64) Money {
 		most = max(most, p.Times(Money(s.Regional), 100).Most(input, output))
 	}
 	return most
-}
-
-// forAnHour is [Price.ForAnHour] of all tiers.
-func (s *Served) forAnHour() *Served {
-	if s == nil || len(s.Tiers) == 0 {
-		return s
-	}
-	all := *s
-	all.Tiers = slices.Clone(s.Tiers)
-	for i := range all.Tiers {
-		all.Tiers[i].Price = all.Tiers[i].Price.ForAnHour()
-	}
-	return &all
 }

@@ -213,7 +213,7 @@ type Try struct {
 	Outcome  Outcome   `json:"outcome"`
 	Usage    llm.Usage `json:"usage"`
 	CostNano llm.Money `json:"cost_nano"`
-	FeeNano  llm.Money `json:"fee_nano,omitzero"` // of CostNano, what is for the call itself and not for its tokens
+	FeeNano  llm.Money `json:"fee_nano,omitzero"` // of CostNano, what is for the call itself and for searches, and not for its tokens
 	Unpriced bool      `json:"unpriced,omitzero"`
 	// Price is the target's at dispatch, nil if it has none; what changes later does not change this try.
 	Price *llm.Price `json:"-"`

@@ -30,8 +30,9 @@ type Prices interface {
 // price is what a try to a target costs that is sent now, with one of the provider's credentials, counted from 1; 0 is not known yet.
 func (r *Router) price(x *pipeline.Exchange, t llm.Target, credential int) (llm.Price, bool) {
 	p, ok := r.o.Prices.PriceFor(t, catalog.Dispatch{Tier: x.Request.ServiceTier, Region: regionOf(x.Request), Credential: credential})
-	if x.Request.MayCacheAnHour() {
-		p = p.ForAnHour() // of all that it writes: usage does not say what of that is for minutes
+	p.May.Hour = x.Request.MayCacheAnHour()
+	if p.Sounds() {
+		p.May.Hear, p.May.Speak = x.Request.MayHear(), x.Request.MaySpeak()
 	}
 	return p, ok
 }

@@ -402,12 +402,18 @@ func (cachePrices) PriceFor(llm.Target, catalog.Dispatch) (llm.Price, bool) {
 func TestThePriceOfAnHourInTheCache(t *testing.T) {
 	t.Parallel()
 	r := New(Options{Prices: cachePrices{}})
-	for body, want := range map[string]llm.Rate{
+	for body, want := range map[string]llm.Money{
 		`{"cache_control":{"type":"ephemeral"}}`: 1250, `{"cache_control":{"type":"ephemeral","ttl":"1h"}}`: 2000,
 	} {
 		x := &pipeline.Exchange{Request: &llm.Request{Raw: []byte(body)}}
-		if p, ok := r.price(x, llm.Target{}, 1); !ok || p.CacheWrite != want || p.Input != 1000 {
-			t.Errorf("%s: %+v", body, p)
+		p, ok := r.price(x, llm.Target{}, 1)
+		written := p.Cost(llm.Usage{Input: 1000, CacheWrite: 1000})
+		if !ok || written != want || p.Most(1000, 0) != want || p.Cost(llm.Usage{Input: 1000}) != 1000 {
+			t.Errorf("%s: %d, %+v", body, written, p)
+		}
+		told := llm.Usage{Input: 1000, CacheWrite: 1000, Parts: llm.Parts{CacheWriteHour: 400, CacheWriteMinutes: 600}}
+		if got := p.Cost(told); got != 400*2+600*5/4 {
+			t.Errorf("%s, of which 600 are for minutes: %d", body, got)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/penstock/penstock/internal/llm"
 )
 
 // A pieceKind is what a piece of an answer belongs to.
@@ -64,7 +66,12 @@ type choice struct {
 type toolCall struct{ id, name string }
 
 // usage is what an answer reports or is billed for.
-type usage struct{ prompt, cached, completion, reasoning int }
+type usage struct {
+	prompt, cached, completion, reasoning int
+	written, hour                         int // of prompt, what is written to the cache; of that, what is kept for an hour
+	heard, spoken, pictures               int // of prompt, and of completion
+	searches                              int
+}
 
 // newAnswer decides everything that the model will say.
 func newAnswer(id string, in *ask, m *model, do *behaviour, r *rand.Rand) *answer {
@@ -386,7 +393,36 @@ func (a *answer) usageAfter(sent int) usage {
 		}
 	}
 	u.reasoning = min(u.reasoning, sent)
+	a.split(&u)
 	return u
+}
+
+// split says what of a usage is what has rates of its own.
+func (a *answer) split(u *usage) {
+	of := func(whole int, share *float64) int {
+		if share == nil {
+			return 0
+		}
+		return int(math.Floor(float64(max(whole, 0)) * *share))
+	}
+	u.written = of(u.prompt-u.cached, a.do.written)
+	u.hour = of(u.written, a.do.hour)
+	u.heard = of(u.prompt-u.cached-u.written, a.do.heard)
+	u.spoken = of(u.completion-u.reasoning, a.do.spoken)
+	u.pictures = of(u.completion-u.reasoning-u.spoken, a.do.pictures)
+	u.searches = a.do.searches
+}
+
+// llm is the usage as the bill has it.
+func (u usage) llm() llm.Usage {
+	n := func(i int) int64 { return int64(i) }
+	return llm.Usage{
+		Input: n(u.prompt), CachedInput: n(u.cached), CacheWrite: n(u.written), Output: n(u.completion), Reasoning: n(u.reasoning),
+		Parts: llm.Parts{
+			CacheWriteHour: n(u.hour), CacheWriteMinutes: n(u.written - u.hour), InputAudio: n(u.heard),
+			OutputAudio: n(u.spoken), OutputImage: n(u.pictures), Searches: n(u.searches),
+		},
+	}
 }
 
 // claimed is the usage that the provider insists on: the truth, or what zero and huge make of it.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -104,11 +105,15 @@ func (bedrock) usage(a *answer) []byte {
 		return []byte("null")
 	}
 	u := a.claimed(a.usageAfter(a.generated()))
-	b := strconv.AppendInt([]byte(`{"inputTokens":`), int64(u.prompt-u.cached), 10)
+	b := strconv.AppendInt([]byte(`{"inputTokens":`), int64(u.prompt-u.cached-u.written), 10)
 	b = strconv.AppendInt(append(b, `,"outputTokens":`...), int64(u.completion), 10)
 	b = strconv.AppendInt(append(b, `,"totalTokens":`...), int64(u.prompt+u.completion), 10)
 	b = strconv.AppendInt(append(b, `,"cacheReadInputTokens":`...), int64(u.cached), 10)
-	return append(b, `,"cacheWriteInputTokens":0}`...)
+	b = strconv.AppendInt(append(b, `,"cacheWriteInputTokens":`...), int64(u.written), 10)
+	if u.written > 0 && !a.do.untold {
+		b = fmt.Appendf(b, `,"cacheDetails":[{"inputTokens":%d,"ttl":"1h"},{"inputTokens":%d,"ttl":"5m"}]`, u.hour, u.written-u.hour)
+	}
+	return append(b, '}')
 }
 
 func (d bedrock) plain(a *answer) []byte {

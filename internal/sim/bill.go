@@ -24,14 +24,15 @@ type Call struct {
 	Do        string `json:"do,omitempty"` // the knobs of model name and header
 	Number    int64  `json:"number"`       // of the model's calls, from 1; it seeds the draws
 	// Status is what was answered; 0 if nothing was.
-	Status     int       `json:"status"`
-	Stream     bool      `json:"stream"`
-	Prompt     int64     `json:"prompt_tokens"` // cached ones included
-	Cached     int64     `json:"cached_tokens"`
-	Completion int64     `json:"completion_tokens"`
-	Cost       llm.Money `json:"cost_nano"`
-	Started    time.Time `json:"started"`
-	Ended      time.Time `json:"ended"`
+	Status     int   `json:"status"`
+	Stream     bool  `json:"stream"`
+	Prompt     int64 `json:"prompt_tokens"` // cached ones included
+	Cached     int64 `json:"cached_tokens"`
+	Completion int64 `json:"completion_tokens"`
+	llm.Parts
+	Cost    llm.Money `json:"cost_nano"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
 	// Canceled is when the client was noticed to have left; zero if it stayed.
 	Canceled time.Time `json:"canceled_at,omitzero"`
 	Cut      bool      `json:"cut,omitempty"` // by the simulator, as was asked for

@@ -78,13 +78,20 @@ type Model struct {
 	Fast bool `yaml:"fast"`
 }
 
-// A Price is what the provider bills, in US dollars per million tokens and for each call, as decimal text. "" is 0; a Cached of "" is
-// Input.
+// A Price is what the provider bills, in US dollars per million tokens and for each call and search, as decimal text. "" is 0; a Cached
+// or Write of "" is Input, and what has no rate of its own costs what it is a part of, as of [llm.Price].
 type Price struct {
 	Input  string `yaml:"input"`
 	Cached string `yaml:"cached"`
 	Output string `yaml:"output"`
 	Call   string `yaml:"call"` // for each call, in dollars
+
+	Write      string `yaml:"write"`
+	WriteHour  string `yaml:"write_hour"`
+	InputAudio string `yaml:"input_audio"`
+	Audio      string `yaml:"output_audio"`
+	Image      string `yaml:"output_image"`
+	Search     string `yaml:"search"` // for each search, in dollars
 }
 
 // A Fault is a behaviour of a share of the calls; the first that is drawn holds.
@@ -218,12 +225,16 @@ func (v *validator) model(path, name string, m Model) {
 		_, err := optional(d.text, d.parse)
 		v.check(path+"."+d.field, err)
 	}
-	for _, r := range []struct{ field, text string }{{"input", m.Price.Input}, {"cached", m.Price.Cached}, {"output", m.Price.Output}} {
+	for _, r := range []struct{ field, text string }{{"input", m.Price.Input}, {"cached", m.Price.Cached}, {"output", m.Price.Output},
+		{"write", m.Price.Write}, {"write_hour", m.Price.WriteHour}, {"input_audio", m.Price.InputAudio},
+		{"output_audio", m.Price.Audio}, {"output_image", m.Price.Image}} {
 		_, err := optional(r.text, llm.ParseRate)
 		v.check(path+".price."+r.field, err)
 	}
 	_, err := optional(m.Price.Call, llm.ParseMoney)
 	v.check(path+".price.call", err)
+	_, err = optional(m.Price.Search, llm.ParseMoney)
+	v.check(path+".price.search", err)
 	for _, n := range []struct {
 		field      string
 		value, top int

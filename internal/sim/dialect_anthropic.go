@@ -206,9 +206,16 @@ func (anthropic) reason(a *answer) []byte {
 }
 
 // counted is the usage object. Cached tokens are beside the others here.
-func (anthropic) counted(u usage) []byte {
-	b := strconv.AppendInt([]byte(`{"input_tokens":`), int64(u.prompt-u.cached), 10)
-	b = strconv.AppendInt(append(b, `,"cache_creation_input_tokens":0,"cache_read_input_tokens":`...), int64(u.cached), 10)
+func (anthropic) counted(u usage, untold bool) []byte {
+	b := strconv.AppendInt([]byte(`{"input_tokens":`), int64(u.prompt-u.cached-u.written), 10)
+	b = strconv.AppendInt(append(b, `,"cache_creation_input_tokens":`...), int64(u.written), 10)
+	b = strconv.AppendInt(append(b, `,"cache_read_input_tokens":`...), int64(u.cached), 10)
+	if u.written > 0 && !untold {
+		b = fmt.Appendf(b, `,"cache_creation":{"ephemeral_5m_input_tokens":%d,"ephemeral_1h_input_tokens":%d}`, u.written-u.hour, u.hour)
+	}
+	if u.searches > 0 {
+		b = fmt.Appendf(b, `,"server_tool_use":{"web_search_requests":%d,"web_fetch_requests":0}`, u.searches)
+	}
 	b = strconv.AppendInt(append(b, `,"output_tokens":`...), int64(u.completion), 10)
 	b = strconv.AppendInt(append(b, `,"output_tokens_details":{"thinking_tokens":`...), int64(u.reasoning), 10)
 	return append(b, `},"service_tier":"standard"}`...)
@@ -222,7 +229,7 @@ func (d anthropic) usage(a *answer) []byte {
 	case "null":
 		return []byte("null")
 	}
-	return d.counted(a.claimed(a.usageAfter(a.generated())))
+	return d.counted(a.claimed(a.usageAfter(a.generated())), a.do.untold)
 }
 
 func (d anthropic) plain(a *answer) []byte {
@@ -289,7 +296,7 @@ func (d anthropic) opening(a *answer) []frame {
 		b = append(b, `,"usage":null`...)
 	default:
 		first.completion, first.reasoning = 1, 0
-		b = append(append(b, `,"usage":`...), d.counted(first)...)
+		b = append(append(b, `,"usage":`...), d.counted(first, a.do.untold)...)
 	}
 	return []frame{typed("message_start", `,"message":`+string(b)+`}`), typed("ping", "")}
 }

@@ -160,11 +160,20 @@ func itemText(content json.RawMessage) (said string, others int) {
 // items are the answer's output: an item for each block.
 func (d responses) items(a *answer) []byte {
 	b := []byte{'['}
+	for i := range a.do.searches {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, `{"id":"ws_%d_%s","type":"web_search_call","status":"completed","action":{"type":"search","query":"news"}}`, i, a.id)
+	}
+	if a.do.searches > 0 {
+		b = fmt.Appendf(b, `,{"id":"ws_open_%s","type":"web_search_call","status":"completed","action":{"type":"open_page","url":"https://example.com"}}`, a.id)
+	}
 	for i, p := range a.pieces {
 		if !p.opens {
 			continue
 		}
-		if i > 0 {
+		if len(b) > 1 {
 			b = append(b, ',')
 		}
 		said := ""
@@ -228,8 +237,8 @@ func (d responses) response(a *answer, done bool) []byte {
 		b = append(b, `,"usage":null`...)
 	case a.do.usage != "none":
 		u := a.claimed(a.usageAfter(a.generated()))
-		b = fmt.Appendf(b, `,"usage":{"input_tokens":%d,"input_tokens_details":{"cached_tokens":%d},"output_tokens":%d,"output_tokens_details":{"reasoning_tokens":%d},"total_tokens":%d}`,
-			u.prompt, u.cached, u.completion, u.reasoning, u.prompt+u.completion)
+		b = fmt.Appendf(b, `,"usage":{"input_tokens":%d,"input_tokens_details":{"cached_tokens":%d,"cache_write_tokens":%d},"output_tokens":%d,"output_tokens_details":{"reasoning_tokens":%d},"total_tokens":%d}`,
+			u.prompt, u.cached, u.written, u.completion, u.reasoning, u.prompt+u.completion)
 	}
 	if done {
 		b = appendPadding(b, a.do.pad)

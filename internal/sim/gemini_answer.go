@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -90,6 +91,12 @@ func (gemini) whole(a *answer, candidates []byte, sent int) []byte {
 		b = strconv.AppendInt(append(b, `,"candidatesTokenCount":`...), int64(u.completion-u.reasoning), 10)
 		b = strconv.AppendInt(append(b, `,"thoughtsTokenCount":`...), int64(u.reasoning), 10)
 		b = strconv.AppendInt(append(b, `,"totalTokenCount":`...), int64(u.prompt+u.completion), 10)
+		if u.heard > 0 {
+			b = fmt.Appendf(b, `,"promptTokensDetails":[{"modality":"TEXT","tokenCount":%d},{"modality":"AUDIO","tokenCount":%d}]`, u.prompt-u.heard, u.heard)
+		}
+		if u.spoken+u.pictures > 0 {
+			b = fmt.Appendf(b, `,"candidatesTokensDetails":[{"modality":"AUDIO","tokenCount":%d},{"modality":"IMAGE","tokenCount":%d}]`, u.spoken, u.pictures)
+		}
 		b = append(b, '}')
 	}
 	b = appendString(append(b, `,"modelVersion":`...), a.model)

@@ -64,6 +64,10 @@ type behaviour struct {
 	// Usage.
 	usage  string
 	cached *float64
+	// Shares of the prompt, of what is written, of the prompt and of what is said; and how often the vendor searches.
+	written, hour, heard, spoken, pictures *float64
+	untold                                 bool
+	searches                               int
 
 	// The stream's events and bytes.
 	garbage                                   int
@@ -163,7 +167,14 @@ var knobs = []knob{
 	{Knob{"invalid_utf8", "k", "the text of content event k is not UTF-8"}, number(func(b *behaviour) *int { return &b.invalidUTF8 })},
 
 	{Knob{"usage", strings.Join(usageKinds, " | "), "what is reported; zero and huge are billed so too, the others bill what is true"}, oneOf(usageKinds, func(b *behaviour) *string { return &b.usage })},
-	{Knob{"cached", "0.25", "share of the prompt that counts as cached"}, setCached},
+	{Knob{"cached", "0.25", "share of the prompt that counts as cached"}, share(func(b *behaviour) **float64 { return &b.cached })},
+	{Knob{"written", "0.25", "share of the rest of the prompt that is written to the cache"}, share(func(b *behaviour) **float64 { return &b.written })},
+	{Knob{"hour", "0.5", "share of what is written that is kept for an hour"}, share(func(b *behaviour) **float64 { return &b.hour })},
+	{Knob{"untold", "1", "how long what is written is kept is not told"}, flag(func(b *behaviour) *bool { return &b.untold })},
+	{Knob{"heard", "0.5", "share of what is left of the prompt that is sound"}, share(func(b *behaviour) **float64 { return &b.heard })},
+	{Knob{"spoken", "0.5", "share of the answer that is sound"}, share(func(b *behaviour) **float64 { return &b.spoken })},
+	{Knob{"pictures", "0.5", "share of the rest of the answer that is pictures"}, share(func(b *behaviour) **float64 { return &b.pictures })},
+	{Knob{"searches", "n", "how often the vendor searches for the answer"}, number(func(b *behaviour) *int { return &b.searches })},
 
 	{Knob{"garbage", "k", "content event k, or a plain answer, is broken JSON"}, number(func(b *behaviour) *int { return &b.garbage })},
 	{Knob{"unknown_event", "k", "an event of an unknown kind after k content events"}, event(func(b *behaviour) *spot { return &b.unknownEvent })},

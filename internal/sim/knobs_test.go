@@ -217,7 +217,8 @@ var knobCases = []knobCase{
 }
 
 // elsewhere are knobs with tests of their own.
-var elsewhere = []string{"plan", "bill", "first", "gap", "stall", "ping", "drip", "usage", "cached", "tool_calls", "shape", "ignore_format", "deaf"}
+var elsewhere = []string{"plan", "bill", "first", "gap", "stall", "ping", "drip", "usage", "cached", "tool_calls", "shape", "ignore_format", "deaf",
+	"written", "hour", "untold", "heard", "spoken", "pictures", "searches"}
 
 func TestKnobs(t *testing.T) {
 	t.Parallel()

@@ -177,13 +177,15 @@ func setReasoning(field string) setter {
 	}
 }
 
-func setCached(b *behaviour, v string) error {
-	share, err := strconv.ParseFloat(v, 64)
-	if err != nil || !(share >= 0 && share <= 1) {
-		return fmt.Errorf("%q is not a share from 0 to 1", v)
+func share(to func(*behaviour) **float64) setter {
+	return func(b *behaviour, v string) error {
+		share, err := strconv.ParseFloat(v, 64)
+		if err != nil || !(share >= 0 && share <= 1) {
+			return fmt.Errorf("%q is not a share from 0 to 1", v)
+		}
+		*to(b) = &share
+		return nil
 	}
-	b.cached = &share
-	return nil
 }
 
 // cutHow reads "n" or "n:rst".

@@ -309,12 +309,22 @@ func usageJSON(u usage) []byte {
 		{`,"completion_tokens":`, u.completion},
 		{`,"total_tokens":`, u.prompt + u.completion},
 		{`,"prompt_tokens_details":{"cached_tokens":`, u.cached},
-		{`,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":`, u.reasoning},
+		{`,"cache_write_tokens":`, u.written},
+		{`,"audio_tokens":`, u.heard},
+		{`},"completion_tokens_details":{"reasoning_tokens":`, u.reasoning},
+		{`,"audio_tokens":`, u.spoken},
 	} {
 		b = append(b, part.name...)
 		b = strconv.AppendInt(b, int64(part.n), 10)
 	}
-	return append(b, `,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}`...)
+	if u.pictures > 0 { // as OpenRouter tells them
+		b = strconv.AppendInt(append(b, `,"image_tokens":`...), int64(u.pictures), 10)
+	}
+	if u.searches > 0 { // as Perplexity does
+		b = strconv.AppendInt(append(b, `,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0},"num_search_queries":`...), int64(u.searches), 10)
+		return append(b, '}')
+	}
+	return append(b, `,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}`...)
 }
 
 // logprobs is a plain choice's member of that name.

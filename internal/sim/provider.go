@@ -100,9 +100,18 @@ func compileModel(name string, m Model) *model {
 			Input:  must(optional(m.Price.Input, llm.ParseRate)),
 			Output: must(optional(m.Price.Output, llm.ParseRate)),
 			Call:   must(optional(m.Price.Call, llm.ParseMoney)),
+
+			CacheWriteHour: must(optional(m.Price.WriteHour, llm.ParseRate)),
+			InputAudio:     must(optional(m.Price.InputAudio, llm.ParseRate)),
+			OutputAudio:    must(optional(m.Price.Audio, llm.ParseRate)),
+			OutputImage:    must(optional(m.Price.Image, llm.ParseRate)),
+			Search:         must(optional(m.Price.Search, llm.ParseMoney)),
 		},
 	}
-	out.price.CachedInput = out.price.Input
+	out.price.CachedInput, out.price.CacheWrite = out.price.Input, out.price.Input
+	if m.Price.Write != "" {
+		out.price.CacheWrite = must(llm.ParseRate(m.Price.Write))
+	}
 	if m.Price.Cached != "" {
 		out.price.CachedInput = must(llm.ParseRate(m.Price.Cached))
 	}

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/penstock/penstock/internal/llm"
 )
 
 // maxBody is the largest request that is read, in bytes.
@@ -104,7 +102,8 @@ func (c *call) end(billed bool) {
 	if c.begun {
 		u := c.answer.billed()
 		c.line.Prompt, c.line.Cached, c.line.Completion = int64(u.prompt), int64(u.cached), int64(u.completion)
-		c.line.Cost = c.model.price.ForCall(llm.Usage{Input: c.line.Prompt, CachedInput: c.line.Cached, Output: c.line.Completion})
+		c.line.Parts = u.llm().Parts
+		c.line.Cost = c.model.price.ForCall(u.llm())
 	}
 	if c.log != nil {
 		c.sim.requests.update(func() {

@@ -324,3 +324,33 @@ func TestEmbeddingsThatGoWrong(t *testing.T) {
 		is(t, bad, b.post(t.Context(), "/v1/embeddings", `{"model":"gpt-x","input":`+bad+`}`).status, 400)
 	}
 }
+
+// TestPartsAreBilled at their own rates, to the last one.
+func TestPartsAreBilled(t *testing.T) {
+	t.Parallel()
+	c := simtest.Config()
+	price := sim.Price{Input: "1", Write: "1.25", WriteHour: "2", Output: "5", InputAudio: "32", Audio: "64", Image: "30", Search: "0.01"}
+	c.Providers["parts"] = sim.Provider{Models: map[string]sim.Model{"*": {Price: price, Output: "8"}}}
+	b := setup(t, c)
+	prompt := `"messages":[{"role":"user","content":"` + strings.Repeat("x", 400) + `"}]`
+	for do, want := range map[string]struct {
+		parts llm.Parts
+		cost  func(prompt int64) int64 // nano-dollars
+	}{
+		"written=0.5": {llm.Parts{CacheWriteMinutes: 50}, func(n int64) int64 { return (n-50)*1000 + 50*1250 + 8*5000 }},
+		"written=0.5&hour=0.4&searches=3": {llm.Parts{CacheWriteHour: 20, CacheWriteMinutes: 30, Searches: 3}, func(n int64) int64 {
+			return (n-50)*1000 + 30*1250 + 20*2000 + 8*5000 + 30_000_000
+		}},
+		"heard=0.25&spoken=0.5&pictures=0.5": {llm.Parts{InputAudio: 25, OutputAudio: 4, OutputImage: 2}, func(n int64) int64 {
+			return (n-25)*1000 + 25*32_000 + 2*5000 + 4*64_000 + 2*30_000
+		}},
+		"usage=zero&heard=1&searches=2": {llm.Parts{}, func(int64) int64 { return 0 }},
+	} {
+		for _, stream := range []bool{false, true} {
+			b.post(t.Context(), "/parts/v1/chat/completions", chatBody(do, stream, prompt))
+			line := b.last()
+			is(t, do+": parts", line.Parts, want.parts)
+			is(t, do+": cost", int64(line.Cost), want.cost(line.Prompt))
+		}
+	}
+}

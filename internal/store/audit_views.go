@@ -112,15 +112,18 @@ func holdStateOf(h retention.Hold) holdState {
 
 // priceState has US dollars per million tokens, as decimal text.
 type priceState struct {
-	Input       string      `json:"input"`
-	Output      string      `json:"output"`
-	CachedInput string      `json:"cached_input"`
-	CacheWrite  string      `json:"cache_write"`
-	Source      string      `json:"source,omitzero"`
-	Long        *priceState `json:"long,omitzero"`
-	LongOver    int64       `json:"long_over,omitzero"` // tokens
-	PerCall     string      `json:"per_call,omitzero"`  // dollars
-	Hourly      string      `json:"hourly,omitzero"`    // dollars
+	Input       string `json:"input"`
+	Output      string `json:"output"`
+	CachedInput string `json:"cached_input"`
+	CacheWrite  string `json:"cache_write"`
+	Source      string `json:"source,omitzero"`
+
+	catalog.PartTexts `json:",inline"`
+
+	Long     *priceState `json:"long,omitzero"`
+	LongOver int64       `json:"long_over,omitzero"` // tokens
+	PerCall  string      `json:"per_call,omitzero"`  // dollars
+	Hourly   string      `json:"hourly,omitzero"`    // dollars
 	// Variants are the prices that hold for some calls.
 	Variants []variantState `json:"variants,omitempty"`
 }
@@ -137,7 +140,7 @@ func priceStateOf(o catalog.Override) priceState {
 	s := priceState{
 		Input: o.Price.Input.PerMillion(), Output: o.Price.Output.PerMillion(),
 		CachedInput: o.Price.CachedInput.PerMillion(), CacheWrite: o.Price.CacheWrite.PerMillion(),
-		Source: o.Source, LongOver: o.Price.LongOver,
+		Source: o.Source, LongOver: o.Price.LongOver, PartTexts: catalog.PartsOf(&o.Price),
 	}
 	if o.Price.Long != nil {
 		long := priceStateOf(catalog.Override{Price: *o.Price.Long})

@@ -23,6 +23,13 @@ type priceText struct {
 	Long        *priceText `json:"long,omitzero"`
 	LongOver    int64      `json:"long_over,omitzero"`
 	Call        llm.Money  `json:"call,omitzero"` // nano-dollars
+	// Rates of parts: below 0 is what costs nothing, 0 is none.
+	WriteHour   llm.Rate  `json:"cache_write_1h,omitzero"`
+	InputAudio  llm.Rate  `json:"input_audio,omitzero"`
+	CachedAudio llm.Rate  `json:"cached_audio,omitzero"`
+	OutputAudio llm.Rate  `json:"output_audio,omitzero"`
+	OutputImage llm.Rate  `json:"output_image,omitzero"`
+	Search      llm.Money `json:"search,omitzero"` // nano-dollars
 }
 
 // A pricedText is the price of a target with its variants, in the column of prices.
@@ -67,7 +74,10 @@ func priceTextOf(p *llm.Price) *priceText {
 	if p == nil {
 		return nil
 	}
-	return &priceText{p.Input, p.CachedInput, p.CacheWrite, p.Output, priceTextOf(p.Long), p.LongOver, p.Call}
+	return &priceText{
+		p.Input, p.CachedInput, p.CacheWrite, p.Output, priceTextOf(p.Long), p.LongOver, p.Call,
+		p.CacheWriteHour, p.InputAudio, p.CachedAudio, p.OutputAudio, p.OutputImage, p.Search,
+	}
 }
 
 func (p *priceText) price() *llm.Price {
@@ -77,6 +87,8 @@ func (p *priceText) price() *llm.Price {
 	return &llm.Price{
 		Input: p.Input, CachedInput: p.CachedInput, CacheWrite: p.CacheWrite, Output: p.Output,
 		Long: p.Long.price(), LongOver: p.LongOver, Call: p.Call,
+		CacheWriteHour: p.WriteHour, InputAudio: p.InputAudio, CachedAudio: p.CachedAudio, OutputAudio: p.OutputAudio,
+		OutputImage: p.OutputImage, Search: p.Search,
 	}
 }
 

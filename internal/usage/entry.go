@@ -27,7 +27,9 @@ const (
 // and lists behind their length. This costs a tenth of JSON, on the request's path and in the worker. Whoever changes the
 // fields makes another version and keeps reading the older ones.
 const (
-	entryVersion = 7
+	entryVersion = 8
+	// wholesVersion knew no parts of usage.
+	wholesVersion = 7
 	// lengthyVersion had all of a charge at length.
 	lengthyVersion = 6
 	// budgetsVersion knew nothing of how and where tries were served, and of what is for a call itself.
@@ -195,15 +197,6 @@ func appendCharge(b []byte, c *pipeline.Charge, bound llm.Money, user string) []
 		b = appendInt(b, c.Held)
 	}
 	return b
-}
-
-func appendUsage(b []byte, u llm.Usage) []byte {
-	b = appendInt(b, u.Input)
-	b = appendInt(b, u.Output)
-	b = appendInt(b, u.CachedInput)
-	b = appendInt(b, u.CacheWrite)
-	b = appendInt(b, u.Reasoning)
-	return append(b, flags(u.Estimated))
 }
 
 func appendInt(b []byte, n int64) []byte { return binary.AppendVarint(b, n) }
@@ -387,12 +380,6 @@ func (d *decoder) trace(r *Record) {
 	}
 	if bits&4 != 0 {
 		r.TraceState = d.text()
-	}
-}
-
-func (d *decoder) usage() llm.Usage {
-	return llm.Usage{
-		Input: d.int(), Output: d.int(), CachedInput: d.int(), CacheWrite: d.int(), Reasoning: d.int(), Estimated: d.byte()&1 != 0,
 	}
 }
 

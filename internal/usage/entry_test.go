@@ -17,7 +17,7 @@ import (
 )
 
 func fullRecord() *Record {
-	u := llm.Usage{Input: 812, Output: 240, CachedInput: 400, CacheWrite: 12, Reasoning: 30, Estimated: true}
+	u := llm.Usage{Input: 812, Output: 240, CachedInput: 400, CacheWrite: 12, Reasoning: 30, Estimated: true, Parts: llm.Parts{CacheWriteHour: 5, InputAudio: 7, OutputImage: 9, Searches: 2}}
 	return &Record{
 		ID: "ex_01K97K2QJ4Z0", Time: time.Date(2026, 11, 22, 14, 2, 7, 114_000_000, time.UTC), Org: "default", Project: "prj_1",
 		Key: "key_1", User: "user-1", Model: "support", Target: "claude/claude-haiku-4-5", Op: llm.OpChat, Dialect: llm.OpenAI,
@@ -139,6 +139,32 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 	}
 }
 
+// recordOfVersion7 is the full record, as far as that version knew it.
+func recordOfVersion7() *Record {
+	r := fullRecord()
+	r.Usage.Parts = llm.Parts{}
+	for i := range r.Tries {
+		r.Tries[i].Usage.Parts = llm.Parts{}
+	}
+	return r
+}
+
+// TestEntriesOfTheSeventhVersionAreRead reads what a Penstock wrote that kept no parts of usage.
+func TestEntriesOfTheSeventhVersionAreRead(t *testing.T) {
+	t.Parallel()
+	payload, err := os.ReadFile("testdata/version7.entry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRecord(string(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(recordOfVersion7(), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestEntriesOfTheSixthVersionAreRead reads what a Penstock wrote that had all of a charge at length.
 func TestEntriesOfTheSixthVersionAreRead(t *testing.T) {
 	t.Parallel()
@@ -150,14 +176,14 @@ func TestEntriesOfTheSixthVersionAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(fullRecord(), got); diff != "" {
+	if diff := cmp.Diff(recordOfVersion7(), got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
 // recordOfVersion5 is the full record, as far as that version knew it.
 func recordOfVersion5() *Record {
-	r := fullRecord()
+	r := recordOfVersion7()
 	for i := range r.Tries {
 		r.Tries[i].Tier, r.Tries[i].Region, r.Tries[i].FeeNano, r.Tries[i].Cut = "", "", 0, false
 	}

@@ -170,7 +170,7 @@ func SettledWords(t *pipeline.Try) string {
 	}
 	s += figure.Money(t.CostNano)
 	if t.FeeNano > 0 {
-		s += ", of which " + figure.Money(t.FeeNano) + " for the call itself"
+		s += ", of which " + figure.Money(t.FeeNano) + " beside the tokens"
 	}
 	if t.Cut {
 		s += ", and more may be billed"
@@ -206,6 +206,17 @@ func (r *Record) ClockWords() string {
 // TokenWords are how many tokens went in and out, and who counted them.
 func TokenWords(u llm.Usage) string {
 	s := fmt.Sprintf("%s in, %s out", figure.Count(u.Input), figure.Count(u.Output))
+	for _, part := range [...]struct {
+		n    int64
+		what string
+	}{
+		{u.CacheWriteHour, "of the input kept in the cache for an hour"}, {u.InputAudio, "of the input sound"}, {u.OutputAudio, "of the output sound"},
+		{u.OutputImage, "of the output pictures"}, {u.Searches, "searches"},
+	} {
+		if part.n > 0 {
+			s += ", " + figure.Count(part.n) + " " + part.what
+		}
+	}
 	if u.CachedInput > 0 {
 		s += fmt.Sprintf(", %s of the input cached", figure.Count(u.CachedInput))
 	}

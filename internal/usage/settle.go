@@ -125,6 +125,6 @@ func price(try *pipeline.Try) {
 	p, _ := try.Price.As(try.Tier, try.Region)
 	try.CostNano, try.FeeNano, try.Unpriced = p.Cost(try.Usage), 0, false
 	if try.Outcome == pipeline.SettledActual || try.Outcome == pipeline.SettledEstimated {
-		try.CostNano, try.FeeNano = p.ForCall(try.Usage), p.Call
+		try.CostNano, try.FeeNano = p.ForCall(try.Usage), p.Fees(try.Usage)
 	}
 }

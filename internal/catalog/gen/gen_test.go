@@ -23,7 +23,8 @@ func TestModelsDevPrices(t *testing.T) {
 		"noise of a float":     {`{"input":0.049999999999999996,"output":0.09999999999999999}`, "0.05 0.05 0.05 0.1", ""},
 		"dearer with thinking": {`{"input":1,"output":5,"reasoning":7}`, "1 1 1 7", "without it is $5"},
 		"cheaper thinking":     {`{"input":1,"output":5,"reasoning":3}`, "1 1 1 5", ""},
-		"audio":                {`{"input":1,"output":5,"input_audio":3}`, "1 1 1 5", "audio input ($3 per million tokens) not in the price"},
+		"audio":                {`{"input":1,"output":5,"input_audio":3}`, "1 1 1 5 heard 3", ""},
+		"audio as text":        {`{"input":1,"output":5,"input_audio":1,"output_audio":9}`, "1 1 1 5 spoken 9", ""},
 		"free":                 {`{"input":0,"output":0}`, "", ""},
 		"fee on top":           {`{"input":0.14,"output":0}`, "", ""},
 	} {
@@ -43,14 +44,19 @@ func TestModelsDevPrices(t *testing.T) {
 	}
 }
 
-// rates are those of input, cached input, cache writes and output.
+// rates are those of input, cached input, cache writes and output, and of sound.
 func rates(p *llm.Price) string {
 	if p == nil {
 		return ""
 	}
-	return strings.Join([]string{
-		p.Input.PerMillion(), p.CachedInput.PerMillion(), p.CacheWrite.PerMillion(), p.Output.PerMillion(),
-	}, " ")
+	all := []string{p.Input.PerMillion(), p.CachedInput.PerMillion(), p.CacheWrite.PerMillion(), p.Output.PerMillion()}
+	if p.InputAudio != 0 {
+		all = append(all, "heard", p.InputAudio.PerMillion())
+	}
+	if p.OutputAudio != 0 {
+		all = append(all, "spoken", p.OutputAudio.PerMillion())
+	}
+	return strings.Join(all, " ")
 }
 
 func TestModelsDevRefusesWrongRates(t *testing.T) {

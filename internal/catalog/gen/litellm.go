@@ -152,8 +152,7 @@ func (x *liteModel) model(vendor, name string) (catalog.Model, error) {
 	case x.Input128k != nil:
 		m.Price.Long, m.Price.LongOver = b.price(x.Input128k, x.Output128k, nil, nil), 128_000
 	}
-	b.apart("audio input", x.AudioInput, "per million tokens")
-	b.apart("audio output", x.AudioOutput, "per million tokens")
+	b.sound(m.Price, x.AudioInput, x.AudioOutput)
 	if x.Search != nil {
 		b.add("searches are not in the price")
 	}

@@ -123,8 +123,7 @@ func (x *devModel) model(vendor string) (catalog.Model, error) {
 		last.Long, last.LongOver = b.price(t.Input, t.Output, t.CacheRead, t.CacheWrite), t.Tier.Size
 		last, over = last.Long, t.Tier.Size
 	}
-	b.apart("audio input", c.AudioInput, "per million tokens")
-	b.apart("audio output", c.AudioOutput, "per million tokens")
+	b.sound(m.Price, c.AudioInput, c.AudioOutput)
 	b.apart("fee of requests", c.PerThousand, "per 1,000")
 	b.apart("citations", c.PerCitations, "per million tokens")
 	return m, b.err
@@ -204,6 +203,19 @@ func (b *priceBuilder) dearerReasoning(p *llm.Price, reasoning jsontext.Value) {
 	if r := b.rate(reasoning); p != nil && r > p.Output {
 		b.add(fmt.Sprintf("output is billed at the rate of answers with reasoning; without it is $%s", p.Output.PerMillion()))
 		p.Output = r
+	}
+}
+
+// sound puts in what sound costs, where that is not what text does.
+func (b *priceBuilder) sound(p *llm.Price, heard, spoken jsontext.Value) {
+	if p == nil {
+		return
+	}
+	if r := b.rate(heard); r != p.Input {
+		p.InputAudio = r
+	}
+	if r := b.rate(spoken); r != p.Output {
+		p.OutputAudio = r
 	}
 }
 

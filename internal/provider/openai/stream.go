@@ -159,9 +159,11 @@ func merge(before, now llm.Usage) llm.Usage {
 	}
 	if now.Input == 0 {
 		now.Input, now.CachedInput, now.CacheWrite = before.Input, before.CachedInput, before.CacheWrite
+		now.InputAudio, now.CachedAudio = before.InputAudio, before.CachedAudio
 	}
 	if now.Output == 0 {
 		now.Output, now.Reasoning = before.Output, before.Reasoning
+		now.OutputAudio, now.OutputImage = before.OutputAudio, before.OutputImage
 	}
 	now.Estimated = now.Input == 0 || now.Output == 0
 	return now

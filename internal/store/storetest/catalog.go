@@ -25,7 +25,8 @@ func testPrices(t *testing.T, s Store) {
 		Target: llm.Target{Provider: "openai", Model: "gpt-5/é"}, Set: day, Source: "set",
 		Price: llm.Price{
 			Input: 150_000, CachedInput: 15_000, CacheWrite: 1, Output: 1<<62 + 1, LongOver: 200_000,
-			Long: &llm.Price{Input: 300_000, Output: 2}, Call: 1<<62 + 1,
+			Long: &llm.Price{Input: 300_000, Output: 2, InputAudio: 3}, Call: 1<<62 + 1,
+			CacheWriteHour: 1, InputAudio: 2, CachedAudio: llm.Nothing, OutputAudio: 1<<62 + 1, OutputImage: 5, Search: 10_000_000,
 		},
 	}
 	night, err := catalog.ReadHours("22:00-06:30", "Europe/Berlin")

@@ -89,6 +89,12 @@ func TestUsageHoldsTheCache(t *testing.T) {
 		`{"input_tokens":3,"cache_read_input_tokens":90,"cache_creation_input_tokens":7,"output_tokens":5}`: {Input: 100, CachedInput: 90, CacheWrite: 7, Output: 5},
 		`{"input_tokens":3,"output_tokens":5,"output_tokens_details":{"thinking_tokens":4}}`:                {Input: 3, Output: 5, Reasoning: 4},
 		`{"output_tokens":5}`: {Output: 5, Estimated: true},
+		`{"input_tokens":3,"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4},"server_tool_use":{"web_search_requests":2,"web_fetch_requests":9},"output_tokens":5}`: {
+			Input: 10, CacheWrite: 7, Output: 5, Parts: llm.Parts{CacheWriteHour: 4, CacheWriteMinutes: 3, Searches: 2},
+		},
+		`{"input_tokens":3,"cache_creation_input_tokens":1,"cache_creation":{"ephemeral_1h_input_tokens":4},"server_tool_use":null,"output_tokens":5}`: {
+			Input: 7, CacheWrite: 4, Output: 5, Parts: llm.Parts{CacheWriteHour: 4},
+		},
 		`{"input_tokens":3,"output_tokens":5,"iterations":[{"type":"compaction","input_tokens":180,"cache_read_input_tokens":10,"output_tokens":35},` +
 			`{"input_tokens":3,"output_tokens":5,"type":"message"},{"input_tokens":2,"output_tokens":1,"type":"compaction"}]}`: {Input: 195, CachedInput: 10, Output: 41},
 		`{"input_tokens":3,"output_tokens":5,"iterations":[1,"compaction",{"type":"compaction"}]}`: {Input: 3, Output: 5},

@@ -13,10 +13,11 @@ const maxCount = 1 << 40
 // counts are the numbers of usage objects as the provider gave them; of a stream, the last of each. -1 was not given.
 type counts struct {
 	input, cacheRead, cacheWrite, output, thinking int64
+	hour, minutes, searches                        int64     // of cacheWrite, what is kept so long; searches of the vendor's
 	compacted                                      llm.Usage // of calls that the vendor made to compact the prompt
 }
 
-var nothingCounted = counts{input: -1, cacheRead: -1, cacheWrite: -1, output: -1, thinking: -1}
+var nothingCounted = counts{input: -1, cacheRead: -1, cacheWrite: -1, output: -1, thinking: -1, hour: -1, minutes: -1, searches: -1}
 
 // read reads the next value as a usage object, if it is one. meta, which may be nil, is told how and where the answer was served.
 func (c *counts) read(at *rawjson.Cursor, meta *llm.Meta) {
@@ -52,6 +53,21 @@ func (c *counts) member(at *rawjson.Cursor, name string) {
 		count(at, &c.cacheWrite)
 	case "output_tokens":
 		count(at, &c.output)
+	case "cache_creation":
+		for name := range at.Members() {
+			switch string(name) {
+			case "ephemeral_1h_input_tokens":
+				count(at, &c.hour)
+			case "ephemeral_5m_input_tokens":
+				count(at, &c.minutes)
+			}
+		}
+	case "server_tool_use":
+		for name := range at.Members() {
+			if string(name) == "web_search_requests" {
+				count(at, &c.searches)
+			}
+		}
 	case "output_tokens_details":
 		for name := range at.Members() {
 			if string(name) == "thinking_tokens" {
@@ -103,6 +119,8 @@ func (c counts) usage() (u llm.Usage, ok bool) {
 		CachedInput: max(c.cacheRead, 0), CacheWrite: max(c.cacheWrite, 0), Output: max(c.output, 0), Reasoning: max(c.thinking, 0),
 		Estimated: c.input < 0 || c.output < 0,
 	}
+	u.Parts = llm.Parts{CacheWriteHour: max(c.hour, 0), CacheWriteMinutes: max(c.minutes, 0), Searches: max(c.searches, 0)}
+	u.CacheWrite = max(u.CacheWrite, u.CacheWriteHour+u.CacheWriteMinutes) // also where the numbers contradict each other
 	u.Input = max(c.input, 0) + u.CachedInput + u.CacheWrite
 	u.Output = max(u.Output, u.Reasoning)
 	return u.Add(c.compacted), true

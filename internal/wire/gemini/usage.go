@@ -16,9 +16,17 @@ const maxCount = 1 << 40
 func usageOf(value []byte, spoken bool) (u llm.Usage, ok bool) {
 	const unknown = -1
 	prompt, said, thought, total, cached, tools := int64(unknown), int64(unknown), int64(unknown), int64(unknown), int64(0), int64(0)
+	var parts llm.Parts
 	c := rawjson.Cursor{Text: value}
 	for name := range c.Members() {
 		switch string(name) {
+		case "promptTokensDetails", "toolUsePromptTokensDetails":
+			sound, _ := modalities(&c)
+			parts.InputAudio += sound
+		case "cacheTokensDetails":
+			parts.CachedAudio, _ = modalities(&c)
+		case "candidatesTokensDetails":
+			parts.OutputAudio, parts.OutputImage = modalities(&c)
 		case "promptTokenCount":
 			count(&c, &prompt)
 		case "candidatesTokenCount":
@@ -39,7 +47,7 @@ func usageOf(value []byte, spoken bool) (u llm.Usage, ok bool) {
 	least, most := max(said, 0), max(said, 0)+max(thought, 0)
 	u = llm.Usage{
 		Input: max(prompt, 0) + tools, Output: most, CachedInput: cached, Reasoning: max(thought, 0),
-		Estimated: prompt == unknown || spoken && said == unknown && thought == unknown,
+		Estimated: prompt == unknown || spoken && said == unknown && thought == unknown, Parts: parts,
 	}
 	switch rest := total - u.Input; {
 	case prompt == unknown:
@@ -50,6 +58,33 @@ func usageOf(value []byte, spoken bool) (u llm.Usage, ok bool) {
 	}
 	u.Input, u.Output = max(u.Input, u.CachedInput), max(u.Output, u.Reasoning) // also where the numbers contradict each other
 	return u, true
+}
+
+// modalities reads how many of some tokens are sound and pictures.
+func modalities(c *rawjson.Cursor) (sound, pictures int64) {
+	for range c.Elements() {
+		n, kind := int64(0), byte(0)
+		for name := range c.Members() {
+			switch string(name) {
+			case "tokenCount":
+				count(c, &n)
+			case "modality":
+				switch string(c.Value()) {
+				case `"AUDIO"`:
+					kind = 'a'
+				case `"IMAGE"`:
+					kind = 'i'
+				}
+			}
+		}
+		switch kind {
+		case 'a':
+			sound = llm.Sum(sound, n)
+		case 'i':
+			pictures = llm.Sum(pictures, n)
+		}
+	}
+	return sound, pictures
 }
 
 // tierOf is how an answer was served: Gemini's API names the tier, Vertex the kind of traffic. nil if neither is said.

@@ -20,3 +20,19 @@ func TestHowIsTold(t *testing.T) {
 		}
 	}
 }
+
+// TestModalities: sound that was heard, of a tool's prompt too, and sound and pictures that were made.
+func TestModalities(t *testing.T) {
+	t.Parallel()
+	const counts = `"promptTokenCount":30,"cachedContentTokenCount":10,"candidatesTokenCount":1300,"totalTokenCount":1330`
+	for text, want := range map[string]llm.Parts{
+		`{` + counts + `,"promptTokensDetails":[{"modality":"TEXT","tokenCount":5},{"tokenCount":25,"modality":"AUDIO"}],"cacheTokensDetails":[{"modality":"AUDIO","tokenCount":10}],
+			"candidatesTokensDetails":[{"modality":"TEXT","tokenCount":10},{"modality":"IMAGE","tokenCount":1290}]}`: {InputAudio: 25, CachedAudio: 10, OutputImage: 1290},
+		`{` + counts + `,"toolUsePromptTokensDetails":[{"modality":"AUDIO","tokenCount":2}],"candidatesTokensDetails":[{"modality":"AUDIO","tokenCount":7}]}`:   {InputAudio: 2, OutputAudio: 7},
+		`{` + counts + `,"promptTokensDetails":null,"candidatesTokensDetails":[{"modality":"AUDIO"},{"tokenCount":3},[],{"modality":"IMAGE","tokenCount":-4}]}`: {},
+	} {
+		if got, ok := usageOf([]byte(text), true); !ok || got.Parts != want {
+			t.Errorf("%s: %+v", text, got)
+		}
+	}
+}

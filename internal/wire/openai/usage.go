@@ -19,6 +19,7 @@ const unreported = -1
 type counts struct {
 	prompt, completion, total       int64
 	cached, cacheWritten, reasoning int64
+	parts                           llm.Parts // 0 where they were not given
 }
 
 // usage reads the next value as a usage object, if it is one. One that is not in its proper place gives way to one that is.
@@ -26,7 +27,9 @@ func (s *scan) usage(proper bool) {
 	if s.Kind() != '{' || !proper && s.bill {
 		return
 	}
-	c := counts{unreported, unreported, unreported, unreported, unreported, unreported}
+	c := counts{
+		prompt: unreported, completion: unreported, total: unreported, cached: unreported, cacheWritten: unreported, reasoning: unreported,
+	}
 	for name := range s.Members() {
 		switch string(name) {
 		case "prompt_tokens":
@@ -37,8 +40,12 @@ func (s *scan) usage(proper bool) {
 			s.count(&c.total)
 		case "prompt_cache_hit_tokens", "cached_tokens": // DeepSeek, Moonshot
 			s.count(&c.cached)
-		case "prompt_tokens_details", "completion_tokens_details":
-			s.details(&c)
+		case "prompt_tokens_details":
+			s.details(&c, &c.parts.InputAudio, nil)
+		case "completion_tokens_details":
+			s.details(&c, &c.parts.OutputAudio, &c.parts.OutputImage)
+		case "num_search_queries": // Perplexity
+			s.count(&c.parts.Searches)
 		}
 	}
 	if u, ok := c.usage(s.op); ok {
@@ -47,7 +54,8 @@ func (s *scan) usage(proper bool) {
 	}
 }
 
-func (s *scan) details(c *counts) {
+// details reads the parts of a count. Sound and pictures are those of what it is a part of; pictures of a prompt cost what its text does.
+func (s *scan) details(c *counts, sound, pictures *int64) {
 	for name := range s.Members() {
 		switch string(name) {
 		case "cached_tokens":
@@ -56,6 +64,18 @@ func (s *scan) details(c *counts) {
 			s.count(&c.cacheWritten)
 		case "reasoning_tokens":
 			s.count(&c.reasoning)
+		case "audio_tokens":
+			s.count(sound)
+		case "image_tokens":
+			if pictures != nil {
+				s.count(pictures)
+			}
+		case "cached_tokens_details":
+			for name := range s.Members() {
+				if string(name) == "audio_tokens" {
+					s.count(&c.parts.CachedAudio)
+				}
+			}
 		}
 	}
 }
@@ -88,7 +108,7 @@ func (c counts) usage(op llm.Operation) (u llm.Usage, ok bool) {
 	u = llm.Usage{
 		Input: max(c.prompt, 0), Output: max(c.completion, 0),
 		CachedInput: max(c.cached, 0), CacheWrite: max(c.cacheWritten, 0), Reasoning: max(c.reasoning, 0),
-		Estimated: c.prompt == unreported || c.completion == unreported,
+		Estimated: c.prompt == unreported || c.completion == unreported, Parts: c.parts,
 	}
 	cache, missing := u.CachedInput+u.CacheWrite, c.total-u.Input-u.Output
 	switch {

@@ -26,6 +26,7 @@ const (
 
 	messageItem      = "message"
 	callItem         = "function_call"
+	searchItem       = "web_search_call"
 	resultItem       = "function_call_output"
 	customCallItem   = "custom_tool_call"
 	customResultItem = "custom_tool_call_output"

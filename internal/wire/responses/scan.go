@@ -54,11 +54,11 @@ func ended(o *rawjson.Object, ev *llm.Event, meta *llm.Meta) error {
 	default:
 		return garbage("a response that has not ended")
 	}
+	finish, some, searches := outcome(o, status)
 	if u, ok := usageOf(o.Value("usage")); ok {
-		ev.Usage = u
+		ev.Usage, ev.Usage.Searches = u, searches
 		ev.Has |= llm.UsageIn
 	}
-	finish, some := outcome(o, status)
 	if some {
 		ev.Has |= llm.Content
 	} else if status == "completed" && ev.Usage.Output == 0 {
@@ -78,14 +78,20 @@ func orNull(v []byte) []byte {
 	return v
 }
 
-// outcome is why a response ended, and whether anything is in it.
-func outcome(o *rawjson.Object, status string) (finish llm.FinishReason, some bool) {
+// outcome is why a response ended, whether anything is in it, and how often the vendor searched for it: only what searches has a price,
+// not what opens a page that was found or looks in it (the vendor's guide to web search).
+func outcome(o *rawjson.Object, status string) (finish llm.FinishReason, some bool, searches int64) {
 	finish = llm.FinishStop
 	all, _ := rawjson.ObjectsOf(o.Value(outputField))
 	for _, item := range all {
 		kind := item.Str(typeField)
 		if kind == callItem || kind == customCallItem {
 			finish = llm.FinishTools
+		}
+		if kind == searchItem && item.Str("status") != "failed" {
+			if action := rawjson.ObjectOf(item.Value("action")).Str(typeField); action == "" || action == "search" {
+				searches++
+			}
 		}
 		some = some || kind != reasoningItem && (kind != messageItem || len(item.Value(contentField)) > len("[]"))
 	}
@@ -95,7 +101,7 @@ func outcome(o *rawjson.Object, status string) (finish llm.FinishReason, some bo
 			finish = llm.FinishFilter
 		}
 	}
-	return finish, some
+	return finish, some, searches
 }
 
 // The limits of what goes to records and logs, in bytes.
@@ -140,6 +146,12 @@ func usageOf(value []byte) (u llm.Usage, ok bool) {
 	u.CachedInput, _ = count(input, "cached_tokens")
 	u.CacheWrite, _ = count(input, "cache_write_tokens")
 	u.Reasoning, _ = count(output, "reasoning_tokens")
+	u.InputAudio, _ = count(input, "audio_tokens")
+	u.OutputAudio, _ = count(output, "audio_tokens")
+	u.OutputImage, _ = count(output, "image_tokens")
+	if cached := input.Value("cached_tokens_details"); cached != nil {
+		u.CachedAudio, _ = count(rawjson.ObjectOf(cached), "audio_tokens")
+	}
 	u.Input, u.Output = max(u.Input, u.CachedInput+u.CacheWrite), max(u.Output, u.Reasoning)
 	u.Estimated = !in || !out
 	return u, in || out
