@@ -44,7 +44,7 @@ Where several fit, the one with the most conditions counts. The usual price and 
   penstock price set deepseek/deepseek-chat --hours 16:30-00:30 --input 0.135 --output 0.55
   penstock price set openai/gpt-5-mini --credential 2 --input 0.20 --output 1.60
   penstock price set perplexity/sonar --input 1 --output 1 --per-call 0.005
-  penstock price set anthropic/claude-haiku-4-5 --input 1 --output 5 --cached-input 0.1 --cache-write 1.25 --cache-write-1h 2 --per-search 0.01
+  penstock price set anthropic/claude-haiku-4-5 --input 1 --output 5 --cached-input 0.1 --cache-write 1.25 --cache-write-hour 2 --per-search 0.01
   penstock price set openai/gpt-audio --input 2.5 --output 10 --input-audio 32 --output-audio 64
   penstock price set openai/gpt-5-mini --tier flex --remove`,
 		Args: cobra.ExactArgs(1),
@@ -83,7 +83,7 @@ Where several fit, the one with the most conditions counts. The usual price and 
 	c.Flags().StringVar(&in.CachedInput, "cached-input", "", "a million prompt tokens from the provider's cache (default: as --input)")
 	c.Flags().StringVar(&in.CacheWrite, "cache-write", "", "a million prompt tokens written to the provider's cache (default: as --input)")
 	c.Flags().StringVar(&in.PerCall, "per-call", "", "each call, beside its tokens (0: nothing; default: as before, of special prices as usual)")
-	c.Flags().StringVar(&in.CacheWriteHour, "cache-write-1h", "", "a million prompt tokens kept in the provider's cache for an hour (default: 1.6 times --cache-write)")
+	c.Flags().StringVar(&in.CacheWriteHour, "cache-write-hour", "", "a million prompt tokens kept in the provider's cache for an hour (default: 1.6 times --cache-write)")
 	c.Flags().StringVar(&in.InputAudio, "input-audio", "", "a million tokens of sound that is heard (default: as --input)")
 	c.Flags().StringVar(&in.CachedAudio, "cached-audio", "", "the same from the provider's cache (default: as --cached-input)")
 	c.Flags().StringVar(&in.OutputAudio, "output-audio", "", "a million tokens of sound that is spoken (default: as --output)")

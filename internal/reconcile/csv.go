@@ -220,11 +220,12 @@ func (b *builder) anthropicUsageLine(l *line) error {
 		return err
 	}
 	n, err := l.counts("usage_input_tokens_no_cache", "usage_input_tokens_cache_read", "usage_input_tokens_cache_write",
-		"usage_input_tokens_cache_write_5m", "usage_input_tokens_cache_write_1h", "usage_output_tokens")
+		"usage_input_tokens_cache_write_5m", "usage_input_tokens_cache_write_1h", "usage_output_tokens", "web_search_count")
 	if err != nil {
 		return err
 	}
 	u := llm.Usage{CachedInput: n[1], CacheWrite: llm.Sum(n[2], n[3], n[4]), Output: n[5]}
+	u.CacheWriteMinutes, u.CacheWriteHour, u.Searches = n[3], n[4], n[6]
 	u.Input = llm.Sum(n[0], u.CachedInput, u.CacheWrite)
 	model := l.get("model_version")
 	if model == "" {

@@ -212,7 +212,8 @@ func all64(u llm.Usage) int64 { return llm.Sum(u.Input, u.Output) }
 
 // price tells money from tokens: what the books have, and what the tokens cost that the provider has besides. That holds only if the
 // tokens that are recorded cost now what the books have for them: prices may have changed, long prompts may cost more, and tokens of a
-// try that failed are recorded with the target that answered after it.
+// try that failed are recorded with the target that answered after it. Sums of what is recorded have no parts: where some of it cost what
+// such a part does, it does not add up, and nothing is told.
 func (d *dayOf) price(l *Line) {
 	var has, want llm.Money
 	for i, model := range l.Models {
@@ -221,10 +222,11 @@ func (d *dayOf) price(l *Line) {
 			return
 		}
 		p.Long = nil
-		if i > 0 && (p.Cost(l.Recorded) != has || p.Cost(l.Usage) != want) { // models of different prices cannot be told apart
+		recorded, billed := p.ForCall(l.Recorded), p.ForCall(l.Usage)
+		if i > 0 && (recorded != has || billed != want) { // models of different prices cannot be told apart
 			return
 		}
-		has, want = p.Cost(l.Recorded), p.Cost(l.Usage)
+		has, want = recorded, billed
 	}
 	// Each try is rounded up to a nano-dollar by itself.
 	if off := size(int64(has.Plus(-l.base))); len(l.Models) == 0 || d.c.o.Credential != 0 || off > uint64(l.entries) && off > uint64(max(l.base, 0))/1000 {

@@ -48,6 +48,7 @@ type jsonResult struct {
 	Uncached  *int64       `json:"uncached_input_tokens"` // Anthropic
 	CacheRead *int64       `json:"cache_read_input_tokens"`
 	Creation  *jsonWritten `json:"cache_creation"`
+	Tools     *jsonTools   `json:"server_tool_use"`
 	CostType  *string      `json:"cost_type"`
 	About     *string      `json:"description"`
 	Currency  string       `json:"currency"`
@@ -56,6 +57,10 @@ type jsonResult struct {
 type jsonWritten struct {
 	Hour    int64 `json:"ephemeral_1h_input_tokens"`
 	Minutes int64 `json:"ephemeral_5m_input_tokens"`
+}
+
+type jsonTools struct {
+	Searches int64 `json:"web_search_requests"`
 }
 
 // readJSON reads pages one after the other, or in a list.
@@ -200,6 +205,10 @@ func (b *builder) anthropicUsage(date string, r *jsonResult) error {
 	u := llm.Usage{CachedInput: known(r.CacheRead), Output: known(r.Output)}
 	if r.Creation != nil {
 		u.CacheWrite = llm.Sum(r.Creation.Hour, r.Creation.Minutes)
+		u.CacheWriteHour, u.CacheWriteMinutes = r.Creation.Hour, r.Creation.Minutes
+	}
+	if r.Tools != nil {
+		u.Searches = r.Tools.Searches
 	}
 	u.Input = llm.Sum(known(r.Uncached), u.CachedInput, u.CacheWrite)
 	return b.tokens(date, known(r.Model), u, 0)
@@ -207,8 +216,8 @@ func (b *builder) anthropicUsage(date string, r *jsonResult) error {
 
 // tokens adds a use of a model.
 func (b *builder) tokens(date, model string, u llm.Usage, requests int64) error {
-	if min(u.Input, u.CachedInput, u.CacheWrite, u.Output, requests) < 0 {
-		return mistakef("a number of tokens is below 0")
+	if min(u.Input, u.CachedInput, u.CacheWrite, u.Output, u.CacheWriteHour, u.CacheWriteMinutes, u.Searches, requests) < 0 {
+		return mistakef("a number of tokens or searches is below 0")
 	}
 	s, err := b.of(date, "", model)
 	if err != nil {
