@@ -271,7 +271,12 @@ func writeEvent(out *strings.Builder, e *llm.Event) {
 		fmt.Fprintf(out, "  text  %q\n", e.Text)
 	}
 	if e.Is(llm.UsageIn) {
-		fmt.Fprintf(out, "  usage %+v\n", e.Usage)
+		u := e.Usage
+		fmt.Fprintf(out, "  usage {Input:%d Output:%d CachedInput:%d CacheWrite:%d Reasoning:%d Estimated:%v}\n",
+			u.Input, u.Output, u.CachedInput, u.CacheWrite, u.Reasoning, u.Estimated)
+		if u.Parts != (llm.Parts{}) {
+			fmt.Fprintf(out, "  parts %+v\n", u.Parts)
+		}
 	}
 	for i := range e.Deltas {
 		writeDelta(out, &e.Deltas[i])
