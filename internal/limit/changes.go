@@ -12,7 +12,7 @@ const (
 	NotYet   Was = 0  // there was none yet
 )
 
-// Still returns nil if the definition still is of that version; is is the one that it has, 0 if there is none. What is its name for
+// Still returns nil if the definition still is of that version. What it has is given in is, 0 if there is none; what is its name for
 // people. Else it is the fault ChangedMeanwhile, or AlreadyThere where there was to be none.
 func (w Was) Still(what string, is int64) error {
 	var f *fault.Error

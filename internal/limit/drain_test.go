@@ -19,12 +19,12 @@ func (b *bench) leaving(ctx context.Context, tries ...int) (a *allowance, inner 
 	for _, charges := range tries {
 		a.opened(charges)
 	}
-	inner, over = alive(b.t, ctx, a)
+	inner, over = alive(ctx, b.t, a)
 	return a, inner, over
 }
 
 // alive begins the life of an exchange that an allowance takes part in.
-func alive(t *testing.T, ctx context.Context, a *allowance) (inner context.Context, over func()) {
+func alive(ctx context.Context, t *testing.T, a *allowance) (inner context.Context, over func()) {
 	t.Helper()
 	x := &pipeline.Exchange{}
 	resp, err := pipeline.Living(func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
@@ -191,7 +191,7 @@ func TestRatesAreToldOnce(t *testing.T) {
 		if err := a.take(t.Context(), x); err != nil {
 			t.Fatal(err)
 		}
-		_, over := alive(t, t.Context(), a)
+		_, over := alive(t.Context(), t, a)
 		try := pipeline.Try{Price: b.price, Outcome: pipeline.SettledActual, Usage: llm.Usage{Input: 50, Output: 20}}
 		held, err := b.Reserve(t.Context(), x, target, &try)
 		if err != nil {
