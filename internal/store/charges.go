@@ -99,9 +99,15 @@ func appendCharge(b []byte, c *pipeline.Charge, user string) []byte {
 	return append(b, ']')
 }
 
+// appendText appends a text as JSON. Nearly all are ids, in which nothing needs to be escaped.
 func appendText(b []byte, s string) []byte {
-	b, _ = jsontext.AppendQuote(b, s) // what is no UTF-8 is replaced
-	return b
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			b, _ = jsontext.AppendQuote(b, s) // what is no UTF-8 is replaced
+			return b
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // readCharges gives the tries of a record the charges of its text, if they stand there by themselves.

@@ -16,7 +16,7 @@ import (
 
 // What the writer waits for.
 const (
-	linger    = 50 * time.Millisecond // for more records, after the first of a batch
+	linger    = 100 * time.Millisecond // for more records, after the first of a batch
 	idle      = time.Second           // before it looks after the journal although that has nothing new
 	drainTime = 10 * time.Second      // for the store to take what is left when the process stops
 )
