@@ -17,8 +17,8 @@ import (
 // What the writer waits for.
 const (
 	linger    = 100 * time.Millisecond // for more records, after the first of a batch
-	idle      = time.Second           // before it looks after the journal although that has nothing new
-	drainTime = 10 * time.Second      // for the store to take what is left when the process stops
+	idle      = time.Second            // before it looks after the journal although that has nothing new
+	drainTime = 10 * time.Second       // for the store to take what is left when the process stops
 )
 
 // maxBatch is how many records are written in one transaction.
