@@ -387,10 +387,10 @@ func priceFields(have, want catalog.Override, there bool) []PlanField {
 	}
 	next := PriceOf(llm.Target{}, want.Price)
 	all := []PlanField{
-		PlanField{"input", old.Input, next.Input}, PlanField{"output", old.Output, next.Output},
-		PlanField{"cached_input", old.CachedInput, next.CachedInput}, PlanField{"cache_write", old.CacheWrite, next.CacheWrite},
-		PlanField{"per_call", old.PerCall, next.PerCall},
-		PlanField{"hourly", hourlyOf(&have), hourlyOf(&want)}, PlanField{"variants", variantWords(&have), variantWords(&want)}, PlanField{"source", old.Source, want.Source},
+		{"input", old.Input, next.Input}, {"output", old.Output, next.Output},
+		{"cached_input", old.CachedInput, next.CachedInput}, {"cache_write", old.CacheWrite, next.CacheWrite},
+		{"per_call", old.PerCall, next.PerCall},
+		{"hourly", hourlyOf(&have), hourlyOf(&want)}, {"variants", variantWords(&have), variantWords(&want)}, {"source", old.Source, want.Source},
 	}
 	parts := old.All()
 	for i, p := range next.All() {
