@@ -77,8 +77,8 @@ type ref struct {
 
 func (r *ref) kind() kind { return kind(r.name & kindBits) }
 
-// Admit takes what a call needs from all its rules, or nothing at all. The error is an *Exceeded, ErrUnavailable, or that of ctx, which
-// bounds the waiting for the store. The call is to be ended with out.Done, but for one that was refused.
+// Admit takes what a call needs from all its rules, or nothing at all. The error is an *Exceeded, ErrUnavailable, or the cause of ctx's
+// end, which bounds the waiting for the store. The call is to be ended with out.Done, but for one that was refused.
 func (b *Book) Admit(ctx context.Context, rules []Rule, need Need, out *Admission) error {
 	lacking := asks
 	for n := 1; ; n++ {
@@ -96,7 +96,7 @@ func (b *Book) Admit(ctx context.Context, rules []Rule, need Need, out *Admissio
 		more, err := b.sharer.ask(ctx, out.short)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return ctx.Err()
+			return context.Cause(ctx) // whoever ended it has said why: a caller's deadline, an operator's stop
 		case err != nil:
 			lacking = isAway
 		case !more || n == tries:

@@ -314,6 +314,28 @@ func TestStoreAway(t *testing.T) {
 	})
 }
 
+// A call that waits for the store hears why its context ended: of its caller's deadline, or of an operator's stop, and not that its
+// caller has left.
+func TestWaitingEndsWithACause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := startReplica(t.Context(), newMemory(), "a", 2)
+		defer r.ends()
+		var a Admission
+		if err := r.book.Admit(t.Context(), []Rule{{ID: "rpm", Measure: Requests, Amount: 100}}, one, &a); err != nil {
+			t.Fatal(err)
+		}
+		r.wire.set(true)
+		defer r.wire.set(false)
+		why := errors.New("its deadline passed")
+		ctx, end := context.WithCancelCause(t.Context())
+		time.AfterFunc(100*time.Millisecond, func() { end(why) })
+		if err := r.book.Admit(ctx, []Rule{{ID: "other", Measure: Requests, Amount: 100}}, one, &a); !errors.Is(err, why) {
+			t.Errorf("got %v, want %v", err, why)
+		}
+	})
+}
+
 // A replica that is killed with all slots has them back within 30 s, and not before its calls could still run. (Fault 21.)
 func TestKilledWithSlots(t *testing.T) {
 	t.Parallel()
