@@ -59,7 +59,9 @@ type reservation struct {
 	a      *allowance
 	target llm.Target
 	from   []held // as far as something is reserved
-	room   [4]pipeline.Charge
+	// choices are how often the cap on what is generated holds: in each choice, and in each round where the provider searches.
+	choices int64
+	room    [4]pipeline.Charge
 }
 
 // nothing is the reservation of a try that no budget counts.
@@ -99,7 +101,7 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 	if r.l != nil {
 		r = new(reservation)
 	}
-	r.l, r.a, r.target = l, a, t
+	r.l, r.a, r.target, r.choices = l, a, t, choices
 	bound := a.counting(t)
 	if a.observes {
 		bound = slices.Clone(bound)
@@ -282,7 +284,7 @@ func (r *reservation) observe(x *pipeline.Exchange, bound []held, try *pipeline.
 	if i < 0 {
 		return err
 	}
-	h, choices := &bound[i], max(int64(x.Request.Choices), 1)
+	h, choices := &bound[i], r.choices
 	if lower := h.affords(try.Price, short.Free, input, h.observed/choices, choices); x.Op == llm.OpChat && lower >= floor(x.Request) && lower*choices < h.observed {
 		h.observed = lower * choices
 		return nil

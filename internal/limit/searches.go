@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/pipeline"
 )
 
 // What a provider searches for while it answers has a fee for each search, and what was found is read as a prompt, again and again: after
@@ -69,4 +70,13 @@ func searchesOf(r *llm.Request) (n rounds, ok bool) {
 	}
 	n.reads, n.answers = n.searches+2, 1 // what is tried over the cap is taken no notice of
 	return n, true
+}
+
+// roundsOf is how often the cap of a try may hold anew: as often as it was reserved for.
+func roundsOf(x *pipeline.Exchange, try *pipeline.Try) int64 {
+	if try.Price == nil || try.Price.May.Searches == 0 {
+		return 1
+	}
+	n, _ := searchesOf(x.Request)
+	return max(n.answers, 1)
 }

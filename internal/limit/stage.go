@@ -110,7 +110,7 @@ func (l *Limiter) limited(ctx context.Context, x *pipeline.Exchange, a *allowanc
 		return nil, err
 	}
 	if try := answering(x); resp.Stream && try != nil && try.MaxOutput > 0 && x.Op == llm.OpChat {
-		m := newMeter(resp.Target, x.Request.Model, try.MaxOutput, x.Request.Choices)
+		m := newMeter(resp.Target, x.Request.Model, try.MaxOutput*roundsOf(x, try), x.Request.Choices)
 		m.cut = func() { l.deaf(resp.Target, x, answering(x)) }
 		resp.Events = m.watch(resp.Events, resp.Meta)
 	}
