@@ -114,7 +114,7 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 		}
 	}
 	most := a.outputCap(x, known.MaxOutput, enforced)
-	if err := l.mayBudget(x, try, t, bound); err != nil {
+	if err := l.mayBudget(x, try, t, &known, bound); err != nil {
 		return nil, err
 	}
 	const lowerings = 3 // others take from what is left, too
@@ -144,7 +144,7 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 }
 
 // mayBudget refuses what a budget cannot bound. The first budget in force says it: it is the same for all of its unit.
-func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Target, bound []held) error {
+func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Target, known *Known, bound []held) error {
 	i := slices.IndexFunc(bound, func(h held) bool { return h.Mode == Enforce })
 	if i < 0 {
 		return nil
@@ -164,6 +164,11 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 		f.Hint = "An operator sets it with: penstock price set " + t.String() + " --input DOLLARS --output DOLLARS"
 		f.Spent = true
 		return &pipeline.Unaffordable{Why: "no price, and the caller has a budget", Err: f}
+	}
+	if known.Searches && try.Price.Searched() {
+		f := fault.New(fault.QuotaSpent, "%s searches as often as it likes for a price of its own, and your calls have a budget (%s).", t, h.name)
+		f.Hint, f.Spent = "Ask for another model, or ask whoever runs Penstock to have the budget observe only.", true
+		return &pipeline.Unaffordable{Why: "it searches unasked for a price of its own, and the caller has a budget", Err: f}
 	}
 	if tool := paidTool(x.Request); tool != "" && try.Price.May.Searches == 0 {
 		return paid(tool, t, try.Price, h)

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/penstock/penstock/internal/llm"
@@ -50,5 +51,30 @@ func TestBoundedSearches(t *testing.T) {
 	r.Set("mcp_servers", []byte(`[{"url":"x"}]`))
 	if _, ok := searchesOf(r); ok {
 		t.Error("what a server of tools does has no bound")
+	}
+}
+
+// TestSearchesThatNobodyAskedFor have no bound: they are refused where a budget of money binds, if they cost something.
+func TestSearchesThatNobodyAskedFor(t *testing.T) {
+	t.Parallel()
+	usd, tokens := daily(USD, 1_000_000_000), daily(TokenCount, 1_000_000)
+	for name, c := range map[string]struct {
+		budget   Budget
+		search   llm.Money
+		tier     llm.Money // of a tier that it may be served by
+		searches bool
+		passes   bool
+	}{
+		"dollars": {usd, 5, 0, true, false}, "a tier": {usd, 0, 5, true, false}, "no fee": {usd, llm.Money(llm.Nothing), 0, true, true}, "no fee known": {usd, 0, 0, true, true},
+		"asked only": {usd, 5, 0, false, true}, "tokens": {tokens, 5, 0, true, true},
+		"observed": {daily(USD, 1_000_000_000, func(b *Budget) { b.Mode = Observe }), 5, 0, true, true},
+	} {
+		b := onBench(t, Definitions{Budgets: []Budget{c.budget}})
+		b.known.Searches, b.price.Search = c.searches, c.search
+		b.price.Served = &llm.Served{Tiers: []llm.TierPrice{{Tier: "flex", Price: llm.Price{Search: c.tier}}}}
+		_, err := b.call(exchange(llm.OpChat, 36), target, 5, 5)
+		if (err == nil) != c.passes || err != nil && !strings.Contains(refused(t, err).Message, "searches as often") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

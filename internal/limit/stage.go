@@ -31,7 +31,11 @@ type Options struct {
 }
 
 // Known is what bounds a model's calls, in tokens; 0 is not known.
-type Known struct{ Context, MaxOutput int64 }
+type Known struct {
+	Context, MaxOutput int64
+	// Searches says that the provider searches unasked, as often as it likes.
+	Searches bool
+}
 
 // A Limiter is the stage, and the Reserver of route.
 type Limiter struct {

@@ -98,6 +98,11 @@ func (p *Price) Sounds() bool {
 	return p.Served != nil && slices.ContainsFunc(p.Served.Tiers, func(t TierPrice) bool { return t.Price.Sounds() })
 }
 
+// Searched reports whether a search costs something, however a call is served.
+func (p *Price) Searched() bool {
+	return p.Search > 0 || p.Served != nil && slices.ContainsFunc(p.Served.Tiers, func(t TierPrice) bool { return t.Price.Search > 0 })
+}
+
 // most is the price's Most over all ways in which the call may be served.
 func (s *Served) most(p Price, input, output int64) Money {
 	p.Served = nil

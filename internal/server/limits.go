@@ -66,10 +66,14 @@ func (s *Server) openLimits(ctx context.Context, cfg *config.File) (err error) {
 	return p.board.Refresh(ctx)
 }
 
+// searchesUnasked is the vendor whose models search for an answer without a tool that says so, or caps it.
+const searchesUnasked = "perplexity"
+
 // known is what bounds the calls of a target.
 func (s *Server) known(t llm.Target) limit.Known {
-	context, output := s.inForce().view.Bounds(t)
-	return limit.Known{Context: context, MaxOutput: output}
+	view := s.inForce().view
+	context, output := view.Bounds(t)
+	return limit.Known{Context: context, MaxOutput: output, Searches: view.Vendor(t.Provider) == searchesUnasked}
 }
 
 // workers are what keeps them up to date.

@@ -131,3 +131,37 @@ func TestSearchesWithoutBoundAreRefused(t *testing.T) {
 		t.Errorf("%d calls were sent", n)
 	}
 }
+
+// TestSearchesThatNobodyAskedForAreRefused where a budget of money binds: Perplexity's models search as often as they like.
+func TestSearchesThatNobodyAskedForAreRefused(t *testing.T) {
+	t.Parallel()
+	price := sim.Price{Input: "2", Output: "8", Search: "0.005"}
+	w := start(t, penstocktest.Options{
+		Sim: &sim.Config{Seed: 1, Providers: map[string]sim.Provider{
+			"web": {Models: map[string]sim.Model{"sonar-deep-research": {Price: price, Output: "20", Do: "searches=30"}}},
+		}},
+		Config: `listen: 127.0.0.1:0
+admin: { listen: "127.0.0.1:0" }
+data: data
+providers:
+  web: { dialect: openai, base_url: "http://%SIM%/web/v1", vendor: perplexity }
+`})
+	in := admin.PricesInput{Data: []admin.PriceInput{{
+		Target: "web/sonar-deep-research", Input: "2", Output: "8", PartTexts: catalog.PartTexts{PerSearch: "0.005"},
+	}}}
+	if status := w.Admin(http.MethodPut, "/prices", in, nil); status != http.StatusOK {
+		t.Fatalf("prices: status %d", status)
+	}
+	body := (&partCase{path: chatPath, target: "web/sonar-deep-research"}).body(false)
+	a := w.Post(w.key, chatPath, body)
+	if a.Status != http.StatusOK {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	if try := w.record(a).Tries[0]; try.FeeNano != 150_000_000 {
+		t.Errorf("%+v", try)
+	}
+	w.budget(dollars(1_000_000_000_000))
+	if a = w.Post(w.key, chatPath, body); a.Status != http.StatusTooManyRequests || !strings.Contains(string(a.Body), "searches as often") {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
