@@ -83,11 +83,11 @@ Where several fit, the one with the most conditions counts. The usual price and 
 	c.Flags().StringVar(&in.CachedInput, "cached-input", "", "a million prompt tokens from the provider's cache (default: as --input)")
 	c.Flags().StringVar(&in.CacheWrite, "cache-write", "", "a million prompt tokens written to the provider's cache (default: as --input)")
 	c.Flags().StringVar(&in.PerCall, "per-call", "", "each call, beside its tokens (0: nothing; default: as before, of special prices as usual)")
-	c.Flags().StringVar(&in.CacheWriteHour, "cache-write-hour", "", "a million prompt tokens kept in the provider's cache for an hour (default: 1.6 times --cache-write)")
-	c.Flags().StringVar(&in.InputAudio, "input-audio", "", "a million tokens of sound that is heard (default: as --input)")
-	c.Flags().StringVar(&in.CachedAudio, "cached-audio", "", "the same from the provider's cache (default: as --cached-input)")
-	c.Flags().StringVar(&in.OutputAudio, "output-audio", "", "a million tokens of sound that is spoken (default: as --output)")
-	c.Flags().StringVar(&in.OutputImage, "output-image", "", "a million tokens of pictures that are made (default: as --output)")
+	c.Flags().StringVar(&in.CacheWriteHour, "cache-write-hour", "", "a million prompt tokens kept in the provider's cache for an hour (default: as before, of special prices as usual; else 1.6 times --cache-write)")
+	c.Flags().StringVar(&in.InputAudio, "input-audio", "", "a million tokens of sound that is heard (default: as before, of special prices as usual; else as --input)")
+	c.Flags().StringVar(&in.CachedAudio, "cached-audio", "", "the same from the provider's cache (default: as before, of special prices as usual; else as --cached-input)")
+	c.Flags().StringVar(&in.OutputAudio, "output-audio", "", "a million tokens of sound that is spoken (default: as before, of special prices as usual; else as --output)")
+	c.Flags().StringVar(&in.OutputImage, "output-image", "", "a million tokens of pictures that are made (default: as before, of special prices as usual; else as --output)")
 	c.Flags().StringVar(&in.PerSearch, "per-search", "", "each search that the provider makes, beside its tokens (0: nothing; default: as before, of special prices as usual)")
 	c.Flags().StringVar(&in.Hourly, "hourly", "", "what the target's servers cost an hour, spread over its tokens; the rates are then what these weigh (0: nothing)")
 	c.Flags().StringVar(&v.Tier, "tier", "", "only calls of this service_tier, such as flex or priority")
@@ -116,9 +116,7 @@ func keepVariants(have map[string]admin.Price, prices []admin.PriceInput) {
 		if prices[i].PerCall == "" {
 			prices[i].PerCall = is.PerCall
 		}
-		if prices[i].PerSearch == "" {
-			prices[i].PerSearch = is.PerSearch
-		}
+		prices[i].Keep(is.PartTexts) // one that is lost is sound booked as text
 		if prices[i].Hourly == "" {
 			prices[i].Hourly = is.Hourly
 		}
