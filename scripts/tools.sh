@@ -86,7 +86,7 @@ install_postgres() {
 }
 
 # The browser is the one that PENSTOCK_TEST_CHROMIUM names, or the first of these that there is; test/console has the same list.
-chromium() {
+find_browser() {
   local name
   for name in ${PENSTOCK_TEST_CHROMIUM:-chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable chrome}; do
     command -v "$name" && return
@@ -96,8 +96,8 @@ chromium() {
 
 install_browser() {
   local wanted=test/console/axe folder=.tools/axe
-  chromium >/dev/null || [[ -n ${PENSTOCK_TEST_CHROMIUM:-} ]] || debian chromium-headless-shell || debian chromium || true
-  chromium >/dev/null || missing "Chromium, which shows the console to its tests" \
+  find_browser >/dev/null || [[ -n ${PENSTOCK_TEST_CHROMIUM:-} ]] || debian chromium-headless-shell || debian chromium || true
+  find_browser >/dev/null || missing "Chromium, which shows the console to its tests" \
     "install the package chromium or chromium-headless-shell, or set PENSTOCK_TEST_CHROMIUM to a program that is one"
   if cmp -s "$wanted/package-lock.json" "$folder/installed.json"; then
     return
