@@ -11,7 +11,6 @@ import (
 
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/pipeline"
-	"github.com/penstock/penstock/internal/wire/rawjson"
 )
 
 // TestDecisionAllocations: what is recorded, and the place for it; nothing else.
@@ -58,10 +57,8 @@ func decision(tb testing.TB, policy string) (*theatre, *pipeline.Exchange) {
 		s.prices[key] = llm.Price{Input: llm.Rate(1000 + i), Output: 2000}
 		s.warm(key, time.Duration(100+i)*time.Millisecond)
 	}
-	x := exchange(0)
-	said := `{"role":"user","content":"` + strings.Repeat("What is the answer to this question? ", 25) + `"},`
-	x.Request.Raw = []byte(`{"model":"m","stream":true,"messages":[` + strings.Repeat(said, 8000/len(said)) + said[:len(said)-1] + `]}`)
-	x.Request.Fields = rawjson.Fields(x.Request.Raw)
+	x := exchange(8000)
+	copy(x.Request.Raw, strings.Repeat("What is the answer to this question? ", 300))
 	x.Caller = &pipeline.Caller{Regions: []string{"eu*"}}
 	for _, u := range s.pool().upstreams {
 		u.region = "eu-1"

@@ -136,11 +136,11 @@ func (c *choosing) hash() {
 	if c.prompt == nil {
 		c.prompt = new(prompt)
 	}
-	c.pool.prefix.of(&c.prompt.begin, c.x.Request)
+	c.pool.prefix.of(&c.prompt.begin, c.x.Request.Raw)
 	c.pool.prefix.match(&c.prompt.begin, since(c.pool.prefix.born, c.now), &c.prompt.cached)
 	for i := range c.all {
 		if one := &c.all[i]; one.bit != noBit {
-			one.cached = c.facts.part(c.prompt.cached[one.bit])
+			one.cached = min(c.prompt.cached[one.bit], c.facts.tokens)
 		}
 	}
 }

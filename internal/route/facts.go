@@ -13,7 +13,6 @@ import (
 type facts struct {
 	x      *pipeline.Exchange
 	tokens int64 // of the prompt, roughly: a quarter of its bytes
-	whole  int64 // a quarter of its bytes, pictures and all
 	exact  int64 // counted; 0 is not yet
 	found  needs // of media
 	known  bool  // found is
@@ -78,19 +77,10 @@ const (
 func (f *facts) of(x *pipeline.Exchange) {
 	f.x = x
 	size := x.Request.Size()
-	f.whole = (size + 3) / 4
-	f.tokens = f.whole
+	f.tokens = (size + 3) / 4
 	if size > textOnly && x.Request.AnyText(func(text []byte) bool { return bytes.Contains(text, []byte("base64")) }) {
 		f.tokens = min(f.tokens, manyBytes)
 	}
-}
-
-// part is how many of the prompt's tokens a beginning has that has so many by its bytes.
-func (f *facts) part(n int64) int64 {
-	if f.whole > f.tokens {
-		n = int64(float64(n) / float64(f.whole) * float64(f.tokens))
-	}
-	return min(n, f.tokens)
 }
 
 // asks are those of some abilities that the request needs. Only they are looked for: whether there are pictures may take

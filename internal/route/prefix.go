@@ -11,9 +11,8 @@ import (
 // read: a prompt that begins alike is answered sooner there, and its beginning may be cheaper. It knows what was sent, not
 // what is still kept; so it forgets, by time and by room.
 //
-// A prompt is cut into blocks of 256 bytes, about 64 tokens, and of more the further in they begin; the hash of a block covers all
-// before it: one entry for each block says who had it. What is hashed is what servers render, in the order in which they do (see
-// [cutter.request]), so that a conversation that goes on begins as it did before.
+// A prompt is cut into blocks of 256 bytes, about 64 tokens, and the hash of a block covers all before it: one entry for
+// each block says who had it. It is the whole body's text that is hashed, since servers render all of it.
 type prefixes struct {
 	seed maphash.Seed
 	born time.Time
@@ -31,11 +30,12 @@ type prefixEntry struct {
 }
 
 const (
-	prefixBlock   = 256    // bytes of a block, at first
-	prefixBlocks  = 112    // at most, of one prompt: half a megabyte; see blockBytes
+	prefixBlock   = 256    // bytes
+	prefixBlocks  = 64     // at most, of one prompt
 	prefixEntries = 31_250 // of one generation; there are two
 	prefixKept    = 5 * 60 // seconds that servers are taken to keep what nobody asks for
-	prefixBits    = 64     // upstreams that are told apart
+	prefixTokens  = prefixBlock / 4
+	prefixBits    = 64 // upstreams that are told apart
 )
 
 func newPrefixes() *prefixes {
@@ -52,6 +52,16 @@ type beginning struct {
 type prompt struct {
 	begin  beginning
 	cached [prefixBits]int64 // tokens that upstreams were sent of it, by their bits
+}
+
+// of hashes a prompt.
+func (p *prefixes) of(b *beginning, text []byte) {
+	var last uint64
+	for b.n = 0; b.n < prefixBlocks && len(text) >= prefixBlock; b.n++ {
+		last = (bits.RotateLeft64(last, 25) ^ maphash.Bytes(p.seed, text[:prefixBlock])) * 0x9E3779B97F4A7C15 // odd, so nothing is lost
+		b.hashes[b.n] = last
+		text = text[prefixBlock:]
+	}
 }
 
 // noBit is that of an upstream of which nothing is remembered.
@@ -114,7 +124,7 @@ func (p *prefixes) match(b *beginning, now int64, tokens *[prefixBits]int64) {
 			return
 		}
 		for left := alive; left != 0; left &= left - 1 {
-			tokens[bits.TrailingZeros64(left)] = prefixTokens[i]
+			tokens[bits.TrailingZeros64(left)] = int64(i+1) * prefixTokens
 		}
 	}
 }
