@@ -413,15 +413,12 @@ func (a *answer) split(u *usage) {
 	u.searches = a.do.searches
 }
 
-// llm is the usage as the bill has it.
-func (u usage) llm() llm.Usage {
+// parts are those that the bill has beside the wholes.
+func (u usage) parts() llm.Parts {
 	n := func(i int) int64 { return int64(i) }
-	return llm.Usage{
-		Input: n(u.prompt), CachedInput: n(u.cached), CacheWrite: n(u.written), Output: n(u.completion), Reasoning: n(u.reasoning),
-		Parts: llm.Parts{
-			CacheWriteHour: n(u.hour), CacheWriteMinutes: n(u.written - u.hour), InputAudio: n(u.heard),
-			OutputAudio: n(u.spoken), OutputImage: n(u.pictures), Searches: n(u.searches),
-		},
+	return llm.Parts{
+		CacheWriteHour: n(u.hour), CacheWriteMinutes: n(u.written - u.hour), InputAudio: n(u.heard),
+		OutputAudio: n(u.spoken), OutputImage: n(u.pictures), Searches: n(u.searches),
 	}
 }
 

@@ -79,7 +79,8 @@ type Model struct {
 }
 
 // A Price is what the provider bills, in US dollars per million tokens and for each call and search, as decimal text. "" is 0; a Cached
-// or Write of "" is Input, and what has no rate of its own costs what it is a part of, as of [llm.Price].
+// or Write of "" is Input, and what has no rate of its own costs what it is a part of: an hour 1.6 times
+// Write, where that is above Input.
 type Price struct {
 	Input  string `yaml:"input"`
 	Cached string `yaml:"cached"`

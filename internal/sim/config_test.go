@@ -37,7 +37,7 @@ providers:
 		t.Fatal(err)
 	}
 	m := s.providers["one"].models["small"]
-	if m.price.Input != 150_000 || m.price.CachedInput != 75_000 || m.price.Output != 600_000 {
+	if m.price.input != 150_000 || m.price.cached != 75_000 || m.price.output != 600_000 {
 		t.Errorf("price %+v", m.price)
 	}
 	if m.do.usage != "none" || !m.do.crlf || len(m.faults) != 1 || m.perEvent != 4 {

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/penstock/penstock/internal/llm"
 )
 
 // fastTokens is how many tokens a fast model answers.
@@ -111,7 +109,7 @@ func (f *fastCall) bill(c *Call) {
 	c.Model, c.Operation, c.Status, c.Stream = f.model.name, opChat.String(), http.StatusOK, f.stream
 	c.Number = f.model.calls.Add(1)
 	c.Prompt, c.Completion = int64(f.prompt), fastTokens
-	c.Cost = f.model.price.ForCall(llm.Usage{Input: c.Prompt, Output: c.Completion})
+	c.Cost = f.model.price.cost(usage{prompt: int(c.Prompt), completion: int(c.Completion)})
 }
 
 // fast answers a call to a fast model under net/http, and reports whether it was one.

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/penstock/penstock/internal/llm"
 )
 
 // outageKinds are the kinds of outages.
@@ -43,7 +41,7 @@ type outage struct {
 // A model is a Model compiled.
 type model struct {
 	name        string
-	price       llm.Price
+	price       price
 	first, gap  distribution
 	length      distribution
 	capacity    capacity
@@ -96,24 +94,7 @@ func compileModel(name string, m Model) *model {
 		name: name, capacity: newCapacity(m), perEvent: m.TokensPerEvent, cachedShare: m.CachedShare, dimensions: m.Dimensions, doText: m.Do,
 		first: must(optional(m.FirstToken, parseDelay)), gap: must(optional(m.Gap, parseDelay)),
 		length: distribution{a: 50},
-		price: llm.Price{
-			Input:  must(optional(m.Price.Input, llm.ParseRate)),
-			Output: must(optional(m.Price.Output, llm.ParseRate)),
-			Call:   must(optional(m.Price.Call, llm.ParseMoney)),
-
-			CacheWriteHour: must(optional(m.Price.WriteHour, llm.ParseRate)),
-			InputAudio:     must(optional(m.Price.InputAudio, llm.ParseRate)),
-			OutputAudio:    must(optional(m.Price.Audio, llm.ParseRate)),
-			OutputImage:    must(optional(m.Price.Image, llm.ParseRate)),
-			Search:         must(optional(m.Price.Search, llm.ParseMoney)),
-		},
-	}
-	out.price.CachedInput, out.price.CacheWrite = out.price.Input, out.price.Input
-	if m.Price.Write != "" {
-		out.price.CacheWrite = must(llm.ParseRate(m.Price.Write))
-	}
-	if m.Price.Cached != "" {
-		out.price.CachedInput = must(llm.ParseRate(m.Price.Cached))
+		price:  newPrice(&m.Price),
 	}
 	if m.Output != "" {
 		out.length = must(parseLength(m.Output))

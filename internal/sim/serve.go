@@ -102,8 +102,8 @@ func (c *call) end(billed bool) {
 	if c.begun {
 		u := c.answer.billed()
 		c.line.Prompt, c.line.Cached, c.line.Completion = int64(u.prompt), int64(u.cached), int64(u.completion)
-		c.line.Parts = u.llm().Parts
-		c.line.Cost = c.model.price.ForCall(u.llm())
+		c.line.Parts = u.parts()
+		c.line.Cost = c.model.price.cost(u)
 	}
 	if c.log != nil {
 		c.sim.requests.update(func() {
