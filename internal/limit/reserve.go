@@ -61,7 +61,9 @@ type reservation struct {
 	from   []held // as far as something is reserved
 	// choices are how often the cap on what is generated holds: in each choice, and in each round where the provider searches.
 	choices int64
-	room    [4]pipeline.Charge
+	// loose says that budgets of tokens let pass what nobody bounds: what it comes to beyond the reservation is no fault of the target.
+	loose bool
+	room  [4]pipeline.Charge
 }
 
 // nothing is the reservation of a try that no budget counts.
@@ -114,7 +116,7 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 		}
 	}
 	most := a.outputCap(x, known.MaxOutput, enforced)
-	if err := l.mayBudget(x, try, t, &known, bound); err != nil {
+	if err := r.mayBudget(x, try, &known, bound); err != nil {
 		return nil, err
 	}
 	const lowerings = 3 // others take from what is left, too
@@ -144,7 +146,8 @@ func (l *Limiter) Reserve(ctx context.Context, x *pipeline.Exchange, t llm.Targe
 }
 
 // mayBudget refuses what a budget cannot bound. The first budget in force says it: it is the same for all of its unit.
-func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Target, known *Known, bound []held) error {
+func (r *reservation) mayBudget(x *pipeline.Exchange, try *pipeline.Try, known *Known, bound []held) error {
+	t := r.target
 	i := slices.IndexFunc(bound, func(h held) bool { return h.Mode == Enforce })
 	if i < 0 {
 		return nil
@@ -156,6 +159,7 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 		}
 	}
 	if i = slices.IndexFunc(bound, func(h held) bool { return h.Mode == Enforce && h.Unit == USD }); i < 0 {
+		r.loose = paidTool(x.Request) != "" || keptPrompt(x.Request)
 		return nil
 	}
 	h := &bound[i]
@@ -178,7 +182,7 @@ func (l *Limiter) mayBudget(x *pipeline.Exchange, try *pipeline.Try, t llm.Targe
 			return unknowable("What "+name+" comes to", name, h)
 		}
 	}
-	if why := l.quarantined(t); why != "" {
+	if why := r.l.quarantined(t); why != "" {
 		f := fault.New(fault.QuotaSpent, "%s has billed more than calls were capped at, so calls with a budget do not go there for now.", t)
 		f.Spent = true
 		return &pipeline.Unaffordable{Why: why, Err: f}
@@ -318,7 +322,7 @@ func (r *reservation) Settle(try *pipeline.Try) {
 		if c.Lease != "" {
 			r.from[i].pool.Settle(c.Lease, c.Held, spent)
 		}
-		over = over || spent > c.Held && r.from[i].Mode == Enforce
+		over = over || spent > c.Held && r.from[i].Mode == Enforce && !r.loose
 	}
 	if over {
 		r.l.overrun(r.target, try)
