@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/secret"
 )
@@ -189,15 +190,22 @@ func (x *call) failure(err error) *Failure {
 	return f
 }
 
-// ended says who ended the try's context: a timer, or whoever made the call.
+// ended says who ended the try's context: a timer, or whoever made the call. That may be for a reason of its own, which it leaves
+// as the context's cause.
 func (x *call) ended() Failure {
 	cause := context.Cause(x.ctx)
 	if timer, ok := errors.AsType[*Failure](cause); ok {
 		return *timer
 	}
 	f := Failure{Reason: ReasonCanceled, Message: "was not waited for: the caller left", Err: cause}
-	if errors.Is(cause, context.DeadlineExceeded) {
+	said, _ := errors.AsType[*fault.Error](cause)
+	switch {
+	case errors.Is(cause, context.DeadlineExceeded), said != nil && said.Code == fault.DeadlinePassed:
 		f.Message = "was not waited for: the caller's deadline passed"
+	case said != nil && said.Code == fault.Stopped:
+		f.Message = "was ended: an operator stopped what it used"
+	case said != nil && said.Code == fault.ShuttingDown:
+		f.Message = "was ended: Penstock was stopping"
 	}
 	return f
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/llm"
 	"github.com/penstock/penstock/internal/secret"
 )
@@ -175,25 +176,40 @@ func TestDoConnectFailures(t *testing.T) {
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	left := errors.New("client left")
+	deadline, stopped, closing := fault.New(fault.DeadlinePassed, "Late."), fault.New(fault.Stopped, "Stopped."), fault.New(fault.ShuttingDown, "Stopping.")
 	for _, c := range []struct {
 		name  string
 		reply string
 		end   func(context.Context) (context.Context, context.CancelFunc)
 		cause error
+		words string
 	}{
 		{"left before the answer", "", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancelCause(ctx)
 			time.AfterFunc(50*time.Millisecond, func() { cancel(left) })
 			return ctx, func() {}
-		}, left},
+		}, left, "was not waited for: the caller left"},
 		{"left in its midst", streamHead + word("one"), func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancelCause(ctx)
 			time.AfterFunc(50*time.Millisecond, func() { cancel(left) })
 			return ctx, func() {}
-		}, left},
+		}, left, "was not waited for: the caller left"},
 		{"deadline", streamHead + word("one"), func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, 50*time.Millisecond)
-		}, context.DeadlineExceeded},
+		}, context.DeadlineExceeded, "was not waited for: the caller's deadline passed"},
+		{"deadline with words", streamHead + word("one"), func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithDeadlineCause(ctx, time.Now().Add(50*time.Millisecond), deadline)
+		}, deadline, "was not waited for: the caller's deadline passed"},
+		{"stopped", "", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			time.AfterFunc(50*time.Millisecond, func() { cancel(stopped) })
+			return ctx, func() {}
+		}, stopped, "was ended: an operator stopped what it used"},
+		{"shut down", "", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			time.AfterFunc(50*time.Millisecond, func() { cancel(fmt.Errorf("drained: %w", closing)) })
+			return ctx, func() {}
+		}, closing, "was ended: Penstock was stopping"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -207,8 +223,8 @@ func TestCancel(t *testing.T) {
 			ctx, cancel := c.end(t.Context())
 			defer cancel()
 			_, f := callAndWalk(ctx, cl, stream())
-			if f == nil || f.Reason != ReasonCanceled || f.Fallback() || !errors.Is(f, c.cause) {
-				t.Errorf("got %+v, want the cause %v", f, c.cause)
+			if f == nil || f.Reason != ReasonCanceled || f.Fallback() || !errors.Is(f, c.cause) || f.Message != c.words {
+				t.Errorf("got %+v, want the cause %v, and %q", f, c.cause, c.words)
 			}
 			if !<-gone {
 				t.Error("the upstream was not left within a second")

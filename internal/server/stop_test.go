@@ -116,6 +116,9 @@ func TestControl51StopOfWhatRuns(t *testing.T) {
 		if r.Error != nil && (r.Error.Code != "stopped" || !strings.Contains(r.Error.Detail, "stopped by admin key")) {
 			t.Errorf("record %+v", r.Error)
 		}
+		if r.Error != nil && (len(r.Tries) != 1 || !strings.HasPrefix(r.Tries[0].Detail, "canceled: was ended: an operator stopped what it used")) {
+			t.Errorf("tries %+v", r.Tries)
+		}
 	}
 	w.CheckBill()
 	// A restart lifts nothing.

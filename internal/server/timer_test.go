@@ -130,12 +130,16 @@ func TestFault41TheCallersDeadline(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 	equal(t, "calls", w.calls(), []string{"sim-a/slow?first=30s"})
-	if r := w.record(a); r.Status != 504 || r.Error.Code != "deadline_exceeded" || len(r.Tries) != 1 {
+	const passed = "canceled: was not waited for: the caller's deadline passed"
+	if r := w.record(a); r.Status != 504 || r.Error.Code != "deadline_exceeded" || len(r.Tries) != 1 || !strings.HasPrefix(r.Tries[0].Detail, passed) {
 		t.Errorf("record %+v", r)
 	}
 	a = w.ask("mid", "hello", true, "X-Request-Timeout-Ms", "1500")
 	if s := read(t, a.Text()); s.done || s.failure() != "deadline_exceeded" || s.text(0) == "" {
 		t.Errorf("%s", a.Body)
+	}
+	if r := w.record(a); len(r.Tries) != 1 || !strings.HasPrefix(r.Tries[0].Detail, passed) {
+		t.Errorf("record %+v", r)
 	}
 	w.CheckBill()
 }
