@@ -91,7 +91,7 @@ var registry = map[Code]Entry{
 	SlowBody:         {Kind: Timeout, Meaning: "The body did not arrive in time.", Status: 408},
 	KeysUnavailable:  {Kind: Unavailable, Meaning: "Keys cannot be checked at the moment.", Hint: "Your key is probably fine; retry."},
 	StoreDown:        {Kind: Unavailable, Meaning: "The record of the call could not be written, so the call was not made.", Hint: "Nothing was sent to a provider; retry."},
-	StoreFailed:      {Kind: Unavailable, Meaning: "The store could not be read, or not be written; nothing was changed.", Hint: "Traffic is not affected; look at the disk and retry."},
+	StoreFailed:      {Kind: Unavailable, Meaning: "The store could not be read, or not be written; nothing was changed.", Hint: "Look at the disk, or the database, and retry; to see whether calls go on: penstock doctor"},
 	RecordsBehind:    {Kind: Unavailable, Meaning: "Records cannot be read at the moment: they wait in the journal for the store.", Hint: "Traffic is not affected; retry."},
 	KeyRingBehind:    {Kind: Unavailable, Meaning: "What was asked for is sealed with a data key that this Penstock's copy of the key ring does not have yet.", Hint: "An operator has to hand the key ring's newest file out to all replicas; nothing is lost."},
 	KeyRingFailed:    {Kind: Unavailable, Meaning: "The key ring's file could not be read or written; nothing was changed.", Hint: "See: penstock keyring status; traffic is not affected."},
