@@ -304,7 +304,7 @@ func refusal(base string, status int, body []byte) error {
 	if status == http.StatusUnauthorized || status == http.StatusForbidden || status >= 500 {
 		code = exitUnreachable
 	}
-	return fail(code, clean(e.Error.Hint), "%s", clean(e.Error.Message))
+	return &exitError{code: code, what: clean(e.Error.Message), hint: clean(e.Error.Hint), status: status}
 }
 
 // A page is a list answer.

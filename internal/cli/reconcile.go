@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,8 +31,8 @@ web pages, or a plain CSV of your own. "-" reads the standard input.
 
 Calls whose end nobody saw explain a difference as far as each may have cost. --settle settles them at that, and
 voids them where the provider has nothing more than the books; --adjust corrects the books by what is left as well.
-Without these nothing is written. What is past the threshold raises an alert, and the exit code is 1. The same file
-twice changes nothing the second time.`,
+Without these nothing is written. What is past the threshold raises an alert, and the exit code is 1; it is 2 if the
+export cannot be read. The same file twice changes nothing the second time.`,
 		Example: `  penstock reconcile usage.json
   penstock reconcile costs.csv --settle
   penstock reconcile bill.csv --zone Europe/Berlin --threshold 0.5 --json
@@ -48,7 +50,7 @@ twice changes nothing the second time.`,
 			}
 			var out admin.Reconciliation
 			if err := client.patiently().call(cmd.Context(), http.MethodPost, "/reconcile", nil, in, &out); err != nil {
-				return err
+				return notDrift(err)
 			}
 			if f.json {
 				err = a.printJSON(out)
@@ -77,6 +79,15 @@ twice changes nothing the second time.`,
 	return c
 }
 
+// notDrift gives what is wrong with the export, or with what was asked about it, another exit code than drift has.
+func notDrift(err error) error {
+	var e *exitError
+	if errors.As(err, &e) && (e.status == http.StatusBadRequest || e.status == http.StatusRequestEntityTooLarge) {
+		e.code = exitUsage
+	}
+	return err
+}
+
 // readExport reads a file, or the standard input.
 func (a *app) readExport(name string) ([]byte, error) {
 	const most = reconcile.MaxFile
@@ -95,6 +106,8 @@ func (a *app) readExport(name string) ([]byte, error) {
 		return nil, fail(exitUsage, "", "read the export: %v", err)
 	case len(text) > most:
 		return nil, fail(exitUsage, "export a shorter time, or by day and model only", "the export is over %d MiB", most>>20)
+	case len(bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))) == 0:
+		return nil, fail(exitUsage, "save the export again, and name that file", "The export is empty")
 	case !utf8.Valid(text):
 		return nil, fail(exitUsage, "save it as CSV or JSON in UTF-8; a packed file has to be unpacked", "The export is not text in UTF-8")
 	}

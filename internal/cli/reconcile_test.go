@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -10,6 +11,13 @@ func TestExportsAreText(t *testing.T) {
 	a := &app{in: strings.NewReader("PK\x03\x04\xff\xfe")}
 	if _, err := a.readExport("-"); err == nil || !strings.Contains(err.Error(), "not text") {
 		t.Errorf("a packed file: %v", err)
+	}
+	for _, nothing := range []string{"", " \n\t\r\n", "\ufeff\n"} {
+		a.in = strings.NewReader(nothing)
+		var e *exitError
+		if _, err := a.readExport("-"); !errors.As(err, &e) || e.code != exitUsage || !strings.Contains(e.what, "empty") || e.hint == "" {
+			t.Errorf("%q: %v", nothing, err)
+		}
 	}
 	a.in = strings.NewReader("day,provider\n")
 	if text, err := a.readExport("-"); err != nil || string(text) != "day,provider\n" {

@@ -29,10 +29,11 @@ const (
 
 // An exitError is what went wrong, what to do about it, and the exit code.
 type exitError struct {
-	code int
-	what string
-	hint string
-	lost bool // whether what was asked for is done is not known
+	code   int
+	what   string
+	hint   string
+	status int  // of the answer in which Penstock refused it, 0 if that is not what it is
+	lost   bool // whether what was asked for is done is not known
 }
 
 func (e *exitError) Error() string { return e.what }
