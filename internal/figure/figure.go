@@ -157,7 +157,7 @@ func Share(part, whole, pieces int64) int64 {
 	return int64(n)
 }
 
-// Percent writes the share of part in whole, cut to one decimal: "100 %" only when all is reached, "0 %" only when
+// Percent writes the share of part in whole, rounded to one decimal: "100 %" only when all is reached, "0 %" only when
 // nothing is.
 func Percent(part, whole int64) string {
 	switch {
@@ -168,9 +168,13 @@ func Percent(part, whole int64) string {
 	case part >= whole:
 		return "100 %"
 	}
-	tenths := int64(float64(part) / float64(whole) * 1000)
+	hi, lo := bits.Mul64(uint64(part), 1000)
+	tenths, rest := bits.Div64(hi, lo, uint64(whole))
 	if tenths == 0 {
 		return "<0.1 %"
+	}
+	if rest >= uint64(whole)-rest {
+		tenths = min(tenths+1, 999)
 	}
 	return fmt.Sprintf("%d.%d %%", tenths/10, tenths%10)
 }

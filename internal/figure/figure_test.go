@@ -64,7 +64,10 @@ func TestTokensCountAndPercent(t *testing.T) {
 	for _, c := range []struct {
 		part, whole int64
 		want        string
-	}{{0, 10, "0 %"}, {10, 10, "100 %"}, {9_999, 10_000, "99.9 %"}, {1, 100_000, "<0.1 %"}, {684, 1000, "68.4 %"}, {1, 0, None}} {
+	}{{0, 10, "0 %"}, {10, 10, "100 %"}, {9_999, 10_000, "99.9 %"}, {1, 100_000, "<0.1 %"}, {684, 1000, "68.4 %"}, {1, 0, None},
+		{3, 7, "42.9 %"}, {4, 7, "57.1 %"}, {19_949, 100_000, "19.9 %"}, {1995, 10_000, "20.0 %"}, {1, 1000, "0.1 %"}, {999, 1_000_000, "<0.1 %"},
+		{math.MaxInt64 / 7 * 3, math.MaxInt64, "42.9 %"}, {math.MaxInt64 - 1, math.MaxInt64, "99.9 %"}, {1, math.MaxInt64, "<0.1 %"},
+	} {
 		if got := Percent(c.part, c.whole); got != c.want {
 			t.Errorf("Percent(%d, %d) = %q, want %q", c.part, c.whole, got, c.want)
 		}
