@@ -12,13 +12,13 @@ import (
 
 // TermsInput are what a budget allows: amount or tokens.
 type TermsInput struct {
-	Amount string `json:"amount,omitzero"` // US dollars in each window, as decimal text with up to nine decimals, such as 1.00
-	Tokens *int64 `json:"tokens,omitzero"` // input and output tokens together in each window, instead of an amount
-	Per    string `json:"per"`             // hour, day, week, month or term: how long windows are, by the civil calendar
-	Zone   string `json:"zone,omitzero"`   // where days begin: a name such as Europe/Berlin; UTC if it is left out
-	From   string `json:"from,omitzero"`   // of a term, its first instant: RFC 3339, or a day (its start in the zone)
-	To     string `json:"to,omitzero"`     // of a term, the instant before which it ends: RFC 3339, or a day (its start in the zone)
-	Mode   string `json:"mode,omitzero"`   // enforce (the default): calls over it are refused; observe: they are told of
+	Amount string `json:"amount,omitzero" kind:"decimal"` // US dollars in each window, as decimal text with up to nine decimals, such as 1.00
+	Tokens *int64 `json:"tokens,omitzero"`                // input and output tokens together in each window, instead of an amount
+	Per    string `json:"per"`                            // hour, day, week, month or term: how long windows are, by the civil calendar
+	Zone   string `json:"zone,omitzero"`                  // where days begin: a name such as Europe/Berlin; UTC if it is left out
+	From   string `json:"from,omitzero"`                  // of a term, its first instant: RFC 3339, or a day (its start in the zone)
+	To     string `json:"to,omitzero"`                    // of a term, the instant before which it ends: RFC 3339, or a day (its start in the zone)
+	Mode   string `json:"mode,omitzero"`                  // enforce (the default): calls over it are refused; observe: they are told of
 	// Alerts are the shares in percent at which somebody is told; 50, 80, 90 and 100 if they are left out.
 	Alerts []int  `json:"alerts,omitempty"`
 	Kept   []Kept `json:"kept,omitempty"` // shares for calls with a tag alone

@@ -12,15 +12,15 @@ import (
 
 // DeclaredTerms are what a budget is to allow: amount or tokens.
 type DeclaredTerms struct {
-	Amount string         `json:"amount,omitzero" yaml:"amount,omitempty" kind:"decimal"` // US dollars in each window
-	Tokens string         `json:"tokens,omitzero" yaml:"tokens,omitempty" kind:"decimal"` // tokens in each window, instead of an amount
-	Per    string         `json:"per,omitzero" yaml:"per,omitempty"`                      // hour, day, week, month or term
-	Zone   string         `json:"zone,omitzero" yaml:"zone,omitempty"`                    // where days begin; UTC if it is left out
-	From   string         `json:"from,omitzero" yaml:"from,omitempty"`                    // of a term: RFC 3339, or a day (its start in the zone)
-	To     string         `json:"to,omitzero" yaml:"to,omitempty"`                        // of a term; not part of it
-	Mode   string         `json:"mode,omitzero" yaml:"mode,omitempty"`                    // enforce (the default) or observe
-	Alerts []int          `json:"alerts,omitzero" yaml:"alerts,omitempty" range:"1,100"`  // percent; 50, 80, 90 and 100 if it is left out
-	Kept   []DeclaredKept `json:"kept,omitzero" yaml:"kept,omitempty"`                    // shares for calls with a tag alone
+	Amount string         `json:"amount,omitzero" yaml:"amount,omitempty" kind:"decimal"`                  // US dollars in each window
+	Tokens string         `json:"tokens,omitzero" yaml:"tokens,omitempty" kind:"decimal" example:"500000"` // tokens in each window, instead of an amount
+	Per    string         `json:"per,omitzero" yaml:"per,omitempty"`                                       // hour, day, week, month or term
+	Zone   string         `json:"zone,omitzero" yaml:"zone,omitempty"`                                     // where days begin; UTC if it is left out
+	From   string         `json:"from,omitzero" yaml:"from,omitempty"`                                     // of a term: RFC 3339, or a day (its start in the zone)
+	To     string         `json:"to,omitzero" yaml:"to,omitempty"`                                         // of a term; not part of it
+	Mode   string         `json:"mode,omitzero" yaml:"mode,omitempty"`                                     // enforce (the default) or observe
+	Alerts []int          `json:"alerts,omitzero" yaml:"alerts,omitempty" range:"1,100"`                   // percent; 50, 80, 90 and 100 if it is left out
+	Kept   []DeclaredKept `json:"kept,omitzero" yaml:"kept,omitempty"`                                     // shares for calls with a tag alone
 }
 
 // A DeclaredKept is a share of a budget for calls with a tag.
@@ -46,7 +46,7 @@ type DeclaredBudget struct {
 // A DeclaredRate is so much a minute, or at once.
 type DeclaredRate struct {
 	Measure string `json:"measure" yaml:"measure"`
-	Amount  string `json:"amount" yaml:"amount" kind:"decimal"`
+	Amount  string `json:"amount" yaml:"amount" kind:"decimal" example:"500000"`
 	Mode    string `json:"mode,omitzero" yaml:"mode,omitempty"` // enforce (the default) or observe
 }
 
@@ -60,8 +60,8 @@ type DeclaredLimit struct {
 type DeclaredTier struct {
 	Class     string          `json:"class,omitzero" yaml:"class,omitempty"`
 	Models    []string        `json:"models,omitzero" yaml:"models,omitempty"`
-	MaxInput  string          `json:"max_input,omitzero" yaml:"max_input,omitempty" kind:"decimal"`
-	MaxOutput string          `json:"max_output,omitzero" yaml:"max_output,omitempty" kind:"decimal"`
+	MaxInput  string          `json:"max_input,omitzero" yaml:"max_input,omitempty" kind:"decimal" example:"500000"`
+	MaxOutput string          `json:"max_output,omitzero" yaml:"max_output,omitempty" kind:"decimal" example:"500000"`
 	Limits    []DeclaredRate  `json:"limits,omitzero" yaml:"limits,omitempty"`
 	Budgets   []DeclaredTerms `json:"budgets,omitzero" yaml:"budgets,omitempty"`
 }

@@ -125,23 +125,23 @@ type LedgerSum struct {
 
 // A LedgerSettleInput says what a call or a lease came to of which nobody knew: an amount, or void.
 type LedgerSettleInput struct {
-	ID     string `json:"id"`              // of the try or the lease
-	Amount string `json:"amount,omitzero"` // US dollars, as decimal text
-	Tokens *int64 `json:"tokens,omitzero"` // what it came to for budgets in tokens; a call counts for these as reserved if it is left out
-	Void   bool   `json:"void,omitzero"`   // it came to nothing
-	Reason string `json:"reason"`          // one line; it stays in the audit chain
+	ID     string `json:"id"`                             // of the try or the lease
+	Amount string `json:"amount,omitzero" kind:"decimal"` // US dollars, as decimal text
+	Tokens *int64 `json:"tokens,omitzero"`                // what it came to for budgets in tokens; a call counts for these as reserved if it is left out
+	Void   bool   `json:"void,omitzero"`                  // it came to nothing
+	Reason string `json:"reason"`                         // one line; it stays in the audit chain
 }
 
 // A LedgerAdjustInput corrects the books: so much more was billed, or less.
 type LedgerAdjustInput struct {
 	Project    string `json:"project"` // id, or name if only one organisation has the name
 	Provider   string `json:"provider"`
-	Credential int    `json:"credential,omitzero"` // which of the provider's, from 1
-	Target     string `json:"target,omitzero"`     // PROVIDER/MODEL, if it is about one
-	Try        string `json:"try,omitzero"`        // that it corrects, if it is about one
-	Amount     string `json:"amount"`              // US dollars, as decimal text; with a - before it, less was billed
-	At         string `json:"at,omitzero"`         // a day or RFC 3339, whose month it belongs to; now if it is left out
-	Reason     string `json:"reason"`              // one line; it stays in the audit chain
+	Credential int    `json:"credential,omitzero"`   // which of the provider's, from 1
+	Target     string `json:"target,omitzero"`       // PROVIDER/MODEL, if it is about one
+	Try        string `json:"try,omitzero"`          // that it corrects, if it is about one
+	Amount     string `json:"amount" kind:"decimal"` // US dollars, as decimal text; with a - before it, less was billed
+	At         string `json:"at,omitzero"`           // a day or RFC 3339, whose month it belongs to; now if it is left out
+	Reason     string `json:"reason"`                // one line; it stays in the audit chain
 	// Key is made by the sender once for the correction: up to 64 characters of ASCII. Sent again with its key, it is not booked
 	// again, but the answer is the first entry. Another correction with the same key is refused (already_exists).
 	Key string `json:"key,omitzero"`

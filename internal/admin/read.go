@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -91,7 +92,7 @@ func mistake(err error, want reflect.Type) error {
 		}
 		return f
 	}
-	return fault.Wrap(fault.InvalidRequest, err, "%s is not %s.", place(s.JSONPointer), kindWords(s.GoType))
+	return fault.Wrap(fault.InvalidRequest, err, "%s is not %s.", place(s.JSONPointer), kindWords(s.GoType, memberAt(want, s.JSONPointer).Tag))
 }
 
 // place writes a JSON pointer the way the rest of Penstock writes places: data[0].input.
@@ -126,7 +127,34 @@ func members(t reflect.Type) []string {
 	return names
 }
 
-func kindWords(t reflect.Type) string {
+// memberAt is the field that a place in a body of the type is read into; the zero one where that is an element of a list or map.
+func memberAt(t reflect.Type, p jsontext.Pointer) (member reflect.StructField) {
+	for token := range p.Tokens() {
+		for t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		member = reflect.StructField{}
+		switch t.Kind() {
+		case reflect.Slice, reflect.Map:
+			t = t.Elem()
+			continue
+		case reflect.Struct:
+			for _, f := range reflect.VisibleFields(t) {
+				if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name == token && !f.Anonymous {
+					member = f
+				}
+			}
+		}
+		if t = member.Type; t == nil {
+			break
+		}
+	}
+	return member
+}
+
+// kindWords says what a type is as JSON. Text that is a number (kind:"decimal") comes with an example, since it is easily sent as one:
+// an amount, unless the tag example has another.
+func kindWords(t reflect.Type, tag reflect.StructTag) string {
 	if t == nil {
 		return "what this route takes"
 	}
@@ -135,7 +163,10 @@ func kindWords(t reflect.Type) string {
 	}
 	switch t.Kind() {
 	case reflect.String:
-		return `text (such as "0.15")`
+		if tag.Get("kind") != "decimal" {
+			return "text (in quotes)"
+		}
+		return `text (such as "` + cmp.Or(tag.Get("example"), "0.15") + `")`
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int, reflect.Int64:

@@ -38,10 +38,10 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 		{`{"name":"a","name":"b"}`, "invalid_json: name is there twice (byte 12); send it once."},
 		{`{"labels":{"a":"1","a":"2"}}`, "invalid_json: labels.a is there twice (byte 19); send it once."},
 		{`{"name":"a","n\u0061me":"b"}`, "invalid_json: name is there twice (byte 12); send it once."},
-		{`{"name":5}`, `invalid_request_error: name is not text (such as "0.15").`},
+		{`{"name":5}`, "invalid_request_error: name is not text (in quotes)."},
 		{`{"strict":"yes"}`, "invalid_request_error: strict is not true or false."},
 		{`{"labels":[]}`, "invalid_request_error: labels is not a JSON object."},
-		{`{"labels":{"a":5}}`, `invalid_request_error: labels.a is not text (such as "0.15").`},
+		{`{"labels":{"a":5}}`, "invalid_request_error: labels.a is not text (in quotes)."},
 		{`{"name":"a"} x`, "invalid_json: The body is not JSON: invalid character 'x' after top-level value (byte 13)."},
 		{`{"name":"a"}{}`, "invalid_json: The body is not JSON: invalid character '{' after top-level value (byte 12)."},
 		{``, "invalid_request_error: The body is empty; send a JSON object."},
@@ -76,6 +76,42 @@ func TestPlacesInLists(t *testing.T) {
 		var in PricesInput
 		if got := told(body{r: strings.NewReader(c.body)}.read(&in)); got != c.want {
 			t.Errorf("%s\n got %s\nwant %s", c.body, got, c.want)
+		}
+	}
+}
+
+// The example fits what is expected: an amount, or a number of tokens, which a declaration has as text too.
+func TestExamplesFitTheMember(t *testing.T) {
+	t.Parallel()
+	const amount, tokens, text = `text (such as "0.15")`, `text (such as "500000")`, "text (in quotes)"
+	for _, c := range []struct {
+		into              any
+		body, where, what string
+	}{
+		{new(BudgetInput), `{"amount":1}`, "amount", amount},
+		{new(BudgetInput), `{"per":1}`, "per", text},
+		{new(TierInput), `{"budgets":[{"amount":"1"},{"amount":1}]}`, "budgets[1].amount", amount},
+		{new(LedgerSettleInput), `{"amount":0.5}`, "amount", amount},
+		{new(LedgerAdjustInput), `{"amount":-0.5}`, "amount", amount},
+		{new(LedgerAdjustInput), `{"provider":{}}`, "provider", text},
+		{new(ReconcileInput), `{"threshold":1}`, "threshold", amount},
+		{new(ReconcileInput), `{"names":{"amount":1}}`, "names.amount", text},
+		{new(ReconcileInput), `{"ignore":[1]}`, "ignore[0]", text},
+		{new(PricesInput), `{"data":[{"per_call":1}]}`, "data[0].per_call", amount},
+		{new(PricesInput), `{"data":[{"hourly":1}]}`, "data[0].hourly", amount},
+		{new(PricesInput), `{"data":[{"input_audio":1}]}`, "data[0].input_audio", amount},
+		{new(PricesInput), `{"data":[{"variants":[{"output":1}]}]}`, "data[0].variants[0].output", amount},
+		{new(PricesInput), `{"data":[{"target":1}]}`, "data[0].target", text},
+		{new(KeyChange), `{"name":1}`, "name", text},
+		{new(DeclareInput), `{"declaration":{"prices":{"a/b":{"input":1}}}}`, "declaration.prices.a/b.input", amount},
+		{new(DeclareInput), `{"declaration":{"tiers":{"gold":{"budgets":[{"amount":1}]}}}}`, "declaration.tiers.gold.budgets[0].amount", amount},
+		{new(DeclareInput), `{"declaration":{"tiers":{"gold":{"budgets":[{"tokens":1}]}}}}`, "declaration.tiers.gold.budgets[0].tokens", tokens},
+		{new(DeclareInput), `{"declaration":{"tiers":{"gold":{"limits":[{"amount":1}]}}}}`, "declaration.tiers.gold.limits[0].amount", tokens},
+		{new(DeclareInput), `{"declaration":{"tiers":{"gold":{"max_input":1}}}}`, "declaration.tiers.gold.max_input", tokens},
+	} {
+		want := "invalid_request_error: " + c.where + " is not " + c.what + "."
+		if got := told(body{r: strings.NewReader(c.body)}.read(c.into)); got != want {
+			t.Errorf("%s\n got %s\nwant %s", c.body, got, want)
 		}
 	}
 }

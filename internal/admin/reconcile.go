@@ -10,17 +10,17 @@ import (
 
 // A ReconcileInput is a provider's export, and what to do with it. Nothing is written unless settle or adjust says so.
 type ReconcileInput struct {
-	File       string            `json:"file"`                // the text of the export: JSON or CSV, at most 12 MiB before it is written as JSON
-	Format     string            `json:"format,omitzero"`     // openai, anthropic or plain; what the file looks like if it is left out
-	Provider   string            `json:"provider,omitzero"`   // whose export it is, as it is configured; if it is left out, the only one that is of the format's provider
-	Credential int               `json:"credential,omitzero"` // compare only what was sent with this credential of the provider's, from 1; all if it is left out
-	Zone       string            `json:"zone,omitzero"`       // where the days of a plain file begin: a name such as Europe/Berlin; UTC if it is left out
-	Threshold  string            `json:"threshold,omitzero"`  // drift that is told of, in per cent; 1 if it is left out. Less than a cent is never told of
-	Names      map[string]string `json:"names,omitempty"`     // what names of the export stand for: PROVIDER/MODEL
-	Ignore     []string          `json:"ignore,omitempty"`    // names of the export that are no business of Penstock; * stands for anything
-	Settle     bool              `json:"settle,omitzero"`     // settle calls whose end is unknown, where the export explains them
-	Adjust     bool              `json:"adjust,omitzero"`     // correct the books by what is left; settles as well
-	Unfinished bool              `json:"unfinished,omitzero"` // also days that are not over, or not wholly in the export
+	File       string            `json:"file"`                              // the text of the export: JSON or CSV, at most 12 MiB before it is written as JSON
+	Format     string            `json:"format,omitzero"`                   // openai, anthropic or plain; what the file looks like if it is left out
+	Provider   string            `json:"provider,omitzero"`                 // whose export it is, as it is configured; if it is left out, the only one that is of the format's provider
+	Credential int               `json:"credential,omitzero"`               // compare only what was sent with this credential of the provider's, from 1; all if it is left out
+	Zone       string            `json:"zone,omitzero"`                     // where the days of a plain file begin: a name such as Europe/Berlin; UTC if it is left out
+	Threshold  string            `json:"threshold,omitzero" kind:"decimal"` // drift that is told of, in per cent; 1 if it is left out. Less than a cent is never told of
+	Names      map[string]string `json:"names,omitempty"`                   // what names of the export stand for: PROVIDER/MODEL
+	Ignore     []string          `json:"ignore,omitempty"`                  // names of the export that are no business of Penstock; * stands for anything
+	Settle     bool              `json:"settle,omitzero"`                   // settle calls whose end is unknown, where the export explains them
+	Adjust     bool              `json:"adjust,omitzero"`                   // correct the books by what is left; settles as well
+	Unfinished bool              `json:"unfinished,omitzero"`               // also days that are not over, or not wholly in the export
 }
 
 // A Reconciliation is an export beside the books. After settling it shows the books as they are then.

@@ -233,18 +233,18 @@ type PricesInput struct {
 
 // A PriceInput sets what a target costs, in US dollars per million tokens, as decimal text with at most six decimals.
 type PriceInput struct {
-	Target      string `json:"target"`                // PROVIDER/MODEL
-	Input       string `json:"input"`                 // prompt tokens
-	Output      string `json:"output"`                // generated tokens
-	CachedInput string `json:"cached_input,omitzero"` // prompt tokens from the provider's cache; as input if it is left out
-	CacheWrite  string `json:"cache_write,omitzero"`  // prompt tokens written to the provider's cache; as input if it is left out
-	Source      string `json:"source,omitzero"`       // where the price is from; "set" if it is left out
+	Target      string `json:"target"`                               // PROVIDER/MODEL
+	Input       string `json:"input" kind:"decimal"`                 // prompt tokens
+	Output      string `json:"output" kind:"decimal"`                // generated tokens
+	CachedInput string `json:"cached_input,omitzero" kind:"decimal"` // prompt tokens from the provider's cache; as input if it is left out
+	CacheWrite  string `json:"cache_write,omitzero" kind:"decimal"`  // prompt tokens written to the provider's cache; as input if it is left out
+	Source      string `json:"source,omitzero"`                      // where the price is from; "set" if it is left out
 
 	catalog.PartTexts `json:",inline"`
 
-	PerCall string `json:"per_call,omitzero"` // US dollars for each call, beside its tokens; nothing if it is left out
+	PerCall string `json:"per_call,omitzero" kind:"decimal"` // US dollars for each call, beside its tokens; nothing if it is left out
 	// Hourly is what the target costs an hour in US dollars, whatever is used, spread over its tokens; nothing if it is left out.
-	Hourly string `json:"hourly,omitzero"`
+	Hourly string `json:"hourly,omitzero" kind:"decimal"`
 	// Variants are what holds instead for some calls; none if it is left out.
 	Variants []PriceVariant `json:"variants,omitempty"`
 }
