@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -134,8 +136,8 @@ type LedgerSettleInput struct {
 
 // A LedgerAdjustInput corrects the books: so much more was billed, or less.
 type LedgerAdjustInput struct {
-	Project    string `json:"project"` // id, or name if only one organisation has the name
-	Provider   string `json:"provider"`
+	Project    string `json:"project"`               // id, or name if only one organisation has the name
+	Provider   string `json:"provider"`              // that is configured, or has an account in the books
 	Credential int    `json:"credential,omitzero"`   // which of the provider's, from 1
 	Target     string `json:"target,omitzero"`       // PROVIDER/MODEL, if it is about one
 	Try        string `json:"try,omitzero"`          // that it corrects, if it is about one
@@ -334,6 +336,9 @@ func (a *API) adjustLedger(ctx context.Context, _ *call, in LedgerAdjustInput) (
 		if p, err = a.o.Tenants.Store.FindProject(ctx, "", in.Project); err != nil {
 			return LedgerEntry{}, err
 		}
+	}
+	if err := ledger.CheckProvider(ctx, a.o.Ledger, in.Provider, slices.Collect(maps.Keys(a.o.Desk.Vendors()))); err != nil {
+		return LedgerEntry{}, err
 	}
 	adjustment.Org, adjustment.Project = p.Org, p.ID
 	e, err := a.o.Ledger.AdjustLedger(ctx, adjustment)

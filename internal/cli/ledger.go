@@ -355,7 +355,7 @@ once more under the same key, and not booked twice; a script that may be run aga
 		},
 	}
 	c.Flags().StringVar(&in.Project, "project", "", "whose money it is, by name or id")
-	c.Flags().StringVar(&in.Provider, "provider", "", "whose bill it is, by the name in the configuration")
+	c.Flags().StringVar(&in.Provider, "provider", "", "whose bill it is, by its name in the configuration, or in the books")
 	c.Flags().IntVar(&in.Credential, "credential", 0, "which of the provider's credentials, counted from 1, if it has several")
 	c.Flags().StringVar(&in.Target, "target", "", "PROVIDER/MODEL, if it is about one")
 	c.Flags().StringVar(&in.Try, "try", "", "try that it corrects, if it is about one")

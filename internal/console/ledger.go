@@ -279,7 +279,7 @@ func (c *Console) ledgerChoices(ctx context.Context, v *visit, a *ledgerAsk, d *
 	for _, k := range ledger.Kinds() {
 		d.Kinds = append(d.Kinds, choice{k.String(), k.String(), k == a.search.Kind})
 	}
-	providers, err := c.providersOwed(ctx)
+	providers, err := ledger.Providers(ctx, c.o.Ledger, nil) // of those that are configured and have no account there are no entries
 	if err != nil {
 		return err
 	}
@@ -310,18 +310,6 @@ func (c *Console) ledgerChoices(ctx context.Context, v *visit, a *ledgerAsk, d *
 		}
 	}
 	return nil
-}
-
-// providersOwed are the providers that have accounts.
-func (c *Console) providersOwed(ctx context.Context) (all []string, err error) {
-	accounts, err := c.o.Ledger.LedgerAccounts(ctx)
-	for i := range accounts {
-		if p := accounts[i].Provider; p != "" && !slices.Contains(all, p) {
-			all = append(all, p)
-		}
-	}
-	slices.Sort(all)
-	return all, err
 }
 
 // command is the page on the command line.

@@ -269,6 +269,7 @@ func TestWritingTheBooks(t *testing.T) {
 		{"whose money", []string{"provider", "sim-a", "amount", "1", "reason", "x"}},
 		{"whose bill", []string{"project", "home", "amount", "1", "reason", "x"}},
 		{"There is no project", []string{"project", "nobody", "provider", "sim-a", "amount", "1", "reason", "x"}},
+		{"there are sim-a and sim-b", []string{"project", "home", "provider", "bogus", "amount", "1", "reason", "x"}},
 		{"one project", []string{"project", "*", "provider", "sim-a", "amount", "1", "reason", "x"}},
 		{"write one line", []string{"project", "home", "provider", "sim-a", "amount", "1"}},
 		{"is not the number of a credential", []string{"project", "home", "provider", "sim-a", "amount", "1", "credential", "b", "reason", "x"}},
@@ -327,6 +328,7 @@ func TestWritingTheBooks(t *testing.T) {
 	b.get("/"+done.header.Get("Location")[strings.Index(done.header.Get("Location"), "ledger/"):]).shows(t, "The books are corrected by entry")
 	b.get("/ledger?kind=adjusted").shows(t, "credit note 4711", "$0.5<")
 	// A form that is sent twice is booked once; changed on the way back, it is another correction, which is asked for again.
+	b.get("/ledger/adjust").shows(t, `<option value="sim-a">`, `<option value="sim-b">`) // one that nobody has called yet is there to be chosen
 	form := []string{"key", hidden(t, b.get("/ledger/adjust"), "key"), "project", "home", "provider", "sim-a", "amount", "0.125", "reason", "twice"}
 	first, second := b.send("/ledger/adjust", form...), b.send("/ledger/adjust", form...)
 	if first.status != http.StatusSeeOther || first.header.Get("Location") != second.header.Get("Location") {

@@ -3,7 +3,9 @@ package console
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -215,7 +217,7 @@ func (c *Console) showAdjust(v *visit, status int, d *adjustView) error {
 		return err
 	}
 	d.Projects = d.Projects[1:] // all of them together are nobody's account
-	if d.Providers, err = c.providersOwed(ctx); err != nil {
+	if d.Providers, err = ledger.Providers(ctx, c.o.Ledger, c.configured()); err != nil {
 		return err
 	}
 	f := c.frame(v, "adjust", "Correct the books", d)
@@ -281,8 +283,14 @@ func (c *Console) adjusted(v *visit, d *adjustView) (made ledger.Entry, err erro
 	if a.Project == limit.Each || a.Org == "" {
 		return made, fault.New(fault.InvalidRequest, "Say whose money it is: one project.")
 	}
+	if err := ledger.CheckProvider(v.ctx(), c.o.Ledger, a.Provider, c.configured()); err != nil {
+		return made, err
+	}
 	return c.o.Ledger.AdjustLedger(v.ctx(), a)
 }
+
+// configured are the names of the providers that are configured at the moment.
+func (c *Console) configured() []string { return slices.Collect(maps.Keys(c.o.Desk.Vendors())) }
 
 // knownOf says what is known of a try or lease that is to be settled.
 func (c *Console) knownOf(ctx context.Context, id string) (words []string, err error) {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -109,7 +110,8 @@ func ReadDifference(text string) (llm.Money, error) {
 	return amount, nil
 }
 
-// CheckAdjustment says what a correction by hand lacks, and cleans its reason. That there is such a project is for the caller to see to.
+// CheckAdjustment says what a correction by hand lacks, and cleans its reason. That there is such a project is for the caller to see
+// to; that there is such a provider, for [CheckProvider].
 func CheckAdjustment(a *Adjustment) (err error) {
 	switch {
 	case a.Project == "":
@@ -125,6 +127,48 @@ func CheckAdjustment(a *Adjustment) (err error) {
 	}
 	a.Reason, err = CleanReason(a.Reason)
 	return err
+}
+
+// Providers are all that a correction may be for, sorted: those that are configured, and those that have an account.
+func Providers(ctx context.Context, s Store, configured []string) ([]string, error) {
+	accounts, err := s.LedgerAccounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Clone(configured)
+	for i := range accounts {
+		if p := accounts[i].Provider; p != "" {
+			all = append(all, p)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// CheckProvider refuses a correction for a provider that is none of [Providers]: the account would be a slip of the pen's.
+func CheckProvider(ctx context.Context, s Store, name string, configured []string) error {
+	known, err := Providers(ctx, s, configured)
+	if err != nil || slices.Contains(known, name) {
+		return err
+	}
+	f := mistake("provider", "There is no provider %s, in the configuration or in the books: there %s.", quote(name), listed(known))
+	f.Hint = "Nothing was booked. Name the provider as it is in the configuration, or in the books."
+	return f
+}
+
+// listed writes names behind "there": "are a, b and c".
+func listed(names []string) string {
+	const most = 20
+	switch n := len(names); {
+	case n == 0:
+		return "is none"
+	case n == 1:
+		return "is " + names[0]
+	case n > most:
+		return "are " + strings.Join(names[:most], ", ") + " and " + strconv.Itoa(n-most) + " more"
+	default:
+		return "are " + strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
 }
 
 // quote shows what somebody sent.
