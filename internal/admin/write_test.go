@@ -81,7 +81,7 @@ func TestRefusals(t *testing.T) {
 			fault.Wrap(fault.StoreFailed, errors.New("disk I/O error"), "The store could not be read."), 503,
 			`"code":"store_unavailable","message":"The store could not be read.","hint":"Look at the disk, or the database, and retry; to see whether calls go on: penstock doctor"`, "", true,
 		},
-		{behind, 503, `"hint":"Traffic is not affected; retry."`, "2", false},
+		{behind, 503, `"hint":"Retry; none is lost. To see whether the store is away, and calls go on: penstock doctor"`, "2", false},
 		{fault.New(fault.InvalidRequest, "a %s", "\xff\x00"), 400, `"message":"a ` + "\ufffd" + `\u0000"`, "", false},
 	} {
 		var log bytes.Buffer

@@ -156,7 +156,7 @@ var table = []Meaning{
 	},
 	{
 		Kind: RecordsWaiting, Severity: Warning,
-		Means: "Records wait in the journal for the store: more than `alerts.backlog`, or the oldest for longer than `alerts.backlog_age`. Calls go on; sums and records lag.",
+		Means: "Records wait in the journal for the store: more than `alerts.backlog`, or the oldest for longer than `alerts.backlog_age`. Sums and records lag. Calls go on while the store can be read and the journal has room.",
 		Do: "Look at the store's disk and load. If it grows on, the journal fills (`penstock_journal_free_bytes`) and calls are refused: " +
 			"mend the store before that.",
 		For: 10 * time.Second, Calm: time.Minute, Lasts: looked,
@@ -220,7 +220,7 @@ var table = []Meaning{
 	},
 	{
 		Kind: BodiesDropped, Severity: Warning,
-		Means: "Bodies of a project that keeps them could not be kept within the last minute. Calls and their records are not affected.",
+		Means: "Bodies of a project that keeps them could not be kept within the last minute. That stops no call and loses no record.",
 		Do: "The line `bodies` of a record (`penstock explain`) and `penstock_bodies_dropped_total` say why: memory (raise `bodies.in_flight`), " +
 			"journal (the store is away, or the disk is full), seal (the key ring has no data key), busy (too few processors). See docs/bodies.md.",
 		Calm: 5 * time.Minute, Lasts: looked,

@@ -215,8 +215,8 @@ func (c *Console) readingFor(v *visit, long time.Duration) (ctx context.Context,
 		return ctx, func() { cancel(); <-c.queries }, nil
 	case <-ctx.Done():
 		cancel()
-		f := fault.New(fault.Overloaded, "Many pages are being read at once. Traffic is not affected.")
-		f.RetryAfter, f.Hint = time.Second, "Open it again in a moment."
+		f := fault.New(fault.Overloaded, "Many pages are being read at once.")
+		f.RetryAfter, f.Hint = time.Second, "Open it again in a moment. If that does not help, the store is slow: penstock doctor"
 		return nil, nil, f
 	}
 }

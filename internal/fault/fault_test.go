@@ -23,6 +23,18 @@ func TestEveryCodeHasItsEntry(t *testing.T) {
 }
 
 // The reference is made from the registry, so that it cannot tell anything else.
+// TestNoHintPromisesThatCallsGoOn: whether they do depends on what else is away and for how long, which no code knows.
+func TestNoHintPromisesThatCallsGoOn(t *testing.T) {
+	t.Parallel()
+	for code, e := range registry {
+		for _, text := range []string{e.Meaning, e.Hint} {
+			if strings.Contains(strings.ToLower(text), "not affected") {
+				t.Errorf("%s: %q", code, text)
+			}
+		}
+	}
+}
+
 func TestReferenceIsCurrent(t *testing.T) {
 	t.Parallel()
 	const file = "../../docs/reference/errors.md"
