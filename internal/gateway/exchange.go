@@ -175,6 +175,6 @@ func (g *Gateway) answer(ctx, client context.Context, w http.ResponseWriter, x *
 
 // setTries says what became of the call on the way: how often it was sent, and what is left of its limits.
 func (c *call) setTries(w http.ResponseWriter, x *pipeline.Exchange) {
-	c.setRates(w, x)
+	c.setRates(w, x.Allowance)
 	c.set(w, "X-Penstock-Tries", strconv.Itoa(len(x.Tries))) // small numbers do not allocate
 }

@@ -74,6 +74,8 @@ type Options struct {
 	Once *idempotency.Keeper
 	// Allowed says how much a caller may use, and how it stands; nil says nothing.
 	Allowed func(ctx context.Context, caller *pipeline.Caller, user string) limit.Allowed
+	// Standing says how the rate limits of a caller stand that hold whatever it asks for; nil, or nil of it, says nothing.
+	Standing func(caller *pipeline.Caller) pipeline.Allowance
 	// Cut is closed when exchanges that go on without their clients have to end.
 	Cut <-chan struct{}
 }
@@ -203,6 +205,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil || !rt.Spends {
 		c.leaveBody(w, r)
+	}
+	if err == nil && !rt.Open && !rt.Spends { // an exchange tells of all limits that hold for it
+		g.setStanding(w, c)
 	}
 	if err != nil {
 		g.refuse(w, r, c, err)

@@ -199,6 +199,7 @@ func (c *call) replayed(w http.ResponseWriter, resp *llm.Response, err error) bo
 	if resp != nil {
 		err = walked(resp)
 	}
+	c.setRates(w, c.once.x.Allowance)
 	if err != nil && (told == nil || fault.From(err) != told) {
 		c.writeError(w, fault.From(err))
 		return true

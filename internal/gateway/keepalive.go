@@ -29,6 +29,7 @@ type pulse struct {
 
 	every time.Duration
 	out   streamWriter // for signs of life; its buffer is not used
+	g     *Gateway
 	call  *call
 	x     *pipeline.Exchange
 }
@@ -55,7 +56,7 @@ func (g *Gateway) startPulse(w http.ResponseWriter, x *pipeline.Exchange, c *cal
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state, p.begun, p.last, p.every, p.call, p.x = pulseWaiting, false, time.Now(), every, c, x
+	p.state, p.begun, p.last, p.every, p.g, p.call, p.x = pulseWaiting, false, time.Now(), every, g, c, x
 	p.out = streamWriter{w: w, rc: http.NewResponseController(w), patience: c.runtime.Limits.Write}
 	if p.timer == nil {
 		p.timer = time.AfterFunc(every, p.beat)
@@ -89,11 +90,13 @@ func (p *pulse) beat() {
 	p.timer.Reset(max(p.every-idle, p.every/16))
 }
 
-// begin sends the head of a stream whose target is not known yet.
+// begin sends the head of a stream whose target is not known yet. Whoever works on the exchange may be about to find out its limits:
+// those are told that are its caller's.
 func (p *pulse) begin() {
 	p.begun = true
 	p.x.Begun.Store(true)
 	streamHead(p.out.w.Header())
+	p.g.setStanding(p.out.w, p.call)
 }
 
 // still keeps the pulse from writing, and reports whether it has begun the answer. p may be nil.
@@ -123,7 +126,7 @@ func (p *pulse) end(g *Gateway) {
 		return
 	}
 	p.mu.Lock()
-	p.state, p.call, p.x, p.out = pulseOver, nil, nil, streamWriter{}
+	p.state, p.g, p.call, p.x, p.out = pulseOver, nil, nil, nil, streamWriter{}
 	p.mu.Unlock()
 	if p.timer.Stop() { // else it is running out, and whoever gets the pulse next would be surprised
 		g.pulses.Put(p)

@@ -44,13 +44,13 @@ var standings = sync.Pool{New: func() any { return new([]pipeline.RateStanding) 
 
 // setRates tells the caller how its rate limits stand, in the form of its dialect. Of several limits of one measure, the one with
 // the least left counts.
-func (c *call) setRates(w http.ResponseWriter, x *pipeline.Exchange) {
-	if x.Allowance == nil {
+func (c *call) setRates(w http.ResponseWriter, of pipeline.Allowance) {
+	if of == nil {
 		return
 	}
 	room, _ := standings.Get().(*[]pipeline.RateStanding)
 	defer standings.Put(room)
-	all := x.Allowance.Rates((*room)[:0])
+	all := of.Rates((*room)[:0])
 	if *room = all; len(all) == 0 {
 		return
 	}
@@ -74,7 +74,7 @@ func (c *call) setRates(w http.ResponseWriter, x *pipeline.Exchange) {
 		b = strconv.AppendInt(b, s.Left, 10)
 		left := len(b)
 		header, reset := &names.openai, s.Reset.Round(time.Millisecond)
-		if x.Dialect == llm.Anthropic {
+		if c.voice.dialect() == llm.Anthropic {
 			header, b = &names.anthropic, c.at.Add(time.Since(c.received)+reset).UTC().AppendFormat(b, time.RFC3339)
 		} else {
 			b = append(b, reset.String()...)
@@ -83,6 +83,14 @@ func (c *call) setRates(w http.ResponseWriter, x *pipeline.Exchange) {
 		c.set(w, header[0], text[:limit])
 		c.set(w, header[1], text[limit:left])
 		c.set(w, header[2], text[left:])
+	}
+}
+
+// setStanding tells the caller how those of its rate limits stand that hold whatever it asks for. It is for answers that are no
+// exchange's, or begin before the exchange has come to its limits.
+func (g *Gateway) setStanding(w http.ResponseWriter, c *call) {
+	if g.o.Standing != nil {
+		c.setRates(w, g.o.Standing(c.grant.Caller))
 	}
 }
 

@@ -20,6 +20,7 @@ func (s stands) Rates(dst []pipeline.RateStanding) []pipeline.RateStanding { ret
 // TestRatesAreToldInTheDialectOfTheCaller: the tightest of each measure, and nothing of what is not limited.
 func TestRatesAreToldInTheDialectOfTheCaller(t *testing.T) {
 	t.Parallel()
+	voices := map[llm.Dialect]voice{llm.OpenAI: openaiVoice{}, llm.Anthropic: anthropicVoice{}}
 	noon := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	all := stands{
 		{Measure: "requests", Limit: 100, Left: 7, Reset: 90 * time.Second}, {Measure: "requests", Limit: 10, Left: 3, Reset: 90 * time.Second},
@@ -37,13 +38,13 @@ func TestRatesAreToldInTheDialectOfTheCaller(t *testing.T) {
 		},
 	} {
 		w := httptest.NewRecorder()
-		c := &call{at: noon, received: time.Now()}
-		c.setRates(w, &pipeline.Exchange{Dialect: dialect, Allowance: all})
+		c := &call{at: noon, received: time.Now(), voice: voices[dialect]}
+		c.setRates(w, all)
 		if got := w.Header(); !reflect.DeepEqual(got, want) {
 			t.Errorf("%v:\n got %v\nwant %v", dialect, got, want)
 		}
 		w = httptest.NewRecorder()
-		if c.setRates(w, &pipeline.Exchange{Dialect: dialect}); len(w.Header()) != 0 {
+		if c.setRates(w, nil); len(w.Header()) != 0 {
 			t.Errorf("%v, not limited: %v", dialect, w.Header())
 		}
 	}

@@ -202,11 +202,12 @@ func (r *budgetRule) terms(w *window.Window) escrow.Terms {
 type call struct {
 	org, project, key, user, model string
 	tags                           []string
+	anyone                         bool // its end user is not known: what holds for one, or for each apart, does not count
 }
 
 // fits reports whether a scope holds for a call, but for its model.
 func (s *Scope) fits(c *call) bool {
-	return (s.Org == "" || s.Org == c.org) && within(s.Project, c.project) && within(s.Key, c.key) && within(s.User, c.user)
+	return (s.Org == "" || s.Org == c.org) && within(s.Project, c.project) && within(s.Key, c.key) && within(s.User, c.user) && (s.User == "" || !c.anyone)
 }
 
 func within(named, one string) bool { return named == "" || named == Each || named == one }
@@ -284,6 +285,9 @@ func (c *compiled) tiersOf(who *call) (found []given) {
 	add(Assignment{Project: who.project}, who.project)
 	if who.key != "" {
 		add(Assignment{Project: who.project, Key: who.key}, who.key)
+	}
+	if who.anyone {
+		return found
 	}
 	if who.user != "" && add(Assignment{Project: who.project, User: who.user}, who.project+"/"+who.user) {
 		return found

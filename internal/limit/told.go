@@ -8,39 +8,52 @@ import (
 	"github.com/penstock/penstock/internal/rate"
 )
 
-// Told is a stage around those that may refuse a call before [Limiter.Stage] has seen it: its caller is told how its limits stand,
-// as with every other answer. Nothing is taken of them.
+// Told is a stage around those that may answer or refuse a call before [Limiter.Stage] has seen it: its caller is told how its limits
+// stand, as with every other answer. Nothing is taken of them.
 func (l *Limiter) Told() pipeline.Stage {
 	return func(next pipeline.Handler) pipeline.Handler {
 		return func(ctx context.Context, x *pipeline.Exchange) (*llm.Response, error) {
 			resp, err := next(ctx, x)
-			if err != nil && x.Allowance == nil && l.o.Board.Ready() {
-				l.tell(x)
+			if x.Allowance == nil && (err != nil || x.Once != nil) { // of one with a key, the answer may be that of the first
+				who := whoever(x.Caller)
+				if x.Request != nil {
+					who.anyone, who.user, who.model = false, x.Request.User, x.Request.Model
+				}
+				x.Allowance = l.standing(&who)
 			}
 			return resp, err
 		}
 	}
 }
 
-// tell finds out which limits hold for an exchange that was refused. One that could not be read is of no end user and for no model.
-func (l *Limiter) tell(x *pipeline.Exchange) {
+// Standing is how the limits of a caller stand that hold for it whatever model it asks and whoever its end user is; nil if there is
+// none, or it cannot be known. Nothing is taken of them.
+func (l *Limiter) Standing(caller *pipeline.Caller) pipeline.Allowance {
+	who := whoever(caller)
+	return l.standing(&who)
+}
+
+// whoever is a call of a caller of which neither end user nor model is known.
+func whoever(c *pipeline.Caller) call {
+	return call{org: c.Org, project: c.Project, key: c.KeyLine(), anyone: true}
+}
+
+// standing finds out which limits hold. Where the model is not known, it is those that hold for all.
+func (l *Limiter) standing(who *call) pipeline.Allowance {
 	c := l.o.Board.inForce.Load()
-	if !c.any {
-		return
-	}
-	who := call{org: x.Caller.Org, project: x.Caller.Project, key: x.Caller.KeyLine()}
-	if x.Request != nil {
-		who.user, who.model = x.Request.User, x.Request.Model
+	if !c.any || !l.o.Board.Ready() {
+		return nil
 	}
 	s := &standing{book: l.o.Rates}
-	c.each(&who, func(*budgetRule, string) {}, func(r *rateRule, subject string) {
-		if r.Model == "" || x.Request != nil && r.models(who.model, "") {
+	c.each(who, func(*budgetRule, string) {}, func(r *rateRule, subject string) {
+		if r.Model == "" || who.model != "" && r.models(who.model, "") {
 			s.rules = append(s.rules, r.rule(subject))
 		}
 	})
-	if len(s.rules) > 0 {
-		x.Allowance = s
+	if len(s.rules) == 0 {
+		return nil
 	}
+	return s
 }
 
 // A standing is how limits stand of which nothing was taken.

@@ -173,3 +173,10 @@ func (p *limitParts) allowed() func(context.Context, *pipeline.Caller, string) l
 	}
 	return p.limiter.Allowed
 }
+
+func (p *limitParts) standing() func(*pipeline.Caller) pipeline.Allowance {
+	if p.limiter == nil {
+		return nil
+	}
+	return p.limiter.Standing
+}

@@ -197,7 +197,7 @@ func (s *Server) open(ctx context.Context, cfg *config.File) error {
 	s.gateway = gateway.New(gateway.Options{
 		Keys: s.keys, Records: s.store, Sync: s.settled, Ready: s.ready, Log: s.o.Log, Metrics: s.metrics, Version: s.o.Version,
 		Crowded: s.doors.data.crowded, Clock: &s.clock, Conversations: s.bodies.talks,
-		Once: s.once, Cut: s.cutting, Allowed: s.limits.allowed(),
+		Once: s.once, Cut: s.cutting, Allowed: s.limits.allowed(), Standing: s.limits.standing(),
 	})
 	if s.console, err = s.newConsole(); err != nil {
 		return err
