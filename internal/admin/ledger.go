@@ -7,8 +7,11 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/limit"
+	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/usage"
 	"github.com/penstock/penstock/internal/window"
 )
 
@@ -107,6 +110,11 @@ type LedgerClose struct {
 	Rows        []LedgerSum `json:"rows"`
 	TotalNano   int64       `json:"total_nano"`   // of all rows but those that are pending
 	PendingNano int64       `json:"pending_nano"` // of those
+	// Usage is what providers have counted, by organisation, project and the target that answered: the tokens of all tries of the
+	// exchanges that began in the month, and their parts.
+	Usage []LedgerUsage `json:"usage"`
+	// UsageGone says that exchanges of the month are deleted, and that not enough is left of them to say what they used.
+	UsageGone bool `json:"usage_gone,omitzero"`
 	// Behind says that calls wait in the journal for the store, and are missing here.
 	Behind bool `json:"behind,omitzero"`
 }
@@ -123,6 +131,16 @@ type LedgerSum struct {
 	Entries     int64  `json:"entries"`
 	Amount      string `json:"amount"` // US dollars, as decimal text; below 0 for corrections downwards
 	Nano        int64  `json:"amount_nano"`
+}
+
+// A LedgerUsage is what the exchanges of a month used that have all of this in common.
+type LedgerUsage struct {
+	Org         string    `json:"org"`
+	Project     string    `json:"project"`      // id
+	ProjectName string    `json:"project_name"` // of the project, "" if it is gone
+	Target      string    `json:"target"`       // "" where none answered
+	Requests    int64     `json:"requests"`
+	Usage       llm.Usage `json:"usage"`
 }
 
 // A LedgerSettleInput says what a call or a lease came to of which nobody knew: an amount, or void.
@@ -274,7 +292,7 @@ func (a *API) checkLedger(ctx context.Context, _ *call) (LedgerReport, error) {
 }
 
 func (a *API) closeLedger(ctx context.Context, c *call) (LedgerClose, error) {
-	out := LedgerClose{Month: c.query["month"], Zone: c.query["zone"], Rows: []LedgerSum{}}
+	out := LedgerClose{Month: c.query["month"], Zone: c.query["zone"], Rows: []LedgerSum{}, Usage: []LedgerUsage{}}
 	if out.Zone == "" {
 		out.Zone = "UTC"
 	}
@@ -303,6 +321,21 @@ func (a *API) closeLedger(ctx context.Context, c *call) (LedgerClose, error) {
 		out.Rows = append(out.Rows, LedgerSum{
 			Org: r.Org, Project: r.Project, ProjectName: a.o.Keys.Name(r.Project), Provider: r.Provider, Credential: r.Credential, Target: r.Target,
 			Kind: r.Kind.String(), Entries: r.Entries, Amount: r.Amount.String(), Nano: int64(r.Amount),
+		})
+	}
+	sums, err := a.o.Records.Sums(ctx, usage.Query{From: span.Start, To: span.End, By: []string{"org", "project", "target"}})
+	if err != nil {
+		if out.UsageGone = fault.From(err).Code == fault.InvalidRequest; out.UsageGone { // nothing else of the question can be wrong
+			err = nil
+		}
+		return out, err
+	}
+	for _, s := range sums {
+		closing.Count(ledger.Counted{Org: s.Group["org"], Project: s.Group["project"], Target: s.Group["target"], Requests: s.Requests, Usage: s.Usage})
+	}
+	for _, n := range closing.Counted {
+		out.Usage = append(out.Usage, LedgerUsage{
+			Org: n.Org, Project: n.Project, ProjectName: a.o.Keys.Name(n.Project), Target: n.Target, Requests: n.Requests, Usage: n.Usage,
 		})
 	}
 	return out, nil

@@ -219,7 +219,10 @@ func (a *app) ledgerClose(f *adminFlags) *cobra.Command {
 		Long: `Write what a month came to as CSV, a row for each organisation, project, provider, credential, target and kind
 of entry. The amounts of all rows but the pending ones add up to what the accounts hold for the month, which
 is said at the end. A call belongs to the month in which it was sent. What is told later, such as by a replica that
-was away, or settled, changes a month that was closed: keep the file.`,
+was away, or settled, changes a month that was closed: keep the file.
+
+Rows of the kind "usage" have no money but tokens, by the target that answered: what was sent, cached and generated,
+and the parts that providers bill apart, such as what was kept in a cache for an hour, sound, pictures and searches.`,
 		Example: `  penstock ledger close --month 2026-11 -o november.csv
   penstock ledger close --month 2026-11 --zone Europe/Berlin`,
 		Args: cobra.NoArgs,
@@ -253,6 +256,10 @@ func (a *app) writeClose(out *admin.LedgerClose, path string) error {
 		}
 		rows = append(rows, t.CloseRow(out.Month, r.ProjectName))
 	}
+	for _, n := range out.Usage {
+		counted := ledger.Counted{Org: n.Org, Project: n.Project, Target: n.Target, Requests: n.Requests, Usage: n.Usage}
+		rows = append(rows, counted.CloseRow(out.Month, n.ProjectName))
+	}
 	var text bytes.Buffer
 	if err := figure.CSV(&text, ledger.CloseHead(), rows); err != nil {
 		return err
@@ -271,6 +278,9 @@ func (a *app) writeClose(out *admin.LedgerClose, path string) error {
 	fmt.Fprintln(a.err)
 	if out.Behind {
 		fmt.Fprintln(a.err, "It is not all: calls wait in the journal for the store.")
+	}
+	if out.UsageGone {
+		fmt.Fprintln(a.err, "There are no tokens in it: calls of the month are deleted, and their sums have whole hours of UTC only.")
 	}
 	if time.Now().Before(out.To) {
 		fmt.Fprintf(a.err, "The month is not over until %s.\n", out.To.Format(time.RFC3339))

@@ -137,9 +137,14 @@ func (a *app) usageTable(out admin.Usage, total usage.Sum) error {
 		t.head = append(t.head, strings.ToUpper(g))
 	}
 	t.text = slices.Clone(t.head)
-	t.head = append(t.head, "REQUESTS", "ERRORS", "INPUT", "OUTPUT", "COST", "SHARE", "")
+	parts := partsOf(&total.Usage)
+	t.head = append(t.head, "REQUESTS", "ERRORS", "INPUT", "OUTPUT")
+	for _, p := range parts {
+		t.head, t.right = append(t.head, p.head), append(t.right, p.head)
+	}
+	t.head = append(t.head, "COST", "SHARE", "")
 	for _, s := range out.Data {
-		t.add(append(a.groupCells(out.GroupBy, out.Names, s.Group), a.sumCells(s, total)...)...)
+		t.add(append(a.groupCells(out.GroupBy, out.Names, s.Group), a.withParts(a.sumCells(s, total), &s.Usage, parts)...)...)
 	}
 	foot := []string{"TOTAL"}
 	for range out.GroupBy[1:] {
@@ -147,7 +152,7 @@ func (a *app) usageTable(out admin.Usage, total usage.Sum) error {
 	}
 	cells := a.sumCells(total, total)
 	cells[5], cells[6] = "", ""
-	t.add(append(foot, cells...)...)
+	t.add(append(foot, a.withParts(cells, &total.Usage, parts)...)...)
 	if err := a.printTable(&t); err != nil {
 		return err
 	}
@@ -190,6 +195,48 @@ func (a *app) sumCells(s, total usage.Sum) []string {
 	bar := strings.Repeat("#", int(20*float64(s.CostNano)/float64(max(total.CostNano, 1))))
 	return []string{tokens(s.Requests), tokens(s.Errors), tokens(s.Usage.Input), tokens(s.Usage.Output), cost,
 		figure.Percent(int64(s.CostNano), int64(total.CostNano)), bar}
+}
+
+// A partColumn is a column of a part of usage.
+type partColumn struct {
+	head string
+	of   func(*llm.Usage) int64
+}
+
+// partHeads are those of the parts, in the order of [llm.Parts.All].
+var partHeads = [len(llm.PartNames)]string{"KEPT 1H", "KEPT 5M", "HEARD", "HEARD CACHED", "SPOKEN", "PICTURES", "SEARCHES"}
+
+// partsOf are the columns of what providers count apart, where that is not 0 in the total. With them come those of the tokens that
+// they are parts of, so that all can be held against a bill.
+func partsOf(total *llm.Usage) (all []partColumn) {
+	if total.Parts == (llm.Parts{}) {
+		return nil
+	}
+	for _, c := range []partColumn{
+		{"CACHED", func(u *llm.Usage) int64 { return u.CachedInput }}, {"WRITTEN", func(u *llm.Usage) int64 { return u.CacheWrite }},
+	} {
+		if c.of(total) != 0 {
+			all = append(all, c)
+		}
+	}
+	for i, n := range total.Parts.All() {
+		if *n != 0 {
+			all = append(all, partColumn{partHeads[i], func(u *llm.Usage) int64 { return *u.Parts.All()[i] }})
+		}
+	}
+	return all
+}
+
+// withParts puts columns of parts before the cost.
+func (a *app) withParts(cells []string, u *llm.Usage, parts []partColumn) []string {
+	for i, p := range parts {
+		n := fmt.Sprint(p.of(u))
+		if a.tty {
+			n = figure.Tokens(p.of(u))
+		}
+		cells = slices.Insert(cells, 4+i, n)
+	}
+	return cells
 }
 
 // usagePlot draws money by day.

@@ -13,6 +13,7 @@ import (
 	"github.com/penstock/penstock/internal/ledger"
 	"github.com/penstock/penstock/internal/limit"
 	"github.com/penstock/penstock/internal/llm"
+	"github.com/penstock/penstock/internal/usage"
 	civil "github.com/penstock/penstock/internal/window"
 )
 
@@ -135,7 +136,16 @@ func (c *Console) closing(v *visit) (month string, zone *time.Location, span civ
 	}
 	defer done()
 	behind = c.catchUp(ctx)
-	all, err = ledger.Close(ctx, c.o.Ledger, span.Start, span.End)
+	if all, err = ledger.Close(ctx, c.o.Ledger, span.Start, span.End); err != nil {
+		return
+	}
+	sums, err := c.o.Records.Sums(ctx, usage.Query{From: span.Start, To: span.End, By: []string{"org", "project", "target"}})
+	if err != nil && fault.From(err).Code == fault.InvalidRequest { // of what is deleted there are not the sums for it
+		err = nil
+	}
+	for _, s := range sums {
+		all.Count(ledger.Counted{Org: s.Group["org"], Project: s.Group["project"], Target: s.Group["target"], Requests: s.Requests, Usage: s.Usage})
+	}
 	return
 }
 
@@ -194,6 +204,9 @@ func (c *Console) closeCSV(v *visit) error {
 	rows := make([][]string, 0, len(all.Rows))
 	for i := range all.Rows {
 		rows = append(rows, all.Rows[i].CloseRow(month, c.o.Keys.Name(all.Rows[i].Project)))
+	}
+	for i := range all.Counted {
+		rows = append(rows, all.Counted[i].CloseRow(month, c.o.Keys.Name(all.Counted[i].Project)))
 	}
 	return c.sendCSV(v, "ledger-"+month, ledger.CloseHead(), rows)
 }

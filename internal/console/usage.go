@@ -49,6 +49,7 @@ type usageView struct {
 	Ranges, Bys, Measures, Projects    []choice
 	Chosen                             []chosenName
 	Total                              usage.Sum
+	Parts                              string // of its usage, "" if providers counted none apart
 	Words, Change                      string
 	Plot                               plot
 	Rows                               []usageRow
@@ -223,6 +224,7 @@ func (c *Console) fillUsage(ctx context.Context, v *visit, a *usageAsk, d *usage
 		d.Total = whole[0]
 	}
 	d.Empty = d.Total.Requests == 0
+	d.Parts = strings.Join(usage.PartWords(d.Total.Usage), ", ")
 	if d.Change, err = c.changeSince(ctx, a, d.Total); err != nil {
 		return err
 	}

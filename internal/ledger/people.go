@@ -179,9 +179,30 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
+// CountedKind is the kind of a line of a month that has tokens, and no money.
+const CountedKind = "usage"
+
+// countedHead are the columns of tokens.
+var countedHead = append([]string{"requests", "input", "output", "cached_input", "cache_write", "reasoning"}, llm.PartNames[:]...)
+
 // CloseHead names the columns of a month as CSV.
 func CloseHead() []string {
-	return []string{"month", "organisation", "project", "project_id", "provider", "credential", "target", "kind", "entries", "amount_usd", "amount_nano"}
+	return append([]string{"month", "organisation", "project", "project_id", "provider", "credential", "target", "kind", "entries", "amount_usd", "amount_nano"},
+		countedHead...)
+}
+
+// CloseRow is what records have in a month as a line of the CSV.
+func (c *Counted) CloseRow(month, projectName string) []string {
+	provider, _, _ := strings.Cut(c.Target, "/")
+	u := c.Usage
+	row := []string{month, c.Org, projectName, c.Project, provider, "", c.Target, CountedKind, "0", "0", "0"}
+	for _, n := range []int64{c.Requests, u.Input, u.Output, u.CachedInput, u.CacheWrite, u.Reasoning} {
+		row = append(row, strconv.FormatInt(n, 10))
+	}
+	for _, n := range u.Parts.All() {
+		row = append(row, strconv.FormatInt(*n, 10))
+	}
+	return row
 }
 
 // CloseRow is a sum of a month as a line of the CSV. The amounts of all lines but the pending ones add up to the month's total.
@@ -190,8 +211,9 @@ func (t *Total) CloseRow(month, projectName string) []string {
 	if t.Credential > 0 {
 		credential = strconv.Itoa(t.Credential)
 	}
-	return []string{
+	row := []string{
 		month, t.Org, projectName, t.Project, t.Provider, credential, t.Target, t.Kind.String(), strconv.FormatInt(t.Entries, 10), t.Amount.String(),
 		strconv.FormatInt(int64(t.Amount), 10),
 	}
+	return append(row, make([]string, len(countedHead))...)
 }

@@ -42,6 +42,9 @@ func (u Usage) Add(v Usage) Usage {
 	return sum
 }
 
+// PartNames are the names of the parts in JSON and in CSV, in the order of [Parts.All].
+var PartNames = [7]string{"cache_write_1h", "cache_write_5m", "input_audio", "cached_audio", "output_audio", "output_image", "searches"}
+
 // All are the parts, always in this order: it is that of entries in journals, so what is new comes last.
 func (p *Parts) All() [7]*int64 {
 	return [...]*int64{&p.CacheWriteHour, &p.CacheWriteMinutes, &p.InputAudio, &p.CachedAudio, &p.OutputAudio, &p.OutputImage, &p.Searches}

@@ -86,7 +86,7 @@ func TestPartsAreBilledAsTheProviderDoes(t *testing.T) {
 	t.Parallel()
 	w := startParts(t)
 	b := w.budget(dollars(1_000_000_000_000))
-	all := llm.Money(0)
+	all, used := llm.Money(0), map[string]llm.Usage{}
 	for i := range partCases {
 		c := &partCases[i]
 		for _, stream := range []bool{false, true} {
@@ -103,10 +103,32 @@ func TestPartsAreBilledAsTheProviderDoes(t *testing.T) {
 				t.Errorf("%s: %s, of it fees %s, at most %s", c.target, try.CostNano, try.FeeNano, try.BoundNano)
 			}
 			all += try.CostNano
+			used[c.target] = used[c.target].Add(r.Usage)
 		}
 	}
 	if p := w.window(b.ID); *p.OverrunNano != 0 || *p.SettledNano != int64(all) {
 		t.Errorf("%+v, and the calls came to %s", p, all)
+	}
+	var sums admin.Usage
+	var month admin.LedgerClose
+	now := w.Records()[0].Time
+	if a, b := w.Admin(http.MethodGet, "/usage?group_by=target", nil, &sums), w.Admin(http.MethodGet, "/ledger/close?month="+now.Format("2006-01"), nil, &month); a != http.StatusOK || b != http.StatusOK {
+		t.Fatalf("usage %d, close %d", a, b)
+	}
+	for target, want := range used {
+		for _, s := range sums.Data {
+			if s.Group["target"] == target && s.Usage != want {
+				t.Errorf("usage has %+v of %s, and the records %+v", s.Usage, target, want)
+			}
+		}
+		for _, s := range month.Usage {
+			if s.Target == target && s.Usage != want {
+				t.Errorf("the month has %+v of %s, and the records %+v", s.Usage, target, want)
+			}
+		}
+	}
+	if len(sums.Data) != len(used) || len(month.Usage) != len(used) {
+		t.Errorf("%d targets in usage, %d in the month, %d were called", len(sums.Data), len(month.Usage), len(used))
 	}
 	w.CheckBooks()
 }

@@ -77,6 +77,18 @@ func workloads(from, n int) []*usage.Record {
 	return all
 }
 
+// parted are exchanges of which every third has parts of its usage.
+func parted(from, n int) []*usage.Record {
+	all := workloads(from, n)
+	for i, r := range all {
+		if n := int64(from + i); n%3 == 0 {
+			r.Usage.Parts = llm.Parts{CacheWriteHour: n%7 + 1, CacheWriteMinutes: n % 5, InputAudio: n % 2 * n, CachedAudio: n % 4, OutputAudio: n % 11, OutputImage: n % 9, Searches: n / 3 % 3}
+			r.Tries[0].Usage = r.Usage
+		}
+	}
+	return all
+}
+
 // cpu is the process's own time, user and system, in nanoseconds. It is steadier than the clock on a shared machine.
 func cpu() float64 {
 	var r syscall.Rusage

@@ -152,7 +152,7 @@ func (c *checking) during(ctx context.Context, p piece, levels []level, width in
 	for _, l := range levels {
 		if c.summed.of(l) != last { // seldom: levels are in the order of their reach, and nearly always have the same
 			last = c.summed.of(l)
-			look := p.ofExchanges(c.d, &grouping{}, &choice{}, last)
+			look := p.ofExchanges(c.d, &grouping{}, &choice{}, &reached{reachFirst: last})
 			var err error
 			if plain, err = c.ofExchanges(ctx, look, width, "", printsOf(levels, false, rowColumns, "1")); err != nil {
 				return err
@@ -174,12 +174,16 @@ func (c *checking) during(ctx context.Context, p piece, levels []level, width in
 			return err
 		}
 		c.held = max(c.held, len(plain)+len(tagged)+len(want)+len(got))
+		fields := len(sumFields)
+		if last != c.summed[reachExtras] { // a version that knows none has summed up, and they are still to come
+			fields = plainFields
+		}
 		if p.from < c.purged {
-			if err := c.withPurged(ctx, &l, p, want, got); err != nil {
+			if err := c.withPurged(ctx, &l, p, want, got, fields); err != nil {
 				return err
 			}
 		}
-		if err := l.compare(want, got); err != nil {
+		if err := l.compare(want, got, fields); err != nil {
 			return err
 		}
 	}
@@ -188,7 +192,7 @@ func (c *checking) during(ctx context.Context, p piece, levels []level, width in
 
 // withPurged compares where exchanges were deleted, and takes out what was compared. By the day, what is left of them and what
 // was deleted make up the sums; in shorter spans, it is no more than those.
-func (c *checking) withPurged(ctx context.Context, l *level, p piece, want, got spans) error {
+func (c *checking) withPurged(ctx context.Context, l *level, p piece, want, got spans, fields int) error {
 	p.level = &purgedDays
 	if l.tells(byTag) {
 		p.level = &purgedTagDays
@@ -202,7 +206,7 @@ func (c *checking) withPurged(ctx context.Context, l *level, p piece, want, got 
 	for start, w := range want {
 		if at := start * l.width / day; at < until {
 			wants.at(at).add(&w.sums)
-			if g := got[start]; g == nil || !g.covers(&w.sums) {
+			if g := got[start]; g == nil || !g.covers(&w.sums, fields) {
 				return l.differ(start, "less than there is")
 			}
 		}
@@ -217,7 +221,7 @@ func (c *checking) withPurged(ctx context.Context, l *level, p piece, want, got 
 			return l.differ(at*day/l.width, "something was deleted that was not due")
 		}
 	}
-	if err := (&level{id: l.id, width: day}).compare(wants, gots); err != nil {
+	if err := (&level{id: l.id, width: day}).compare(wants, gots, fields); err != nil {
 		return err
 	}
 	over := func(start int64, _ *spanSum) bool { return start*l.width/day < until }
@@ -228,7 +232,7 @@ func (c *checking) withPurged(ctx context.Context, l *level, p piece, want, got 
 
 // ofExchanges sums exchanges, which may be joined with their tags.
 func (c *checking) ofExchanges(ctx context.Context, look *search, width int64, join string, prints printing) (spans, error) {
-	query := "SELECT e.time / " + decimal(width) + ", " + summingRows[true] + prints.text() + " FROM " + look.from() + join + look.where() + " GROUP BY 1"
+	query := "SELECT e.time / " + decimal(width) + ", " + summingRows[true] + prints.text() + " FROM " + look.from() + joinExtras + join + look.where() + " GROUP BY 1"
 	return c.spans(ctx, len(prints), query, look.args)
 }
 
@@ -305,9 +309,9 @@ func (s spans) at(start int64) *spanSum {
 	return s[start]
 }
 
-// covers reports whether nothing in the sum is less than in another.
-func (s *sums) covers(other *sums) bool {
-	for i := range s {
+// covers reports whether nothing in so many fields of the sum is less than in another.
+func (s *sums) covers(other *sums, fields int) bool {
+	for i := range fields {
 		if s[i] < other[i] {
 			return false
 		}
@@ -330,7 +334,8 @@ func (s spans) widened(times int64, which int) spans {
 	return all
 }
 
-func (l *level) compare(want, got spans) error {
+// compare compares so many fields.
+func (l *level) compare(want, got spans, fields int) error {
 	starts := slices.Sorted(maps.Keys(want))
 	for _, start := range append(starts, slices.Sorted(maps.Keys(got))...) {
 		w, g := want[start], got[start]
@@ -340,7 +345,7 @@ func (l *level) compare(want, got spans) error {
 		if g == nil {
 			g = &spanSum{prints: make([]int64, len(w.prints))}
 		}
-		for i, name := range sumFields {
+		for i, name := range sumFields[:fields] {
 			if w.sums[i] != g.sums[i] {
 				return l.differ(start, fmt.Sprintf("%s is %d, and should be %d", name, g.sums[i], w.sums[i]))
 			}

@@ -19,7 +19,7 @@ func aged(t *testing.T, s *Store, weeks int) {
 	t.Helper()
 	s.atOnce = 64
 	for week := range weeks {
-		records := workloads(64*week, 64)
+		records := parted(64*week, 64)
 		for i, r := range records {
 			r.Time = time.Date(2020, 1, 6, 9, 0, 0, 0, time.UTC).AddDate(0, 0, 7*week).Add(time.Duration(i) * 97 * time.Minute)
 		}
@@ -57,6 +57,10 @@ func TestSumsAreCheckedEverywhere(t *testing.T) {
 		fmt.Sprintf("DELETE FROM usage_sums WHERE level = 8 AND start = %d", at(2020, 2, 3)/day):                                              "level 8 from 2020-02-03",
 		"DELETE FROM usage_details WHERE level = 12":                                                                                          "level 12",
 		"UPDATE usage_details SET model = 4711 WHERE level = 11":                                                                              "under other names",
+		"UPDATE usage_sums SET searches = searches + 1 WHERE level = 2":                                                                       "level 2 from",
+		"UPDATE usage_sums SET cache_write_1h = NULL WHERE level = 3":                                                                         "cache_write_1h is 0, and should be",
+		"UPDATE exchange_extras SET output_image = output_image + 1 WHERE seq = 4":                                                            "output_image is",
+		"DELETE FROM exchange_extras WHERE seq = 64*20-1":                                                                                     "should be",
 		row(perMinute, at(1980, 1, 1)/minute):                                                                                                 "1980-01-01 00:00",
 		row(userDays, at(2020, 6, 30)/day):                                                                                                    "2020-06-30 00:00",
 		row(tagDays, at(2290, 1, 1)/day):                                                                                                      "2290-01-01 00:00",
@@ -73,7 +77,7 @@ func TestSumsAreCheckedEverywhere(t *testing.T) {
 			if _, err := txn.ExecContext(t.Context(), query); err != nil {
 				t.Fatal(err)
 			}
-			err = (&checking{tx: tx{txn, s.d, t.Context()}, summed: reached{0, 64 * 20, 64 * 20, 64 * 20}}).sums(t.Context())
+			err = (&checking{tx: tx{txn, s.d, t.Context()}, summed: reached{0, 64 * 20, 64 * 20, 64 * 20, 64 * 20}}).sums(t.Context())
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want %q", err, want)
 			}
@@ -87,6 +91,18 @@ func TestSumsAreCheckedEverywhere(t *testing.T) {
 // asMigrated leaves a store as migrations do that bring levels.
 var asMigrated = []string{
 	"DELETE FROM usage_sums WHERE level > 5", "DELETE FROM usage_details", "UPDATE usage_summed SET seq = 0 WHERE id = 2", "UPDATE usage_summed SET seq = 0 WHERE id = 3",
+	noExtras("usage_sums"), "UPDATE usage_summed SET seq = 0 WHERE id = 4",
+}
+
+// noExtras leaves a table of sums as versions write it that know no extras.
+func noExtras(table string) string {
+	return "UPDATE " + table + " SET " + strings.Join(extraFields, " = NULL, ") + " = NULL"
+}
+
+// asWithoutExtras leaves a store as the migration does that brings extras, after asMigrated or not.
+var asWithoutExtras = []string{
+	noExtras("usage_sums"), noExtras("usage_details"), "DELETE FROM exchange_extras", "DELETE FROM exchange_gaps", "UPDATE ledger_state SET extras = 0",
+	"UPDATE usage_summed SET seq = (SELECT seq FROM usage_summed WHERE id = 1) WHERE id = 4",
 }
 
 // Levels that came with a later schema are filled from what lies there while Penstock serves, and while replicas that do not
@@ -136,7 +152,7 @@ func TestLaterLevelsAreFilledWhileServing(t *testing.T) {
 			}
 			step(206, true)
 			same("half filled", want)
-			if err := s.AddRecords(t.Context(), "j", 9, workloads(256, 64)); err != nil {
+			if err := s.AddRecords(t.Context(), "j", 9, parted(256, 64)); err != nil {
 				t.Fatal(err)
 			}
 			want = ask()
@@ -149,7 +165,7 @@ func TestLaterLevelsAreFilledWhileServing(t *testing.T) {
 			step(0, false)
 			same("when it is filled", want)
 			// A replica of an older version.
-			if err := s.AddRecords(t.Context(), "j", 10, workloads(320, 64)); err != nil {
+			if err := s.AddRecords(t.Context(), "j", 10, parted(320, 64)); err != nil {
 				t.Fatal(err)
 			}
 			want = ask()

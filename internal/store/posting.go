@@ -21,8 +21,8 @@ const entryColumns = "seq, at, made, kind, debit, credit, amount, try, exchange,
 
 // What posting runs, beside poolStatements. Nobody but who is in the lane of records changes these tables.
 var (
-	booksState  = "SELECT entries, exchanges, %s FROM ledger_state WHERE id = 1"
-	setBooks    = "UPDATE ledger_state SET entries = ?, exchanges = ? WHERE id = 1"
+	booksState  = "SELECT entries, exchanges, extras, %s FROM ledger_state WHERE id = 1"
+	setBooks    = "UPDATE ledger_state SET entries = ?, exchanges = ?, extras = ? WHERE id = 1"
 	addEntry    = insertInto("ledger_entries", entryColumns, 1)
 	findAccount = "INSERT INTO ledger_accounts (name, kind, org, project, provider, credential) VALUES (?, ?, ?, ?, ?, ?) " +
 		"ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id"
@@ -67,6 +67,7 @@ type posting struct {
 
 	made, last int64 // when, in microseconds, and the number of the last entry
 	exchanges  int64 // the last exchange whose tries are in the books
+	extras     int64 // the last exchange whose extras were written, or that is in a gap
 	entries    []any // by entryColumns
 	adds       map[int64]*ledger.Balance
 	pools      *held
@@ -91,7 +92,7 @@ func alike(a, b *pipeline.Charge) bool {
 // begin reads how far the books are.
 func (c *recording) begin(ctx context.Context) (*posting, error) {
 	p := &posting{recording: c, adds: map[int64]*ledger.Balance{}, entries: c.entries[:0], moves: c.moves[:0]}
-	err := c.bind(ctx, fmt.Sprintf(booksState, c.tx.d.now)).QueryRowContext(c.tx.ctx).Scan(&p.last, &p.exchanges, &p.made)
+	err := c.bind(ctx, fmt.Sprintf(booksState, c.tx.d.now)).QueryRowContext(c.tx.ctx).Scan(&p.last, &p.exchanges, &p.extras, &p.made)
 	return p, err
 }
 
@@ -110,6 +111,11 @@ func (c *recording) post(ctx context.Context, before int64, rows []row) error {
 			return err
 		}
 	}
+	if p.extras < before { // the same for extras
+		if err := p.tx.noteGap(ctx, p.extras+1, before); err != nil {
+			return err
+		}
+	}
 	if err := p.lockCharged(ctx, rows); err != nil {
 		return err
 	}
@@ -123,6 +129,7 @@ func (c *recording) post(ctx context.Context, before int64, rows []row) error {
 		}
 	}
 	p.exchanges = rows[len(rows)-1].seq
+	p.extras = p.exchanges
 	return p.end(ctx)
 }
 
@@ -290,7 +297,7 @@ func (p *posting) end(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err = p.run(ctx, setBooks, p.last, p.exchanges)
+	_, err = p.run(ctx, setBooks, p.last, p.exchanges, p.extras)
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,7 @@ var (
 	addRecord   = insertInto("exchange_records", "seq, record", 1)
 	addTag      = insertInto("exchange_tags", "seq, tag", 1)
 	noteName    = insertInto("exchange_block_names", "name, block", 1)
+	addExtras   = insertInto("exchange_extras", extrasColumns, 1)
 )
 
 const (
@@ -53,7 +55,7 @@ const (
 // kinds are the types of the columns of what is inserted, a letter each: i is a number, t a text, b bytes.
 var kinds = map[string]string{
 	addExchange: "iti" + strings.Repeat("i", strings.Count(exchangeColumns, ",")-3) + "b",
-	addRecord:   "ib", addTag: "ii", noteName: "ii", addBody: "tttb",
+	addRecord:   "ib", addTag: "ii", noteName: "ii", addBody: "tttb", addExtras: strings.Repeat("i", 1+len(extraFields)),
 	addEntry: entryKinds,
 }
 
@@ -127,7 +129,7 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 		addExchange: insertInto("exchanges", exchangeColumns, d.chunk), addRecord: insertInto("exchange_records", "seq, record", d.chunk),
 		addBody: insertInto("exchange_bodies", "project, exchange, data_key, sealed", d.chunk),
 		addTag:  insertInto("exchange_tags", "seq, tag", d.chunk), noteName: insertInto("exchange_block_names", "name, block", d.chunk),
-		addEntry: insertInto("ledger_entries", entryColumns, d.chunk),
+		addEntry: insertInto("ledger_entries", entryColumns, d.chunk), addExtras: insertInto("exchange_extras", extrasColumns, d.chunk),
 	}
 	if d.arrays {
 		c.many = map[string]string{
@@ -137,13 +139,15 @@ func (c *recorder) prepare(ctx context.Context, d *dialect, db *sql.DB) error {
 			addTag:      insertArrays("exchange_tags", "seq, tag", kinds[addTag]),
 			noteName:    insertArrays("exchange_block_names", "name, block", kinds[noteName]),
 			addEntry:    insertArrays("ledger_entries", entryColumns, entryKinds),
+			addExtras:   insertArrays("exchange_extras", extrasColumns, kinds[addExtras]),
 		}
 	}
-	for _, query := range append(bookStatements(d), []string{
+	for _, query := range slices.Concat(bookStatements(d), slices.Collect(maps.Values(addings)), []string{
 		c.many[addExchange], c.many[addRecord], c.many[addTag], c.many[noteName],
 		addExchange, addRecord, addTag, noteName, noteBlock, lastSeq, seqsFrom, addName, readUpTo,
-		addBody, c.many[addBody], addEntry, c.many[addEntry], setSummed, toSum, tagsToSum, findHistograms, setHistograms, addOne[inSums], addMany[inSums], addOne[inDetails], addMany[inDetails],
-	}...) {
+		addBody, c.many[addBody], addEntry, c.many[addEntry], setSummed, toSum, tagsToSum, findHistograms, setHistograms,
+		addExtras, c.many[addExtras], extrasToSum,
+	}) {
 		stmt, err := db.PrepareContext(ctx, d.rebind(query)) //nolint:sqlclosecheck // close does
 		if err != nil {
 			return fmt.Errorf("prepare: %w", err)
@@ -228,6 +232,9 @@ func (c *recording) add(ctx context.Context, records []*usage.Record, texts [][]
 		}
 	}
 	if _, err := c.insertAll(ctx, addTag, 2, tags); err != nil {
+		return 0, nil, err
+	}
+	if err := c.addExtras(ctx, rows); err != nil {
 		return 0, nil, err
 	}
 	return before, rows, c.note(ctx, rows)

@@ -83,10 +83,14 @@ func (s *Store) settle(ctx context.Context, block int64) error {
 	for end := (block+1)*blockSize - 1; ; {
 		var at reached
 		var last int64
-		err := s.row(ctx, findSummed).Scan(append(at.into(), &last)...)
+		var told telling
+		err := s.row(ctx, findSummed).Scan(append(at.into(), &last, &told.upTo, &told.gap)...)
+		told.last = min(last, end)
 		switch seq := at[reachFirst]; {
 		case err != nil:
 			return s.unread(ctx, "read how far exchanges are summed up", err)
+		case told.lacksUpTo(end):
+			err = s.fillGap(ctx, &told)
 		case at.least() >= end:
 			return nil
 		case seq < min(last, end):
@@ -270,6 +274,10 @@ func (p *purging) rows(v view) ([]purgeable, error) {
 	if err != nil {
 		return nil, err
 	}
+	more, err := extrasFrom(v.query(v.ctx, extrasToSum, from, to))
+	if err != nil {
+		return nil, err
+	}
 	statuses := map[int][]int64{} // the names that failures with a status have
 	found, err = v.query(v.ctx, "SELECT id, op, error, status, "+countedColumns+" FROM exchanges WHERE seq > ? AND seq <= ? ORDER BY seq", from, to)
 	var failed []int
@@ -279,6 +287,7 @@ func (p *purging) rows(v view) ([]purgeable, error) {
 		if err := e.counted.scan(behind{r, []any{&e.id, &op, &code, &status}}); err != nil {
 			return e, err
 		}
+		e.sums.have(more[e.seq])
 		n := &e.counted.names
 		e.tags = tags[e.seq]
 		e.names = slices.Concat([]int64{n[byOrg], n[byProject], n[byKey], n[byUser], n[byModel], n[byTarget], op, code}, e.tags)
@@ -385,7 +394,7 @@ func (s *Store) purge(ctx context.Context, t tx, p *purging, before int64) error
 		return err
 	}
 	if len(p.due) > 0 {
-		for _, table := range []string{"exchanges", "exchange_records", "exchange_tags"} {
+		for _, table := range []string{"exchanges", "exchange_records", "exchange_tags", "exchange_extras"} {
 			n, err := t.deleteSeqs(ctx, table, p)
 			if err != nil {
 				return err

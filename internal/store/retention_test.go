@@ -85,6 +85,7 @@ func TestAPurgedStoreIsChecked(t *testing.T) {
 				fmt.Sprintf("UPDATE usage_sums SET failed = failed + 1 WHERE level = 3 AND start = %d", at(2020, 2, 3)/day):                    "level 3 from 2020-02-03",
 				fmt.Sprintf("DELETE FROM usage_sums WHERE level = 2 AND start >= %d AND start < %d", at(2020, 2, 4)/hour, at(2020, 2, 5)/hour): "level 2 from 2020-02-04",
 				fmt.Sprintf("UPDATE usage_sums SET input = input + 1 WHERE level = 7 AND start = %d", at(2020, 5, 4)/hour+9):                   "level 7 from 2020-05-04 09:00",
+				fmt.Sprintf("UPDATE usage_sums SET searches = 1000 WHERE level = 30 AND start = %d", at(2020, 2, 4)/day):                       "from 2020-02-04",
 				"DELETE FROM usage_sums WHERE level < 30 AND start = 0":                                                                        "from 1970-01-01",
 				fmt.Sprintf("DELETE FROM usage_sums WHERE level = 30 AND start = %d", at(2020, 2, 3)/day):                                      "from 2020-02-03",
 				fmt.Sprintf("UPDATE exchanges SET cost_nano = cost_nano + 1 WHERE time < %d", at(2020, 2, 4)):                                  "from 2020-0",
@@ -99,7 +100,7 @@ func TestAPurgedStoreIsChecked(t *testing.T) {
 				if _, err := undone.ExecContext(t.Context(), query); err != nil {
 					t.Fatal(query, err)
 				}
-				ck := checking{tx: tx{undone, s.d, t.Context()}, summed: reached{0, 64 * weeks, 64 * weeks, 64 * weeks}}
+				ck := checking{tx: tx{undone, s.d, t.Context()}, summed: reached{0, 64 * weeks, 64 * weeks, 64 * weeks, 64 * weeks}}
 				if err := ck.row(t.Context(), "SELECT purged_before FROM usage_summed WHERE id = 1").Scan(&ck.purged); err != nil {
 					t.Fatal(err)
 				}

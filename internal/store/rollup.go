@@ -41,20 +41,23 @@ const (
 	reachFirst = 1 + iota
 	reachUsers
 	reachDetails
+	reachExtras // the columns of extras, in all levels
 )
 
-var laterReaches = []int{reachUsers, reachDetails}
+var laterReaches = []int{reachUsers, reachDetails, reachExtras}
 
 // reached is up to which exchange levels hold all, by reach; -1 in a store of a schema before them.
-type reached [reachDetails + 1]int64
+type reached [reachExtras + 1]int64
 
 func (r *reached) of(l level) int64 { return r[l.reach] }
 
 // into is what summedColumns are scanned into.
-func (r *reached) into() []any { return []any{&r[reachFirst], &r[reachUsers], &r[reachDetails]} }
+func (r *reached) into() []any {
+	return []any{&r[reachFirst], &r[reachUsers], &r[reachDetails], &r[reachExtras]}
+}
 
 const summedColumns = "COALESCE((SELECT seq FROM usage_summed WHERE id = 1), -1), COALESCE((SELECT seq FROM usage_summed WHERE id = 2), -1), " +
-	"COALESCE((SELECT seq FROM usage_summed WHERE id = 3), -1)"
+	"COALESCE((SELECT seq FROM usage_summed WHERE id = 3), -1), COALESCE((SELECT seq FROM usage_summed WHERE id = 4), -1)"
 
 // The dimensions of usage_sums, in the order of its columns.
 const (
@@ -129,8 +132,9 @@ const (
 	sumKey     = "level, start, org, project, key_id, model, target, end_user, tag"
 	latencyKey = "level, start, project, model, target"
 	setSummed  = "UPDATE usage_summed SET seq = ? WHERE id = ? AND seq = ?"
-	findSummed = "SELECT " + summedColumns + ", COALESCE((SELECT MAX(seq) FROM exchanges), 0)"
-	toSum      = "SELECT " + countedColumns + " FROM exchanges WHERE seq > ? AND seq <= ? ORDER BY seq"
+	findSummed = "SELECT " + summedColumns + ", COALESCE((SELECT MAX(seq) FROM exchanges), 0), " +
+		"(SELECT extras FROM ledger_state WHERE id = 1), COALESCE((SELECT MIN(first) FROM exchange_gaps), 0)"
+	toSum = "SELECT " + countedColumns + " FROM exchanges WHERE seq > ? AND seq <= ? ORDER BY seq"
 	// countedColumns are read by counted.scan.
 	countedColumns = "seq, time, org, project, key_id, model, target, end_user, " + timedColumns + ", input, cached_input, cache_write, reasoning, " +
 		"estimated + 2 * unpriced + 4 * cost_unknown, cost_nano"
@@ -142,16 +146,23 @@ const (
 )
 
 // sumFields are what is summed, in the order of sums. Those that are not counts of exchanges may be anything that a
-// provider has reported.
+// provider has reported. Those behind plainFields are extras: columns of exchange_extras, and null in most rows of sums.
 var sumFields = [...]string{
 	"requests", "failed", "unpriced", "cost_unknown", "estimated", "input", "output", "cached_input", "cache_write", "reasoning", "cost_nano",
+	"cache_write_1h", "cache_write_5m", "input_audio", "cached_audio", "output_audio", "output_image", "searches",
 }
 
 // sums are the fields of sumFields. They stay at the largest number instead of going beyond it.
 type sums [len(sumFields)]int64
 
 func (s *sums) add(more *sums) {
-	for i := range s {
+	for i := range plainFields {
+		s[i] = llm.Sum(s[i], more[i])
+	}
+	if !more.extra() {
+		return
+	}
+	for i := plainFields; i < len(s); i++ {
 		s[i] = llm.Sum(s[i], more[i])
 	}
 }
@@ -159,19 +170,35 @@ func (s *sums) add(more *sums) {
 // sumChunk is how many rows of sums one statement writes.
 const sumChunk = 8
 
-// addOne and addMany are the statements that add to one row of sums, and to sumChunk of them, by table.
-var (
-	addOne  = map[string]string{inSums: addTo(inSums, 1), inDetails: addTo(inDetails, 1)}
-	addMany = map[string]string{inSums: addTo(inSums, sumChunk), inDetails: addTo(inDetails, sumChunk)}
-)
+// An adding is a statement that adds to rows of sums: in which table, to how many, and how many of their fields.
+type adding struct {
+	table        string
+	rows, fields int
+}
+
+var addings = func() map[adding]string {
+	all := map[adding]string{}
+	for _, table := range []string{inSums, inDetails} {
+		for _, rows := range []int{1, sumChunk} {
+			for _, fields := range []int{plainFields, len(sumFields)} {
+				all[adding{table, rows, fields}] = addTo(table, rows, fields)
+			}
+		}
+	}
+	return all
+}()
 
 // addTo is a statement that adds to n rows of sums, which it makes where there are none.
-func addTo(table string, n int) string {
-	columns := sumKey + ", " + strings.Join(sumFields[:], ", ")
+func addTo(table string, n, fields int) string {
+	columns := sumKey + ", " + strings.Join(sumFields[:fields], ", ")
 	var set []string
-	for _, f := range sumFields {
-		set = append(set, fmt.Sprintf("%[1]s = CASE WHEN %[3]s.%[1]s > %[2]d - excluded.%[1]s THEN %[2]d ELSE %[3]s.%[1]s + excluded.%[1]s END",
-			f, int64(math.MaxInt64), table))
+	for i, f := range sumFields[:fields] {
+		was := table + "." + f
+		if i >= plainFields {
+			was = "COALESCE(" + was + ", 0)"
+		}
+		set = append(set, fmt.Sprintf("%[1]s = CASE WHEN %[3]s > %[2]d - excluded.%[1]s THEN %[2]d ELSE %[3]s + excluded.%[1]s END",
+			f, int64(math.MaxInt64), was))
 	}
 	head, _, _ := strings.Cut(insertInto(table, columns, n), " ON CONFLICT")
 	return head + " ON CONFLICT (" + sumKey + ") DO UPDATE SET " + strings.Join(set, ", ")
@@ -183,9 +210,11 @@ func (s *Store) SumUp(ctx context.Context) (behind int64, more bool, err error) 
 	defer s.records.mu.Unlock()
 	var at reached
 	var last int64
-	if err := s.watched(ctx, findSummed).Scan(append(at.into(), &last)...); err != nil {
+	var told telling
+	if err := s.watched(ctx, findSummed).Scan(append(at.into(), &last, &told.upTo, &told.gap)...); err != nil {
 		return 0, false, s.unread(ctx, "read how far exchanges are summed up", err)
 	}
+	told.last = last
 	seq, began := at[reachFirst], s.now()
 	last = max(last, seq) // the last ones may have been deleted
 	enough := func() bool { return last-at[reachFirst] >= s.atOnce }
@@ -201,8 +230,12 @@ func (s *Store) SumUp(ctx context.Context) (behind int64, more bool, err error) 
 		if err := s.refillSums(ctx, &at); err != nil {
 			return last - at.least(), false, err
 		}
+	case told.lacks():
+		if err := s.fillGap(ctx, &told); err != nil {
+			return last - at.least(), false, err
+		}
 	}
-	return last - at.least(), enough() || at.least() < at[reachFirst], nil
+	return last - at.least(), enough() || at.least() < at[reachFirst] || told.lacks(), nil
 }
 
 // least is how far all levels reach.
@@ -272,11 +305,18 @@ func (c *recording) addTo(ctx context.Context, g *gathering, from, to int64, rea
 			reached = append(reached, reach)
 		}
 	}
+	extras := slices.Contains(reached, reachExtras)
 	for _, l := range sumLevels {
-		if !slices.Contains(reached, l.reach) {
+		all := g.sums[l.id]
+		switch plain := slices.Contains(reached, l.reach); {
+		case !plain && !extras:
 			continue
+		case !plain:
+			all = extrasOf(all)
+		case !extras:
+			all = withoutExtras(all)
 		}
-		if err := c.addSums(ctx, l, g.sums[l.id]); err != nil {
+		if err := c.addSums(ctx, l, all); err != nil {
 			return err
 		}
 	}
@@ -380,9 +420,12 @@ func (c *recording) addSums(ctx context.Context, l level, all map[sumOf]*sums) e
 	})
 	var args []any
 	for len(keys) > 0 {
-		query, n := addOne[l.table], 1
+		n, fields := 1, plainFields
 		if len(keys) >= sumChunk {
-			query, n = addMany[l.table], sumChunk
+			n = sumChunk
+		}
+		if slices.ContainsFunc(keys[:n], func(k sumOf) bool { return all[k].extra() }) {
+			fields = len(sumFields)
 		}
 		args = args[:0]
 		for _, k := range keys[:n] {
@@ -390,11 +433,11 @@ func (c *recording) addSums(ctx context.Context, l level, all map[sumOf]*sums) e
 			for _, id := range k.names {
 				args = append(args, id)
 			}
-			for _, v := range all[k] {
+			for _, v := range all[k][:fields] {
 				args = append(args, v)
 			}
 		}
-		if _, err := c.run(ctx, query, args...); err != nil {
+		if _, err := c.run(ctx, addings[adding{l.table, n, fields}], args...); err != nil {
 			return err
 		}
 		keys = keys[n:]

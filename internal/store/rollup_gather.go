@@ -41,6 +41,9 @@ func (r *row) counted() counted {
 			max(u.CachedInput, 0), max(u.CacheWrite, 0), max(u.Reasoning, 0), max(int64(r.CostNano), 0),
 		},
 	}
+	if r.extra() {
+		e.sums.have(extrasIn(u))
+	}
 	n := &e.names
 	n[byOrg], n[byProject], n[byKey], n[byUser], n[byModel], n[byTarget] = r.names[0], r.names[1], r.names[2], r.names[3], r.names[4], r.names[5]
 	return e
@@ -71,12 +74,17 @@ func (c *recording) readInto(ctx context.Context, g *gathering, from, to int64) 
 	if err != nil {
 		return err
 	}
+	more, err := c.extrasBetween(ctx, from, to)
+	if err != nil {
+		return err
+	}
 	rows, err := c.bind(ctx, toSum).QueryContext(c.tx.ctx, from, to)
 	var e counted
 	return each(rows, err, func(r scanner) error {
 		if err := e.scan(r); err != nil {
 			return err
 		}
+		e.sums.have(more[e.seq])
 		g.take(&e, tags[e.seq])
 		return nil
 	})

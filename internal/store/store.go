@@ -8,6 +8,9 @@
 // A write is on the disk when its method returns; reads have their own connections and never wait for a write. Writers
 // wait for each other: in SQLite because there is one connection for them, in PostgreSQL by lanes, which hold over all
 // replicas, so that what is right for one writer is right for many.
+//
+// What only few exchanges have, such as parts of their usage, is in a table of its own and in columns of sums that are null
+// else: a call without it is written as if there were no such thing. See usage_extras.go.
 package store
 
 import (

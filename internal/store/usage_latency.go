@@ -22,6 +22,9 @@ func (s *Store) Latencies(ctx context.Context, q usage.LatencyQuery) ([]usage.La
 	totals := map[groupKey]*usage.Latencies{}
 	asked := question{q.From, q.To, [dimensions]string{byProject: q.Project, byModel: q.Model, byTarget: q.Target}, nil}
 	err = s.pieces(ctx, g, latencyLevels, asked, func(v view, p piece, look *search) error {
+		if p.late { // is of no latency
+			return nil
+		}
 		if p.level != nil {
 			return g.mergeHistograms(ctx, v, p, look, totals)
 		}

@@ -16,6 +16,7 @@ type piece struct {
 	level    *level
 	from, to int64 // microseconds; of a level, whole spans of it
 	unsummed bool  // of exchanges, those that sums do not hold, and not those that they do
+	late     bool  // of exchanges, only the extras, which sums do not hold yet of those that they do
 }
 
 // cut cuts a time into pieces: the widest spans that lie in it whole, what is left at both ends into narrower ones, and
@@ -161,14 +162,14 @@ func (s *Store) pieces(ctx context.Context, g grouping, levels []level, asked qu
 		from, to := bounds(&asked, h.oldest, h.newest)
 		fit := g.levelsFor(levels, &ids, h.summed)
 		for _, at := range g.spans(from, to) {
-			for _, p := range append(cut(fit, at[0], at[1]), piece{from: at[0], to: at[1], unsummed: true}) {
+			for _, p := range append(h.withLate(cut(fit, at[0], at[1])), piece{from: at[0], to: at[1], unsummed: true}) {
 				if p.from >= p.to {
 					continue
 				}
 				q := p.ofSums(&ids)
 				if p.level == nil {
-					q = p.ofExchanges(s.d, &g, &ids, h.summed[reachFirst])
-					if !p.unsummed && p.from < h.purged {
+					q = p.ofExchanges(s.d, &g, &ids, &h.summed)
+					if !p.unsummed && !p.late && p.from < h.purged {
 						return gone(h.purged, fit)
 					}
 				}
@@ -237,8 +238,22 @@ func (p *piece) ofSums(chosen *choice) *search {
 	return q
 }
 
+// withLate adds to pieces that are answered from levels what those do not hold.
+func (h *holding) withLate(pieces []piece) (all []piece) {
+	if h.summed[reachExtras] >= h.summed[reachFirst] {
+		return pieces
+	}
+	for _, p := range pieces {
+		if all = append(all, p); p.level != nil {
+			all = append(all, piece{from: p.from, to: p.to, late: true})
+		}
+	}
+	return all
+}
+
 // ofExchanges looks for a piece among the exchanges, of which sums hold those up to a number.
-func (p *piece) ofExchanges(d *dialect, g *grouping, chosen *choice, summed int64) *search {
+func (p *piece) ofExchanges(d *dialect, g *grouping, chosen *choice, at *reached) *search {
+	summed := at[reachFirst]
 	q := &search{join: d.join, ofBlock: d.ofBlock}
 	for d, ids := range chosen {
 		if len(ids) == 1 && ids[0] > 0 && d != byOrg { // by which blocks are not told apart
@@ -253,6 +268,9 @@ func (p *piece) ofExchanges(d *dialect, g *grouping, chosen *choice, summed int6
 	q.span(time.UnixMicro(p.from), time.UnixMicro(p.to))
 	// The + keeps these from being taken, in place of the block's own numbers, for where to begin and end reading: an hour of
 	// long ago would then be looked for in all that came after it.
+	if p.late {
+		q.and("b.block >= ? AND +e.seq > ?", at[reachExtras]/blockSize, at[reachExtras])
+	}
 	if p.unsummed {
 		q.and("b.block >= ? AND +e.seq > ?", summed/blockSize, summed)
 	} else {

@@ -85,12 +85,16 @@ func (s *Store) Series(ctx context.Context, q usage.SeriesQuery) ([]usage.Point,
 func fromSpan(span, width int64) time.Time { return time.UnixMicro(span * width).UTC() }
 
 func sumFrom(group map[string]string, s *sums) usage.Sum {
-	return usage.Sum{
+	sum := usage.Sum{
 		Group: group, Requests: s[0], Errors: s[1], Unpriced: s[2], Unknown: s[3], CostNano: llm.Money(s[10]),
 		Usage: llm.Usage{
 			Estimated: s[4] > 0, Input: s[5], Output: s[6], CachedInput: s[7], CacheWrite: s[8], Reasoning: s[9],
 		},
 	}
+	for i, part := range sum.Usage.Parts.All() {
+		*part = s[plainFields+i]
+	}
+	return sum
 }
 
 // A grouping says what is told apart: some dimensions, and time in spans of a width, 0 for all time at once.
@@ -160,6 +164,8 @@ func (s *Store) totalOf(ctx context.Context, g grouping, q question) (map[groupK
 			case err != nil:
 				return err
 			case sum[0] == 0: // of nothing
+			case p.late:
+				had.add(sum.onlyExtras()) // what they are of is there
 			case had == nil:
 				totals[k] = sum
 			default:
@@ -216,8 +222,11 @@ const counts = 5
 func levelField(field string) string { return field }
 
 func rowField(field string) string {
-	if field == "requests" {
+	switch {
+	case field == "requests":
 		return "1"
+	case slices.Contains(extraFields, field):
+		return "x." + field
 	}
 	return "e." + field
 }
@@ -239,7 +248,7 @@ func (g *grouping) sumOfRows(look *search) string {
 	if g.has(byTag) {
 		tags = " LEFT JOIN exchange_tags t ON t.seq = e.seq"
 	}
-	return "SELECT " + keys + summingRows[g.halve] + " FROM " + look.from() + tags + look.where() + clause
+	return "SELECT " + keys + summingRows[g.halve] + " FROM " + look.from() + joinExtras + tags + look.where() + clause
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }

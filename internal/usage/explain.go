@@ -203,19 +203,26 @@ func (r *Record) ClockWords() string {
 	return ""
 }
 
+// partWords are what the parts of a usage are, in the order of [llm.Parts.All].
+var partWords = [len(llm.PartNames)]string{
+	"of the input kept in the cache for an hour", "of the input kept in the cache for five minutes", "of the input sound", "of the input cached sound", "of the output sound", "of the output pictures", "searches",
+}
+
+// PartWords are the parts of a usage that are not 0.
+func PartWords(u llm.Usage) (all []string) {
+	for i, n := range u.Parts.All() {
+		if *n > 0 {
+			all = append(all, figure.Count(*n)+" "+partWords[i])
+		}
+	}
+	return all
+}
+
 // TokenWords are how many tokens went in and out, and who counted them.
 func TokenWords(u llm.Usage) string {
 	s := fmt.Sprintf("%s in, %s out", figure.Count(u.Input), figure.Count(u.Output))
-	for _, part := range [...]struct {
-		n    int64
-		what string
-	}{
-		{u.CacheWriteHour, "of the input kept in the cache for an hour"}, {u.InputAudio, "of the input sound"}, {u.OutputAudio, "of the output sound"},
-		{u.OutputImage, "of the output pictures"}, {u.Searches, "searches"},
-	} {
-		if part.n > 0 {
-			s += ", " + figure.Count(part.n) + " " + part.what
-		}
+	for _, part := range PartWords(u) {
+		s += ", " + part
 	}
 	if u.CachedInput > 0 {
 		s += fmt.Sprintf(", %s of the input cached", figure.Count(u.CachedInput))

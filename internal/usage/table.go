@@ -1,12 +1,17 @@
 package usage
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/penstock/penstock/internal/llm"
+)
 
 // Table is sums as rows for other programs: the columns by which they were asked for, and exact numbers. Money is in
-// dollars.
+// dollars. The parts of usage come last: each is of a number before it, and adds nothing to it.
 func Table(by []string, sums []Sum) (head []string, rows [][]string) {
 	head = append(append(head, by...), "requests", "errors", "input", "output", "cached_input", "cache_write", "reasoning", "cost_usd",
 		"unpriced_requests", "unknown_requests")
+	head = append(head, llm.PartNames[:]...)
 	for _, s := range sums {
 		row := make([]string, 0, len(head))
 		for _, column := range by {
@@ -14,7 +19,11 @@ func Table(by []string, sums []Sum) (head []string, rows [][]string) {
 		}
 		u := s.Usage
 		row = append(row, numbers(s.Requests, s.Errors, u.Input, u.Output, u.CachedInput, u.CacheWrite, u.Reasoning)...)
-		rows = append(rows, append(append(row, s.CostNano.String()), numbers(s.Unpriced, s.Unknown)...))
+		row = append(append(row, s.CostNano.String()), numbers(s.Unpriced, s.Unknown)...)
+		for _, part := range u.Parts.All() {
+			row = append(row, numbers(*part)...)
+		}
+		rows = append(rows, row)
 	}
 	return head, rows
 }

@@ -80,6 +80,11 @@ func drawRecord(t *rapid.T, project string, run int) *usage.Record {
 		CachedInput: rapid.Int64Range(0, 9).Draw(t, "cached"), CacheWrite: rapid.Int64Range(0, 9).Draw(t, "write"),
 		Reasoning: rapid.Int64Range(0, 9).Draw(t, "reasoning"), Estimated: rapid.Bool().Draw(t, "estimated"),
 	}
+	if rapid.IntRange(0, 3).Draw(t, "parts?") == 0 {
+		for i, part := range r.Usage.Parts.All() {
+			*part = rapid.Int64Range(0, 9).Draw(t, llm.PartNames[i])
+		}
+	}
 	outcome := rapid.SampledFrom([]pipeline.Outcome{pipeline.SettledActual, pipeline.SettledEstimated, pipeline.Released, pipeline.Unknown})
 	for range rapid.IntRange(0, 2).Draw(t, "tries") {
 		r.Tries = append(r.Tries, pipeline.Try{Outcome: outcome.Draw(t, "outcome")})

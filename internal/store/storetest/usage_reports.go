@@ -234,6 +234,7 @@ func testAbsurdSums(t *testing.T, s Store) {
 		r := record(fmt.Sprintf("ex_%d", i))
 		r.Model = "absurd"
 		r.Usage = llm.Usage{Input: math.MaxInt64, Output: math.MaxInt64 - 1, CachedInput: 1 << 62, Reasoning: math.MinInt64, CacheWrite: 1<<32 - 1}
+		r.Usage.Parts = llm.Parts{CacheWriteHour: math.MaxInt64, CacheWriteMinutes: math.MinInt64, Searches: 1<<32 - 1}
 		r.CostNano = math.MaxInt64
 		r.Timings.TotalNS = math.MaxInt64
 		records = append(records, r)
@@ -246,7 +247,7 @@ func testAbsurdSums(t *testing.T, s Store) {
 		must(t, err)
 		same(t, "sums", sums, []usage.Sum{{
 			Group: map[string]string{"model": "absurd"}, Requests: 40, CostNano: math.MaxInt64,
-			Usage: llm.Usage{Input: math.MaxInt64, Output: math.MaxInt64, CachedInput: math.MaxInt64, CacheWrite: 40 * (1<<32 - 1)},
+			Usage: llm.Usage{Input: math.MaxInt64, Output: math.MaxInt64, CachedInput: math.MaxInt64, CacheWrite: 40 * (1<<32 - 1), Parts: llm.Parts{CacheWriteHour: math.MaxInt64, Searches: 40 * (1<<32 - 1)}},
 		}, {Group: map[string]string{"model": sane.Model}, Requests: 1, CostNano: 5, Usage: sane.Usage}})
 		whole, err := s.Sums(t.Context(), usage.Query{})
 		must(t, err)
