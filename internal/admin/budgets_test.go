@@ -235,7 +235,7 @@ func TestBudgetsAreSetAndDeleted(t *testing.T) {
 	}
 	in.Amount = "2"
 	w.Admin(http.MethodPut, "/budgets", in, &second)
-	if second.ID != first.ID || second.Version != 2 || *second.Windows[0].LimitNano != 2_000_000_000 {
+	if second.ID != first.ID || second.Version != first.Version+1 || *second.Windows[0].LimitNano != 2_000_000_000 {
 		t.Errorf("set again: %+v", second)
 	}
 	tokens := admin.BudgetInput{ScopeInput: admin.ScopeInput{Project: "home", User: "*"}, TermsInput: admin.TermsInput{Tokens: new(int64(500)), Per: "day"}}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/penstock/penstock/internal/admin"
@@ -111,7 +112,7 @@ zone; or one term from one instant to another.`,
 				return a.printJSON(out)
 			}
 			did := "Set"
-			if out.Version > 1 {
+			if !firstSet(&out) {
 				did = "Changed"
 			}
 			fmt.Fprintf(a.err, "%s: %s for %s. %s\n", did, budgetAmount(out.Terms), clean(scopeWords(out.Scope)), modeWords(out.Mode))
@@ -132,6 +133,12 @@ zone; or one term from one instant to another.`,
 	c.Flags().StringArrayVar(&kept, "keep", nil, "share in percent that only calls with a tag may use, as TAG=30; may be given several times")
 	c.MarkFlagsMutuallyExclusive("amount", "tokens")
 	return c
+}
+
+// firstSet reports whether a budget was not there before it was set: its id says when it was made.
+func firstSet(b *admin.Budget) bool {
+	id, err := ulid.ParseStrict(strings.TrimPrefix(b.ID, "bgt_"))
+	return err == nil && id.Time() == ulid.Timestamp(b.Set)
 }
 
 // keptOf reads shares, written as TAG=30.

@@ -22,7 +22,8 @@ type Key struct {
 	Start   int64  // when its window begins, in microseconds since 1970; 0 if it has none
 }
 
-// Terms are what a pool allows. Newer ones, by Version, replace older ones.
+// Terms are what a pool allows. Newer ones, by Version, replace older ones. Those of the next number are those that were in force next;
+// where one is left out there may have been others between.
 type Terms struct {
 	Limit   int64
 	Version int64

@@ -124,3 +124,26 @@ func TestALoweredLimitBindsWhoeverMissedIt(t *testing.T) {
 		one.must(p, 1)
 	})
 }
+
+// Terms that are the next, and allow as much, take nothing back: what is free here goes on being spent without asking. So a change of a
+// tier that leaves a budget of it alone disturbs nobody.
+func TestTheNextTermsTakeNothingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s escrowtest.Store
+		b := start(t, &s, "j", "1", 2)
+		p := b.Pool(key, escrow.Terms{Limit: 1000, Version: 41})
+		id := b.must(p, 100)
+		for version := int64(42); version < 50; version++ {
+			held := s.State(key).Held
+			b.Pool(key, escrow.Terms{Limit: 1000, Version: version})
+			if _, ok := p.Hold(1); !ok {
+				t.Errorf("version %d: nothing can be spent, of %+v", version, s.State(key))
+			}
+			time.Sleep(time.Second)
+			if got := s.State(key).Held; got < held {
+				t.Errorf("version %d: %d are held, before %d", version, got, held)
+			}
+		}
+		p.Settle(id, 100, 0)
+	})
+}

@@ -66,7 +66,7 @@ type Limit struct {
 	ID string `json:"id"`
 	Scope
 	Rate
-	Version int64     `json:"version"` // grows with every change
+	Version int64     `json:"version"` // see Store
 	Set     time.Time `json:"set"`
 }
 
@@ -105,7 +105,7 @@ type Budget struct {
 	ID string `json:"id"`
 	Scope
 	Terms
-	Version int64     `json:"version"` // grows with every change
+	Version int64     `json:"version"` // see Store
 	Set     time.Time `json:"set"`
 }
 
@@ -121,7 +121,7 @@ type Tier struct {
 	MaxOutput int64     `json:"max_output,omitzero"`
 	Rates     []Rate    `json:"limits,omitempty"`
 	Budgets   []Terms   `json:"budgets,omitempty"`
-	Version   int64     `json:"version"`
+	Version   int64     `json:"version"` // see Store
 	Set       time.Time `json:"set"`
 }
 
@@ -145,6 +145,9 @@ type Definitions struct {
 
 // Store is what limit needs to have kept of definitions. Each method is one transaction with an entry of the audit chain; a write
 // is durable when it returns. Errors are faults NotThere and AlreadyThere where those are meant.
+//
+// The version of a budget, limit or tier grows by one with every change of it. One that is set again after it was deleted has a version
+// that is more than one above each that it had.
 type Store interface {
 	// LimitVersion grows with every change.
 	LimitVersion(ctx context.Context) (int64, error)

@@ -97,8 +97,8 @@ func (t tx) setBudget(ctx context.Context, b limit.Budget, on limit.Was, now tim
 		b.ID, b.Version, act.Before = was.ID, was.Version+1, budgetStateOf(was)
 		_, err = t.exec(ctx, "DELETE FROM budgets WHERE id = ?", b.ID)
 	case errors.Is(err, sql.ErrNoRows):
-		b.ID, b.Version = idOr(b.ID, "bgt_", now), 1
-		err = t.room(ctx)
+		b.ID = idOr(b.ID, "bgt_", now)
+		b.Version, err = t.firstVersion(ctx)
 	}
 	if err != nil {
 		return b, act, err
@@ -175,8 +175,8 @@ func (t tx) setLimit(ctx context.Context, l limit.Limit, on limit.Was, now time.
 		l.ID, l.Version, act.Before = was.ID, was.Version+1, limitStateOf(was)
 		_, err = t.exec(ctx, "DELETE FROM limits WHERE id = ?", l.ID)
 	case errors.Is(err, sql.ErrNoRows):
-		l.ID, l.Version = idOr(l.ID, "lim_", now), 1
-		err = t.room(ctx)
+		l.ID = idOr(l.ID, "lim_", now)
+		l.Version, err = t.firstVersion(ctx)
 	}
 	if err != nil {
 		return l, act, err
@@ -211,12 +211,6 @@ func (t tx) setTier(ctx context.Context, tier limit.Tier, on limit.Was, now time
 		b := &tier.Budgets[i]
 		b.From, b.To = coarse(b.From), coarse(b.To)
 	}
-	// Windows go by the name of a tier, and take the terms of the highest version: one that was deleted and is set again must not begin
-	// anew. The version of all definitions is never below that of one.
-	err := t.row(ctx, "SELECT version + 1 FROM versions WHERE name = 'limits'").Scan(&tier.Version)
-	if err != nil {
-		return tier, audit.Act{}, err
-	}
 	act := audit.Act{Action: audit.TierSet, Object: tier.Name, After: tierStateOf(&tier)}
 	was, err := scanTier(t.row(ctx, "SELECT "+tierColumns+" FROM tiers WHERE name = ?", tier.Name))
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -227,9 +221,9 @@ func (t tx) setTier(ctx context.Context, tier limit.Tier, on limit.Was, now time
 	}
 	switch {
 	case err == nil:
-		tier.Version, act.Before = max(tier.Version, was.Version+1), tierStateOf(&was)
+		tier.Version, act.Before = was.Version+1, tierStateOf(&was)
 	case errors.Is(err, sql.ErrNoRows):
-		err = t.room(ctx)
+		tier.Version, err = t.firstVersion(ctx)
 	}
 	if err != nil {
 		return tier, act, err
@@ -313,6 +307,17 @@ func (t tx) assign(ctx context.Context, a limit.Assignment, now time.Time) (audi
 		ON CONFLICT (project, api_key, end_user) DO UPDATE SET tier = excluded.tier, set_at = excluded.set_at`,
 		a.Project, a.Key, a.User, a.Tier, micros(now))
 	return act, err
+}
+
+// firstVersion is that of a definition which is not there yet, if there is room for it. It is asked for after it was looked for, and is
+// above each that one of its name or scope may have had: none is above the version of all definitions, which grows with a deletion, too.
+// So who read one that was deleted does not overwrite it, and windows, which take the terms of the highest version, take these.
+func (t tx) firstVersion(ctx context.Context) (version int64, err error) {
+	if err := t.room(ctx); err != nil {
+		return 0, err
+	}
+	err = t.row(ctx, "SELECT version + 1 FROM versions WHERE name = 'limits'").Scan(&version)
+	return version, err
 }
 
 // room refuses one more definition where there are as many as there may be.

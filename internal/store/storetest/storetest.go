@@ -79,6 +79,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"budgets":                     testBudgets,
 		"limits":                      testLimits,
 		"tiers":                       testTiers,
+		"versions of definitions":     testVersionsGoOn,
 		"budgets against a model":     testBudgetsAgainstModel,
 		"changes on a version":        testChangesOnAVersion,
 		"corrections under a key":     testCorrectionsUnderAKey,

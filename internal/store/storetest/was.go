@@ -83,8 +83,87 @@ func testChangesOnAVersion(t *testing.T, s Store) {
 	must(t, err)
 	again, err := s.SetBudget(ctx, limit.Budget{Scope: b.Scope, Terms: b.Terms}, limit.NotYet)
 	must(t, err)
-	_, err = s.SetBudget(ctx, b, limit.Was(b.Version)) // of the same version, and another budget
+	_, err = s.SetBudget(ctx, b, limit.Was(b.Version)) // another budget
 	refused(t, err, fault.ChangedMeanwhile)
 	_, err = s.SetBudget(ctx, again, limit.Was(again.Version))
 	must(t, err)
+}
+
+// Versions only grow: what is deleted and set again has none that it had before, so that whoever read it then does not overwrite it; and
+// not the next one either, by which replicas know that no terms were in force between. What is changed has the next, whatever else was
+// changed meanwhile.
+func testVersionsGoOn(t *testing.T, s Store) {
+	ctx := t.Context()
+	scope := limit.Scope{Project: "prj_1"}
+	rate := func(m limit.Measure) limit.Rate { return limit.Rate{Measure: m, Amount: 1, Mode: limit.Enforce} }
+	drop := func(_ any, err error) error { return err }
+	for name, of := range map[string]struct {
+		set    func(was limit.Was) (id string, version int64, err error)
+		remove func(id string) error
+	}{
+		"budget": {
+			func(was limit.Was) (string, int64, error) {
+				b, err := s.SetBudget(ctx, limit.Budget{Scope: scope, Terms: dollars(1)}, was)
+				return b.ID, b.Version, err
+			},
+			func(id string) error { return drop(s.DeleteBudget(ctx, id)) },
+		},
+		"budget with an id": {
+			func(was limit.Was) (string, int64, error) {
+				b, err := s.SetBudget(ctx, limit.Budget{ID: "bgt_own", Scope: limit.Scope{Project: "prj_2"}, Terms: dollars(1)}, was)
+				return b.ID, b.Version, err
+			},
+			func(id string) error { return drop(s.DeleteBudget(ctx, id)) },
+		},
+		"limit": {
+			func(was limit.Was) (string, int64, error) {
+				l, err := s.SetLimit(ctx, limit.Limit{Scope: scope, Rate: rate(limit.Requests)}, was)
+				return l.ID, l.Version, err
+			},
+			func(id string) error { return drop(s.DeleteLimit(ctx, id)) },
+		},
+		"limits": {
+			func(was limit.Was) (string, int64, error) {
+				l, err := s.SetLimits(ctx, []limit.Limit{{Scope: scope, Rate: rate(limit.Tokens)}}, []limit.Was{was})
+				if err != nil {
+					return "", 0, err
+				}
+				return l[0].ID, l[0].Version, nil
+			},
+			func(id string) error { return drop(s.DeleteLimit(ctx, id)) },
+		},
+		"tier": {
+			func(was limit.Was) (string, int64, error) {
+				tier, err := s.SetTier(ctx, limit.Tier{Name: "gold"}, was)
+				return tier.Name, tier.Version, err
+			},
+			func(id string) error { return drop(s.DeleteTier(ctx, id)) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var read []int64
+			for range 3 {
+				id, version, err := of.set(limit.NotYet)
+				must(t, err)
+				if n := len(read); n > 0 && version <= read[n-1]+1 {
+					t.Errorf("set again it has the version %d, and had %d", version, read)
+				}
+				for _, stale := range read {
+					_, _, err := of.set(limit.Was(stale))
+					refused(t, err, fault.ChangedMeanwhile)
+				}
+				read = append(read, version)
+				for range 3 {
+					_, err := s.SetBudget(ctx, limit.Budget{Scope: limit.Scope{User: "ann"}, Terms: dollars(1)}, limit.Whatever)
+					must(t, err)
+					_, next, err := of.set(limit.Was(version))
+					must(t, err)
+					same(t, "the next version", next, version+1)
+					version = next
+					read = append(read, version)
+				}
+				must(t, of.remove(id))
+			}
+		})
+	}
 }
