@@ -159,6 +159,10 @@ func (a *app) usageTable(out admin.Usage, total usage.Sum) error {
 	if total.Unknown > 0 {
 		fmt.Fprintf(a.err, "%s requests have a try of which it is not known what it cost; that is not in the total.\n", figure.Count(total.Unknown))
 	}
+	if total.Settled > 0 || total.SettledNano > 0 {
+		fmt.Fprintf(a.err, "Tries that were unknown at first are settled by now at $%s, and with them %s; that is not in the total, but in the ledger.\n",
+			total.SettledNano, counted(total.Settled, "request", "requests"))
+	}
 	if total.Unpriced > 0 {
 		fmt.Fprintf(a.err, "%s requests are not, or not wholly, in the total: their model has no price (penstock price set PROVIDER/MODEL ...).\n", figure.Count(total.Unpriced))
 	}

@@ -230,8 +230,13 @@ func (c *recording) lockByID(ctx context.Context, ids ...int64) (*held, error) {
 	return c.lockPools(ctx, keys)
 }
 
-// SettleTry implements [ledger.Store].
+// SettleTry implements [ledger.Store]. Sums are told at once; if that fails, they are by the next [Store.SumUp].
 func (s *Store) SettleTry(ctx context.Context, r ledger.Resolution) (made ledger.Entry, err error) {
+	defer func() {
+		if err == nil {
+			s.tellSums(ctx)
+		}
+	}()
 	err = s.keep(ctx, "settle a try whose end is unknown", func(t tx, p *posting) (_ acts, err error) {
 		var settled, pending int64
 		var project, charges string

@@ -91,8 +91,9 @@ func (s *Store) settle(ctx context.Context, block int64) error {
 			return s.unread(ctx, "read how far exchanges are summed up", err)
 		case told.lacksUpTo(end):
 			err = s.fillGap(ctx, &told)
-		case at.least() >= end:
-			return nil
+		case at.least() >= end: // of what is deleted, nothing can be counted any more
+			_, err := s.countSettled(ctx)
+			return err
 		case seq < min(last, end):
 			_, err = s.sumUp(ctx, seq, min(last, seq+s.atOnce))
 		case at.least() < seq:

@@ -150,6 +150,7 @@ const (
 var sumFields = [...]string{
 	"requests", "failed", "unpriced", "cost_unknown", "estimated", "input", "output", "cached_input", "cache_write", "reasoning", "cost_nano",
 	"cache_write_1h", "cache_write_5m", "input_audio", "cached_audio", "output_audio", "output_image", "searches",
+	"settled", "settled_nano",
 }
 
 // sums are the fields of sumFields. They stay at the largest number instead of going beyond it.
@@ -234,8 +235,12 @@ func (s *Store) SumUp(ctx context.Context) (behind int64, more bool, err error) 
 		if err := s.fillGap(ctx, &told); err != nil {
 			return last - at.least(), false, err
 		}
+	default:
+		if more, err = s.countSettled(ctx); err != nil {
+			return last - at.least(), false, err
+		}
 	}
-	return last - at.least(), enough() || at.least() < at[reachFirst] || told.lacks(), nil
+	return last - at.least(), enough() || at.least() < at[reachFirst] || told.lacks() || more, nil
 }
 
 // least is how far all levels reach.

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 )
 
-// Extras are what is summed of few exchanges only: the parts of their usage. An exchange that has none costs nothing for
+// Extras are what is summed of few exchanges only: the parts of their usage, and what is settled later of their tries. An exchange that has none costs nothing for
 // them: it has no row in exchange_extras, and sums of such exchanges have nulls. That is why they are no columns of exchanges,
 // where each would be written, and read, with every call.
 //
@@ -23,7 +23,10 @@ import (
 // plainFields is how many of sumFields every exchange has.
 const plainFields = 11
 
-// extraFields are the others.
+// settledField is where what is settled later stands in sumFields: exchanges, and behind it what they came to.
+const settledField = len(sumFields) - 2
+
+// extraFields are those that few have.
 var extraFields = sumFields[plainFields:]
 
 var (

@@ -94,6 +94,8 @@ func sumFrom(group map[string]string, s *sums) usage.Sum {
 	for i, part := range sum.Usage.Parts.All() {
 		*part = s[plainFields+i]
 	}
+	sum.Settled, sum.SettledNano = s[settledField], llm.Money(s[settledField+1])
+	sum.Unknown -= sum.Settled
 	return sum
 }
 

@@ -92,5 +92,7 @@ func (s Sum) Plus(more Sum) Sum {
 	s.CostNano = s.CostNano.Plus(more.CostNano)
 	s.Unpriced += more.Unpriced
 	s.Unknown += more.Unknown
+	s.Settled += more.Settled
+	s.SettledNano = s.SettledNano.Plus(more.SettledNano)
 	return s
 }

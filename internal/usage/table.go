@@ -7,11 +7,12 @@ import (
 )
 
 // Table is sums as rows for other programs: the columns by which they were asked for, and exact numbers. Money is in
-// dollars. The parts of usage come last: each is of a number before it, and adds nothing to it.
+// dollars. Behind it are the parts of usage, each of a number before it, to which it adds nothing, and what was settled later, which
+// is not in the cost.
 func Table(by []string, sums []Sum) (head []string, rows [][]string) {
 	head = append(append(head, by...), "requests", "errors", "input", "output", "cached_input", "cache_write", "reasoning", "cost_usd",
 		"unpriced_requests", "unknown_requests")
-	head = append(head, llm.PartNames[:]...)
+	head = append(append(head, llm.PartNames[:]...), "settled_requests", "settled_usd")
 	for _, s := range sums {
 		row := make([]string, 0, len(head))
 		for _, column := range by {
@@ -23,7 +24,7 @@ func Table(by []string, sums []Sum) (head []string, rows [][]string) {
 		for _, part := range u.Parts.All() {
 			row = append(row, numbers(*part)...)
 		}
-		rows = append(rows, row)
+		rows = append(rows, append(append(row, numbers(s.Settled)...), s.SettledNano.String()))
 	}
 	return head, rows
 }

@@ -133,6 +133,11 @@ type Sum struct {
 	CostNano llm.Money         `json:"cost_nano"`
 	Unpriced int64             `json:"unpriced"` // requests that are not, or not wholly, in the sum
 	Unknown  int64             `json:"unknown"`  // requests with a try of which it is not known what it cost, which is then not in the sum
+	// Settled are requests all of whose tries that were unknown are settled by now: they are not among Unknown. SettledNano
+	// is what settled tries came to, those of requests with more of them that are still unknown too. It is not in CostNano, which
+	// is what was known when the calls ended.
+	Settled     int64     `json:"settled,omitzero"`
+	SettledNano llm.Money `json:"settled_nano,omitzero"`
 }
 
 // Store is what usage needs to have kept.
