@@ -29,33 +29,13 @@ const (
 
 var errCharges = errors.New("its charges cannot be read")
 
-// recordText is how records are written: what is zero is left out, since the store's pages are filled by records more than by all else.
-var recordText = json.JoinOptions(jsontext.AllowInvalidUTF8(true), json.OmitZeroStructFields(true))
-
-// A bare is the room for what of a record is written without charges.
-type bare struct {
-	record usage.Record
-	tries  []pipeline.Try
-}
-
-// encode appends a record to the buffer. The record stays as it is, since others may read it now.
-func (w *bare) encode(b *bytes.Buffer, r *usage.Record) error {
-	if !slices.ContainsFunc(r.Tries, func(t pipeline.Try) bool { return len(t.Charges) > 0 }) {
-		return json.MarshalWrite(b, r, recordText)
+// encode appends the text of a record.
+func encode(b []byte, r *usage.Record) ([]byte, error) {
+	b, err := appendRecord(b, r)
+	if err != nil || !slices.ContainsFunc(r.Tries, func(t pipeline.Try) bool { return len(t.Charges) > 0 }) {
+		return b, err
 	}
-	w.record, w.tries = *r, append(w.tries[:0], r.Tries...)
-	for i := range w.tries {
-		w.tries[i].Charges = nil
-	}
-	w.record.Tries = w.tries
-	err := json.MarshalWrite(b, &w.record, recordText)
-	clear(w.tries)
-	w.record = usage.Record{}
-	if err == nil {
-		b.Truncate(b.Len() - len("}"))
-		b.Write(appendCharges(b.AvailableBuffer(), r))
-	}
-	return err
+	return appendCharges(b[:len(b)-len("}")], r), nil
 }
 
 // appendCharges appends the member, and the end of the record.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -107,10 +106,9 @@ type recorder struct {
 	prepared map[string]*sql.Stmt // by text
 	many     map[string]string    // the statement that inserts d.chunk rows, by the one that inserts one
 
-	mu   sync.Mutex   // held from before a transaction until after it; guards the fields below
-	buf  bytes.Buffer // for encode
-	bare bare         // too
-	args []any        // for insert
+	mu   sync.Mutex // held from before a transaction until after it; guards the fields below
+	buf  []byte     // for encode
+	args []any      // for insert
 	// entries and moves are room for those of a posting.
 	entries []any
 	moves   []byte

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -63,20 +62,21 @@ func (s *Store) ReadUpTo(ctx context.Context, journal string) (upTo int64, err e
 // encode writes the JSON of all records. It is good until the next call. Bytes that are no UTF-8 are replaced: one record
 // must not keep all others from being written.
 func (c *recorder) encode(records []*usage.Record) ([][]byte, error) {
-	if c.buf.Cap() > maxBuffer {
-		c.buf = bytes.Buffer{}
+	if cap(c.buf) > maxBuffer {
+		c.buf = nil
 	}
-	c.buf.Reset()
+	c.buf = c.buf[:0]
 	ends := make([]int, len(records))
 	for i, r := range records {
-		if err := c.bare.encode(&c.buf, r); err != nil {
+		var err error
+		if c.buf, err = encode(c.buf, r); err != nil {
 			return nil, fmt.Errorf("encode record %s: %w", r.ID, err)
 		}
-		ends[i] = c.buf.Len()
+		ends[i] = len(c.buf)
 	}
 	texts, from := make([][]byte, len(records)), 0
 	for i, end := range ends {
-		texts[i] = c.buf.Bytes()[from:end:end]
+		texts[i] = c.buf[from:end:end]
 		from = end
 	}
 	return texts, nil
