@@ -31,7 +31,6 @@ import (
 	"github.com/penstock/penstock/internal/clock"
 	"github.com/penstock/penstock/internal/config"
 	"github.com/penstock/penstock/internal/console"
-	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/gateway"
 	"github.com/penstock/penstock/internal/health"
 	"github.com/penstock/penstock/internal/idempotency"
@@ -364,9 +363,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.drain(data, s.grace(), cut)
 	s.wind()
-	closing, cancel := context.WithTimeout(background, 5*time.Second)
-	defer cancel()
-	err := errors.Join(control.Shutdown(closing), listeners.Wait())
+	err := errors.Join(s.dismiss(background, control), listeners.Wait())
 	stopWorkers(errStopped)
 	cut(errStopped)
 	err = errors.Join(err, workers.Wait())
@@ -424,44 +421,6 @@ func (s *Server) httpServers(base context.Context, cfg *config.File) (data, cont
 		BaseContext: func(net.Listener) context.Context { return base },
 	}
 	return data, control
-}
-
-// drain lets open exchanges finish. Not ready comes first; while there are open ones, new ones are still taken for a
-// quarter of the grace, so that whoever watches readiness has time to look elsewhere. What is not finished at the end of
-// the grace, or when somebody hurries, gets an error event.
-func (s *Server) drain(data *http.Server, grace time.Duration, cut context.CancelCauseFunc) {
-	s.stopping.Store(true)
-	s.o.Log.Info("stopping", "open", s.gateway.Open(), "grace", grace)
-	patient, hurry := context.WithTimeout(context.Background(), grace)
-	var watching sync.WaitGroup
-	defer watching.Wait()
-	defer hurry()
-	watching.Go(func() {
-		select {
-		case <-patient.Done():
-		case <-s.o.Hurry:
-			hurry()
-		}
-	})
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for until := time.Now().Add(grace / 4); s.gateway.Open() > 0 && time.Now().Before(until) && patient.Err() == nil; {
-		<-tick.C
-	}
-	if data.Shutdown(patient) == nil {
-		return
-	}
-	why := "the grace is over"
-	if errors.Is(patient.Err(), context.Canceled) {
-		why = "told to hurry"
-	}
-	s.o.Log.Warn("open exchanges are ended", "why", why, "open", s.gateway.Open())
-	cut(fault.New(fault.ShuttingDown, "This Penstock is stopping, and your answer did not end in time."))
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if data.Shutdown(ctx) != nil {
-		_ = data.Close() // what does not even take an error event is cut
-	}
 }
 
 // Close frees what New opened. Run does it by itself.
