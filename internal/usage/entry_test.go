@@ -2,7 +2,6 @@ package usage
 
 import (
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -139,73 +138,6 @@ func TestNewerEntriesAreToldApart(t *testing.T) {
 	}
 }
 
-// recordOfVersion7 is the full record, as far as that version knew it.
-func recordOfVersion7() *Record {
-	r := fullRecord()
-	r.Usage.Parts = llm.Parts{}
-	for i := range r.Tries {
-		r.Tries[i].Usage.Parts = llm.Parts{}
-	}
-	return r
-}
-
-// TestEntriesOfTheSeventhVersionAreRead reads what a Penstock wrote that kept no parts of usage.
-func TestEntriesOfTheSeventhVersionAreRead(t *testing.T) {
-	t.Parallel()
-	payload, err := os.ReadFile("testdata/version7.entry")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := decodeRecord(string(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(recordOfVersion7(), got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-// TestEntriesOfTheSixthVersionAreRead reads what a Penstock wrote that had all of a charge at length.
-func TestEntriesOfTheSixthVersionAreRead(t *testing.T) {
-	t.Parallel()
-	payload, err := os.ReadFile("testdata/version6.entry")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := decodeRecord(string(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(recordOfVersion7(), got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-// recordOfVersion5 is the full record, as far as that version knew it.
-func recordOfVersion5() *Record {
-	r := recordOfVersion7()
-	for i := range r.Tries {
-		r.Tries[i].Tier, r.Tries[i].Region, r.Tries[i].FeeNano, r.Tries[i].Cut = "", "", 0, false
-	}
-	return r
-}
-
-// TestEntriesOfTheFifthVersionAreRead reads what a Penstock wrote that did not keep how tries were served.
-func TestEntriesOfTheFifthVersionAreRead(t *testing.T) {
-	t.Parallel()
-	payload, err := os.ReadFile("testdata/version5.entry")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := decodeRecord(string(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(recordOfVersion5(), got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
 // TestChargesSurviveTheJournal: whatever of a charge is told by its first byte.
 func TestChargesSurviveTheJournal(t *testing.T) {
 	t.Parallel()
@@ -238,102 +170,6 @@ func TestChargesSurviveTheJournal(t *testing.T) {
 			}
 		}
 	})
-}
-
-// recordOfVersion4 is the full record, as far as that version knew it.
-func recordOfVersion4() *Record {
-	r := recordOfVersion5()
-	for i := range r.Tries {
-		r.Tries[i].MaxOutput, r.Tries[i].BoundNano, r.Tries[i].Charges = 0, 0, nil
-	}
-	return r
-}
-
-// TestEntriesOfTheFourthVersionAreRead reads what a Penstock wrote that knew no budgets.
-func TestEntriesOfTheFourthVersionAreRead(t *testing.T) {
-	t.Parallel()
-	payload, err := os.ReadFile("testdata/version4.entry")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := decodeRecord(string(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(recordOfVersion4(), got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-// recordOfVersion3 is the full record, as far as that version knew it.
-func recordOfVersion3() *Record {
-	r := recordOfVersion4()
-	r.Class, r.Choice = "", nil
-	for i := range r.Tries {
-		r.Tries[i].Endpoint, r.Tries[i].Credential, r.Tries[i].Hedge = "", 0, false
-	}
-	return r
-}
-
-// TestEntriesOfTheThirdVersionAreRead reads what a Penstock wrote that kept no choices.
-func TestEntriesOfTheThirdVersionAreRead(t *testing.T) {
-	t.Parallel()
-	payload, err := os.ReadFile("testdata/version3.entry")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := decodeRecord(string(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(recordOfVersion3(), got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-// recordOfVersion2 is the full record, as far as that version knew it.
-func recordOfVersion2() *Record {
-	r := recordOfVersion3()
-	r.ClockMS, r.Stages[0].AtNS = 0, 0
-	for i := range r.Tries {
-		r.Tries[i].AnswerID, r.Tries[i].Model, r.Tries[i].Finish = "", "", nil
-	}
-	return r
-}
-
-// TestEntriesOfTheSecondVersionAreRead reads what a Penstock wrote that did not keep what providers say of their answers.
-func TestEntriesOfTheSecondVersionAreRead(t *testing.T) {
-	t.Parallel()
-	payload, err := os.ReadFile("testdata/version2.entry")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := decodeRecord(string(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(recordOfVersion2(), got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-// TestEntriesOfTheFirstVersionAreRead reads what a Penstock wrote that knew no traces: its journal may hold records that
-// the store does not have yet.
-func TestEntriesOfTheFirstVersionAreRead(t *testing.T) {
-	t.Parallel()
-	payload, err := os.ReadFile("testdata/version1.entry")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := decodeRecord(string(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := recordOfVersion2()
-	want.Trace, want.ParentSpan, want.TraceFlags, want.TraceState = w3c.TraceID{}, w3c.SpanID{}, 0, ""
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
 }
 
 func FuzzDecode(f *testing.F) {
