@@ -91,14 +91,20 @@ func (s *Store) settle(ctx context.Context, block int64) error {
 			return s.unread(ctx, "read how far exchanges are summed up", err)
 		case told.lacksUpTo(end):
 			err = s.fillGap(ctx, &told)
-		case at.least() >= end: // of what is deleted, nothing can be counted any more
-			_, err := s.countSettled(ctx)
-			return err
 		case seq < min(last, end):
 			_, err = s.sumUp(ctx, seq, min(last, seq+s.atOnce))
-		case at.least() < seq:
+		case at.least() < min(seq, end):
 			err = s.refillSums(ctx, &at)
 		default:
+			// Of what is deleted, nothing can be counted any more.
+			if more, err := s.countSettled(ctx); err != nil {
+				return err
+			} else if more {
+				continue
+			}
+			if seq >= end {
+				return nil
+			}
 			return s.closeBlock(ctx, seq, end)
 		}
 		if err != nil {

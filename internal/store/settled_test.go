@@ -101,3 +101,42 @@ func TestSumsTellWhatWasSettled(t *testing.T) {
 		})
 	}
 }
+
+// A record that cannot be read keeps neither sums nor retention from going on, and before exchanges are deleted all that was settled of
+// them is counted, however much there is.
+func TestWhatWasSettledIsCountedBeforeItIsDeleted(t *testing.T) {
+	t.Parallel()
+	for name, address := range emptyAt {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openAt(t, address(t))
+			s.atOnce, s.refill = 64, 4
+			if err := s.AddRecords(t.Context(), "j", 1, lost(0, 100)); err != nil {
+				t.Fatal(err)
+			}
+			for n := 0; n < 50; n += 5 { // and nobody counts: a version that does not know of it
+				r := lost(n, 1)[0]
+				for _, try := range r.Tries[1:] {
+					if _, err := s.SettleTry(t.Context(), ledger.Resolution{Try: try.ID, Amount: 7, Tokens: -1, Reason: "the bill"}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for _, query := range []string{
+				"UPDATE ledger_unknowns SET counted = 0", noExtras("usage_sums"), noExtras("usage_details"), "DELETE FROM exchange_extras",
+				"UPDATE ledger_state SET extras = 0", "UPDATE exchange_records SET record = SUBSTR(record, 1, 20) WHERE seq = 1",
+			} {
+				if _, err := s.write.ExecContext(t.Context(), query); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := purgeBefore(t, s, workload(100).Time.AddDate(1, 0, 0)); n != 100 {
+				t.Errorf("%d were deleted", n)
+			}
+			sums, err := s.Sums(t.Context(), waysToAsk[0])
+			if err != nil || sums[0].Unknown != 11 || sums[0].Settled != 9 || sums[0].SettledNano != 9*14 {
+				t.Errorf("%+v (%v)", sums, err)
+			}
+		})
+	}
+}

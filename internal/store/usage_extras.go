@@ -13,9 +13,9 @@ import (
 	"github.com/penstock/penstock/internal/llm"
 )
 
-// Extras are what is summed of few exchanges only: the parts of their usage, and what is settled later of their tries. An exchange that has none costs nothing for
-// them: it has no row in exchange_extras, and sums of such exchanges have nulls. That is why they are no columns of exchanges,
-// where each would be written, and read, with every call.
+// Extras are what is summed of few exchanges only: the parts of their usage, and what is settled later of their tries. An exchange that
+// has none costs nothing for them: it has no row in exchange_extras, and sums of such exchanges have nulls. That is why they are no
+// columns of exchanges, where each would be written, and read, with every call.
 //
 // Versions of before write exchanges without them, and sum up without them. What they wrote is in a gap; fillGap
 // reads extras out of the records there. How far they were summed up is a reach of its own, of which all levels have the columns.

@@ -12,9 +12,6 @@ import (
 // that sums say what is unknown now. It is counted when the exchange is in sums, and all at once: in the row of extras, in each level,
 // and in ledger_unknowns, which says what is still to be counted, whoever settled it.
 
-// countedAtOnce is how many settled tries one transaction counts.
-const countedAtOnce = 256
-
 const (
 	uncounted = " FROM ledger_unknowns u JOIN ledger_entries p ON p.seq = u.entry JOIN ledger_entries e ON e.seq = u.settled " +
 		"WHERE u.settled <> 0 AND u.counted = 0"
@@ -74,13 +71,13 @@ func (s *Store) countSome(ctx context.Context) (more bool, err error) {
 		if err := t.row(ctx, "SELECT "+summedColumns).Scan(at.into()...); err != nil {
 			return err
 		}
-		rows, err := t.QueryContext(ctx, t.d.rebind(findUncounted), at.least(), countedAtOnce)
+		rows, err := t.QueryContext(ctx, t.d.rebind(findUncounted), at.least(), s.refill)
 		all, err := collect(rows, err, func(r scanner) (u uncountedTry, err error) { return u, r.Scan(&u.entry, &u.exchange, &u.amount) })
 		if err != nil || len(all) == 0 {
 			more = false
 			return err
 		}
-		more = len(all) == countedAtOnce
+		more = int64(len(all)) == s.refill
 		r := &recording{&s.records, t, map[string]statement{}}
 		g := &gathering{}
 		g.begin(0)
@@ -92,7 +89,10 @@ func (s *Store) countSome(ctx context.Context) (more bool, err error) {
 			}
 		}
 		for seq, amount := range came {
-			if err := r.settle(ctx, g, seq, amount); err != nil {
+			err := r.settle(ctx, g, seq, amount, func(err error) {
+				s.log.Warn("a record cannot be read, so what its tries were settled at is not in sums", "number", seq, "error", err)
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -111,8 +111,8 @@ func (s *Store) countSome(ctx context.Context) (more bool, err error) {
 type uncountedTry struct{ entry, exchange, amount int64 }
 
 // settle takes note of what tries of an exchange came to, and whether none of it is unknown any more. One that is deleted has
-// nothing more to be told of.
-func (c *recording) settle(ctx context.Context, g *gathering, seq, amount int64) error {
+// nothing more to be told of; one that cannot be read is told and passed over, so that neither sums nor retention stop for it.
+func (c *recording) settle(ctx context.Context, g *gathering, seq, amount int64, unread func(error)) error {
 	var text []byte
 	var before int64
 	err := c.tx.row(ctx, "SELECT r.record, COALESCE(x.settled, 0) FROM exchange_records r LEFT JOIN exchange_extras x ON x.seq = r.seq WHERE r.seq = ?", seq).Scan(&text, &before)
@@ -124,7 +124,8 @@ func (c *recording) settle(ctx context.Context, g *gathering, seq, amount int64)
 	}
 	record, err := decode(text)
 	if err != nil {
-		return err
+		unread(err)
+		return nil
 	}
 	settled := int64(1)
 	for i := range record.Tries {
